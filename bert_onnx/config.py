@@ -1,0 +1,315 @@
+"""BertConfig: every field that BERT's documentation names, validated once.
+
+A config is frozen. To change a field, make another with `config.replace(...)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bert_onnx.errors import ConfigError
+
+CONFIG_NAME = "config.json"
+
+POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
+DTYPES = ("float32", "float16", "bfloat16")
+ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
+
+#: Fields of a config.json that are named otherwise in old or new files: their name -> ours.
+_ALIASES = {"torch_dtype": "dtype", "_attn_implementation": "attn_implementation"}
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Sizes and switches of a BERT model.
+
+    Args:
+        vocab_size: number of token ids, V.
+        hidden_size: width of the hidden states, D; a multiple of `num_attention_heads`.
+        num_hidden_layers: number of encoder layers, L.
+        num_attention_heads: attention heads a layer, H.
+        intermediate_size: width of the feed-forward layer, F.
+        hidden_act: activation of the feed-forward layer and of the prediction heads; one of `ACTIVATIONS`.
+        hidden_dropout_prob: dropout after embeddings and dense layers, while training.
+        attention_probs_dropout_prob: dropout of the attention probabilities, while training.
+        max_position_embeddings: the longest sequence that the model takes, in tokens.
+        type_vocab_size: number of segment ids.
+        initializer_range: standard deviation of freshly initialised weights.
+        layer_norm_eps: epsilon of every LayerNorm.
+        pad_token_id: id of the padding token.
+        position_embedding_type: `absolute`, `relative_key` (Shaw et al. 2018) or
+            `relative_key_query` (Huang et al. 2020, method 4).
+        is_decoder: attend to the left only.
+        add_cross_attention: add attention to an encoder's states to every layer; decoders only.
+        use_cache: return keys and values for incremental decoding; decoders only.
+        classifier_dropout: dropout before a classification head; None means `hidden_dropout_prob`.
+        problem_type: which loss a classifier takes, and whether its scores are softmax or sigmoid;
+            None means: decide from the number of labels and the dtype of the labels.
+        id2label: label names by class id. Its length is `num_labels`.
+        tie_word_embeddings: the language-modelling head uses the input embedding matrix.
+        chunk_size_feed_forward: tokens that the feed-forward layer takes at once; 0 means all.
+        output_attentions: return attention probabilities by default.
+        output_hidden_states: return every layer's hidden states by default.
+        return_dict: return output objects rather than tuples by default.
+        pruned_heads: heads that were removed, by layer.
+        architectures: class names that the checkpoint was saved from.
+        dtype: floating-point type of the checkpoint's weights.
+        attn_implementation: `eager` (plain matmul and softmax) or `sdpa` (torch's fused attention).
+        bos_token_id, eos_token_id, sep_token_id, cls_token_id, mask_token_id: ids of special tokens,
+            where the checkpoint states them.
+
+    Raises:
+        ConfigError: naming the first field that does not fit.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int | None = 0
+    position_embedding_type: str = "absolute"
+    is_decoder: bool = False
+    add_cross_attention: bool = False
+    use_cache: bool = True
+    classifier_dropout: float | None = None
+    problem_type: str | None = None
+    id2label: Mapping[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"})
+    tie_word_embeddings: bool = True
+    chunk_size_feed_forward: int = 0
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    return_dict: bool = True
+    pruned_heads: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    architectures: tuple[str, ...] = ()
+    dtype: str = "float32"
+    attn_implementation: str = "eager"
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    sep_token_id: int | None = None
+    cls_token_id: int | None = None
+    mask_token_id: int | None = None
+
+    model_type = "bert"  # a class attribute, not a field: there is no other
+
+    def __post_init__(self) -> None:
+        _freeze(self, "id2label", {_as_int("id2label", k): str(v) for k, v in dict(self.id2label).items()})
+        pruned = {_as_int("pruned_heads", k): tuple(v) for k, v in dict(self.pruned_heads).items()}
+        _freeze(self, "pruned_heads", pruned)
+        _freeze(self, "architectures", tuple(self.architectures or ()))
+        _validate(self)
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes, the length of `id2label`."""
+        return len(self.id2label)
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """Class ids by label name."""
+        return {label: index for index, label in self.id2label.items()}
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head, K."""
+        return self.hidden_size // self.num_attention_heads
+
+    def heads_in_layer(self, layer: int) -> int:
+        """Attention heads that layer number `layer` still has after pruning."""
+        return self.num_attention_heads - len(self.pruned_heads.get(layer, ()))
+
+    def replace(self, **changes: Any) -> BertConfig:
+        """Another config with `changes` applied and validated; `num_labels=n` makes n unnamed labels."""
+        if "num_labels" in changes:
+            count = changes.pop("num_labels")
+            changes["id2label"] = _unnamed_labels(count)
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "the config") -> BertConfig:
+        """A config from the values of a config.json; keys that BERT does not define are left out.
+
+        Raises:
+            ConfigError: not a BERT, or a field that does not fit; `source` is named in the message.
+        """
+        model_type = values.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ConfigError(
+                f"{source} describes a model of type {model_type!r}; bert-onnx supports model_type 'bert' only "
+                "(BertModel and its heads)."
+            )
+        known = {f.name for f in dataclasses.fields(cls)}
+        renamed = {_ALIASES.get(key, key): value for key, value in values.items()}
+        chosen = {key: value for key, value in renamed.items() if key in known}
+        if values.get("num_labels") is not None and not values.get("id2label"):
+            chosen["id2label"] = _unnamed_labels(values["num_labels"])
+        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+        for key in [key for key, value in chosen.items() if value is None and defaults[key] is not None]:
+            del chosen[key]  # null in the file stands for the default
+        if isinstance(chosen.get("dtype"), str):
+            chosen["dtype"] = chosen["dtype"].removeprefix("torch.")
+        try:
+            return cls(**chosen)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{source} has a field of the wrong kind: {error}.") from None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> BertConfig:
+        """Read `folder`/config.json.
+
+        Raises:
+            ConfigError: the file is missing, is not JSON, or does not describe a BERT.
+        """
+        path = Path(folder) / CONFIG_NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{folder} has no {CONFIG_NAME}; name a folder that holds a BERT checkpoint (config.json and "
+                "model.safetensors), a hub id, or 'sample'."
+            ) from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ConfigError(f"{path} cannot be read as JSON: {error}.") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path} holds {type(values).__name__}, not a JSON object.")
+        return cls.from_dict(values, source=str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values for a config.json that other tools read, too; keys are sorted, fields that are None left out."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values["id2label"] = {str(index): label for index, label in self.id2label.items()}
+        values["label2id"] = self.label2id
+        values["pruned_heads"] = {str(layer): list(heads) for layer, heads in self.pruned_heads.items()}
+        values["architectures"] = list(self.architectures)
+        values["model_type"] = self.model_type
+        values["torch_dtype"] = values.pop("dtype")
+        del values["attn_implementation"]  # a choice of the running program, not of the checkpoint
+        return {key: values[key] for key in sorted(values) if values[key] is not None}
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write `folder`/config.json, making the folder if need be."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / CONFIG_NAME).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def _freeze(config: BertConfig, name: str, value: Any) -> None:
+    object.__setattr__(config, name, value)
+
+
+def _as_int(name: str, key: Any) -> int:
+    try:
+        return int(key)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} has the key {key!r}, which is not a whole number.") from None
+
+
+def _unnamed_labels(count: Any) -> dict[int, str]:
+    if not _is_int(count) or count < 1:
+        raise ConfigError(f"num_labels is {count!r}; it must be a whole number of at least 1.")
+    return {index: f"LABEL_{index}" for index in range(count)}
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+#: Smallest legal value of every integer field.
+_MINIMA = {
+    "vocab_size": 1,
+    "hidden_size": 1,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 1,
+    "max_position_embeddings": 1,
+    "type_vocab_size": 1,
+    "chunk_size_feed_forward": 0,
+}
+_CHOICES = {
+    "hidden_act": ACTIVATIONS,
+    "position_embedding_type": POSITION_EMBEDDING_TYPES,
+    "dtype": DTYPES,
+    "attn_implementation": ATTN_IMPLEMENTATIONS,
+    "problem_type": (*PROBLEM_TYPES, None),
+}
+_FLAGS = (
+    "is_decoder",
+    "add_cross_attention",
+    "use_cache",
+    "tie_word_embeddings",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+)
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
+
+
+def _validate(config: BertConfig) -> None:
+    """Every rule that a config must keep. Raises ConfigError for the first one broken."""
+    for name, minimum in _MINIMA.items():
+        value = getattr(config, name)
+        if not _is_int(value) or value < minimum:
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {minimum}.")
+    for name, choices in _CHOICES.items():
+        value = getattr(config, name)
+        if value not in choices:
+            listed = ", ".join(str(choice) for choice in choices if choice is not None)
+            raise ConfigError(f"{name} is {value!r}; supported are {listed}.")
+    for name in _FLAGS:
+        if not isinstance(getattr(config, name), bool):
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be true or false.")
+    for name in _PROBABILITIES:
+        value = getattr(config, name)
+        if not (value is None and name == "classifier_dropout") and not (_is_number(value) and 0 <= value < 1):
+            raise ConfigError(f"{name} is {value!r}; it must be a number from 0 up to, not including, 1.")
+    for name in ("initializer_range", "layer_norm_eps"):
+        if not _is_number(getattr(config, name)) or getattr(config, name) <= 0:
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be a positive number.")
+    for name in _TOKEN_IDS:
+        value = getattr(config, name)
+        if value is not None and not (_is_int(value) and 0 <= value < config.vocab_size):
+            raise ConfigError(f"{name} is {value!r}; it must lie within the vocabulary of {config.vocab_size} tokens.")
+    _validate_structure(config)
+
+
+def _validate_structure(config: BertConfig) -> None:
+    """Rules between fields."""
+    if config.hidden_size % config.num_attention_heads:
+        raise ConfigError(
+            f"hidden_size {config.hidden_size} is not a multiple of num_attention_heads {config.num_attention_heads}."
+        )
+    if config.add_cross_attention and not config.is_decoder:
+        raise ConfigError("add_cross_attention is true but is_decoder is false; cross-attention needs a decoder.")
+    if sorted(config.id2label) != list(range(len(config.id2label))) or not config.id2label:
+        raise ConfigError(f"id2label has the ids {sorted(config.id2label)}; they must run from 0 without a gap.")
+    for layer, heads in config.pruned_heads.items():
+        legal = all(_is_int(head) and 0 <= head < config.num_attention_heads for head in heads)
+        distinct = len(set(heads)) == len(heads) < config.num_attention_heads
+        if not (0 <= layer < config.num_hidden_layers and legal and distinct):
+            raise ConfigError(
+                f"pruned_heads {{{layer}: {list(heads)}}} does not fit {config.num_hidden_layers} layers of "
+                f"{config.num_attention_heads} heads, of which at least one must remain."
+            )

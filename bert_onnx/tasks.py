@@ -1,0 +1,242 @@
+"""THE table of tasks: which model class serves a task, what its graph takes and what it returns.
+
+Everything that names an input, an output or a dynamic axis reads it here: the exporter, the verifier, the
+manifest, the runtimes and the pipelines. This module loads no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bert_onnx.config import BertConfig
+from bert_onnx.errors import UsageError
+
+# Names of dynamic axes. PAST_PLUS_SEQUENCE is their sum; a runtime checks it against both.
+BATCH = "batch_size"
+SEQUENCE = "sequence_length"
+CHOICES = "num_choices"
+PAST = "past_sequence_length"
+PAST_PLUS_SEQUENCE = "past_sequence_length + sequence_length"
+ENCODER_SEQUENCE = "encoder_sequence_length"
+
+POOLINGS = ("mean", "cls", "max", "none")
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of a graph.
+
+    Args:
+        name: its name in the graph.
+        dtype: numpy name of its element type (`int64`, `float32`).
+        axes: one entry an axis, a name where the length is free, a number where it is fixed.
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[str | int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, as the manifest keeps it."""
+        return {"name": self.name, "dtype": self.dtype, "axes": list(self.axes)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Port:
+        """Inverse of `to_dict`."""
+        return cls(str(values["name"]), str(values["dtype"]), tuple(values["axes"]))
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What a user may choose about the outputs of a graph.
+
+    Args:
+        pooling: how sentence-similarity makes one vector of a text: `mean` over real tokens, `cls` (the first
+            token), `max` over real tokens, or `none` (no sentence_embedding).
+        normalize: scale the sentence embedding to length 1.
+        pooler: feature-extraction also returns `pooler_output`; true where the checkpoint has a trained pooler.
+        output_attentions: also return the attention probabilities of every layer.
+        output_hidden_states: also return the hidden states before the first and after every layer.
+    """
+
+    pooling: str = "mean"
+    normalize: bool = True
+    pooler: bool = False
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise UsageError(f"pooling {self.pooling!r} is unknown; choose one of {', '.join(POOLINGS)}.")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of the table.
+
+    Args:
+        name: what a user types, a name that the model hubs know.
+        model_class: the class of `bert_onnx.modeling` that computes it.
+        outputs: names of the head's own outputs and their axes; letters stand for sizes of the config
+            (D hidden_size, V vocab_size, N num_labels).
+        decoder: needs `is_decoder`.
+        cached: takes and returns keys and values of earlier tokens.
+        choices: inputs are [B, C, S] rather than [B, S].
+    """
+
+    name: str
+    model_class: str
+    outputs: tuple[tuple[str, tuple[str | int, ...]], ...]
+    decoder: bool = False
+    cached: bool = False
+    choices: bool = False
+
+
+_LAST_HIDDEN_STATE = ("last_hidden_state", (BATCH, SEQUENCE, "D"))
+_SENTENCE_EMBEDDING = ("sentence_embedding", (BATCH, "D"))
+_POOLER_OUTPUT = ("pooler_output", (BATCH, "D"))
+_TOKEN_LOGITS = ("logits", (BATCH, SEQUENCE, "V"))
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task("feature-extraction", "BertModel", (_LAST_HIDDEN_STATE, _POOLER_OUTPUT)),
+        Task("sentence-similarity", "BertModel", (_LAST_HIDDEN_STATE, _SENTENCE_EMBEDDING)),
+        Task("fill-mask", "BertForMaskedLM", (_TOKEN_LOGITS,)),
+        Task("next-sentence-prediction", "BertForNextSentencePrediction", (("logits", (BATCH, 2)),)),
+        Task(
+            "pretraining",
+            "BertForPreTraining",
+            (("prediction_logits", (BATCH, SEQUENCE, "V")), ("seq_relationship_logits", (BATCH, 2))),
+        ),
+        Task("text-classification", "BertForSequenceClassification", (("logits", (BATCH, "N")),)),
+        Task("token-classification", "BertForTokenClassification", (("logits", (BATCH, SEQUENCE, "N")),)),
+        Task(
+            "question-answering",
+            "BertForQuestionAnswering",
+            (("start_logits", (BATCH, SEQUENCE)), ("end_logits", (BATCH, SEQUENCE))),
+        ),
+        Task("multiple-choice", "BertForMultipleChoice", (("logits", (BATCH, CHOICES)),), choices=True),
+        Task("text-generation", "BertLMHeadModel", (_TOKEN_LOGITS,), decoder=True),
+        Task("text-generation-with-past", "BertLMHeadModel", (_TOKEN_LOGITS,), decoder=True, cached=True),
+    )
+}
+
+#: What `--task auto` makes of `config.json: architectures`.
+TASK_OF_ARCHITECTURE: dict[str, str] = {
+    "BertModel": "feature-extraction",
+    "BertForPreTraining": "pretraining",
+    "BertLMHeadModel": "text-generation-with-past",
+    "BertForMaskedLM": "fill-mask",
+    "BertForNextSentencePrediction": "next-sentence-prediction",
+    "BertForSequenceClassification": "text-classification",
+    "BertForMultipleChoice": "multiple-choice",
+    "BertForTokenClassification": "token-classification",
+    "BertForQuestionAnswering": "question-answering",
+}
+
+
+def find_task(name: str) -> Task:
+    """The row for `name`.
+
+    Raises:
+        UsageError: there is no such task; the message lists those that there are.
+    """
+    if name not in TASKS:
+        raise UsageError(f"task {name!r} is unknown; choose auto or one of {', '.join(TASKS)}.")
+    return TASKS[name]
+
+
+def infer_task(config: BertConfig, pooled: bool = False) -> Task:
+    """The task of a checkpoint, from its architectures; `pooled` says that it comes with a pooling config.
+
+    Raises:
+        UsageError: the config names no architecture, or one that has no task.
+    """
+    for architecture in config.architectures:
+        if architecture in TASK_OF_ARCHITECTURE:
+            task = TASKS[TASK_OF_ARCHITECTURE[architecture]]
+            return TASKS["sentence-similarity"] if pooled and task.name == "feature-extraction" else task
+    named = ", ".join(config.architectures) or "no architecture"
+    raise UsageError(f"the config names {named}, from which no task follows; say --task, one of {', '.join(TASKS)}.")
+
+
+def input_ports(task: Task, config: BertConfig) -> tuple[Port, ...]:
+    """Inputs of the graph of `task`, in order: ids, mask, types, then encoder states, then the cache."""
+    axes: tuple[str | int, ...] = (BATCH, CHOICES, SEQUENCE) if task.choices else (BATCH, SEQUENCE)
+    mask_axes = (BATCH, PAST_PLUS_SEQUENCE) if task.cached else axes
+    ports = [
+        Port("input_ids", "int64", axes),
+        Port("attention_mask", "int64", mask_axes),
+        Port("token_type_ids", "int64", axes),
+    ]
+    if task.decoder and config.add_cross_attention:
+        ports.append(Port("encoder_hidden_states", "float32", (BATCH, ENCODER_SEQUENCE, config.hidden_size)))
+        ports.append(Port("encoder_attention_mask", "int64", (BATCH, ENCODER_SEQUENCE)))
+    if task.cached:
+        ports.extend(_cache_ports("past_key_values", PAST, config))
+    return tuple(ports)
+
+
+def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[Port, ...]:
+    """Outputs of the graph of `task`, in order: the head's own, the cache, hidden states, attentions."""
+    sizes = {"D": config.hidden_size, "V": config.vocab_size, "N": config.num_labels}
+    hidden = {
+        "pooler_output": not options.pooler,
+        "sentence_embedding": options.pooling == "none",
+    }
+    ports = [
+        Port(name, "float32", tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in axes))
+        for name, axes in task.outputs
+        if not hidden.get(name, False)
+    ]
+    if task.cached:
+        ports.extend(_cache_ports("present", PAST_PLUS_SEQUENCE, config))
+    batch = f"{BATCH} * {CHOICES}" if task.choices else BATCH
+    if options.output_hidden_states:
+        state_axes = (batch, SEQUENCE, config.hidden_size)
+        ports.extend(Port(f"hidden_states.{i}", "float32", state_axes) for i in range(config.num_hidden_layers + 1))
+    if options.output_attentions:
+        keys = PAST_PLUS_SEQUENCE if task.cached else SEQUENCE
+        ports.extend(_attention_ports("attentions", batch, keys, config))
+        if task.decoder and config.add_cross_attention:
+            ports.extend(_attention_ports("cross_attentions", batch, ENCODER_SEQUENCE, config))
+    return tuple(ports)
+
+
+def _cache_ports(prefix: str, length: str, config: BertConfig) -> list[Port]:
+    """`prefix`.{layer}.key|value, each [B, H, length, K]."""
+    return [
+        Port(f"{prefix}.{layer}.{part}", "float32", (BATCH, config.heads_in_layer(layer), length, config.head_size))
+        for layer in range(config.num_hidden_layers)
+        for part in ("key", "value")
+    ]
+
+
+def _attention_ports(prefix: str, batch: str, keys: str, config: BertConfig) -> list[Port]:
+    """`prefix`.{layer}, each [B, H, S, keys]."""
+    return [
+        Port(f"{prefix}.{layer}", "float32", (batch, config.heads_in_layer(layer), SEQUENCE, keys))
+        for layer in range(config.num_hidden_layers)
+    ]
+
+
+_AXIS_TERMS = re.compile(r"\s*([+*])\s*")
+
+
+def axis_length(axis: str | int, lengths: Mapping[str, int]) -> int:
+    """The length of `axis` where the named axes have `lengths`; sums and products of names are worked out.
+
+    Raises:
+        KeyError: `lengths` lacks a name.
+    """
+    if isinstance(axis, int):
+        return axis
+    first, *rest = _AXIS_TERMS.split(axis)
+    total = lengths[first]
+    for operator, name in zip(rest[::2], rest[1::2], strict=True):
+        total = total + lengths[name] if operator == "+" else total * lengths[name]
+    return total

@@ -1,0 +1,1 @@
+"""Makes artifacts: tracer, passes, verification, and the pipeline that joins them."""
