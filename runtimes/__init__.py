@@ -1,0 +1,1 @@
+"""Runs artifacts: text in, typed results out. Loads no torch."""
