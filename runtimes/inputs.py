@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -15,19 +15,23 @@ MAY_BE_EMPTY = frozenset({PAST})
 MASKS = frozenset({"attention_mask", "encoder_attention_mask"})
 
 
-@dataclass(frozen=True)
-class InputLimits:
-    """What a model's tables can look up.
+class InputLimits(Protocol):
+    """What a model's tables can look up. BertConfig and the manifest's ModelLimits have these fields."""
 
-    Args:
-        vocab_size: token ids run from 0 up to, not including, this.
-        max_position_embeddings: most tokens in a row, those in the cache included.
-        type_vocab_size: token types run from 0 up to, not including, this.
-    """
+    @property
+    def vocab_size(self) -> int:
+        """Token ids run from 0 up to, not including, this."""
+        ...
 
-    vocab_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
+    @property
+    def max_position_embeddings(self) -> int:
+        """Most tokens in a row, those in the cache included."""
+        ...
+
+    @property
+    def type_vocab_size(self) -> int:
+        """Token types run from 0 up to, not including, this."""
+        ...
 
 
 def check_inputs(
