@@ -1,0 +1,127 @@
+"""What BERT is: config, tokenizers, PyTorch models, errors.
+
+Names are imported when they are first used, so that `import bert_onnx` loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bert_onnx.errors import (
+    ArtifactError,
+    BertOnnxError,
+    CheckpointError,
+    ConfigError,
+    ExportError,
+    HubError,
+    InputError,
+    RuntimeUnavailableError,
+    StorageError,
+    TokenizerError,
+    UsageError,
+    VerificationError,
+)
+
+if TYPE_CHECKING:
+    from bert_onnx.config import BertConfig
+    from bert_onnx.modeling.heads import (
+        BertForMultipleChoice,
+        BertForNextSentencePrediction,
+        BertForQuestionAnswering,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+    )
+    from bert_onnx.modeling.lm_heads import BertForMaskedLM, BertForPreTraining, BertLMHeadModel
+    from bert_onnx.modeling.model import BertModel
+    from bert_onnx.modeling.outputs import (
+        BaseModelOutputWithPoolingAndCrossAttentions,
+        BertForPreTrainingOutput,
+        CausalLMOutputWithCrossAttentions,
+        MaskedLMOutput,
+        MultipleChoiceModelOutput,
+        NextSentencePredictorOutput,
+        QuestionAnsweringModelOutput,
+        SequenceClassifierOutput,
+        TokenClassifierOutput,
+    )
+    from bert_onnx.modeling.pretrained import BertPreTrainedModel
+    from bert_onnx.tokenization import BertTokenizer, BertTokenizerFast
+
+__version__ = "0.1.0"
+
+#: Module of every name that is imported when it is first used.
+_LAZY = {
+    "BertConfig": "bert_onnx.config",
+    "BertTokenizer": "bert_onnx.tokenization",
+    "BertTokenizerFast": "bert_onnx.tokenization",
+    "BertPreTrainedModel": "bert_onnx.modeling.pretrained",
+    "BertModel": "bert_onnx.modeling.model",
+    "BertForPreTraining": "bert_onnx.modeling.lm_heads",
+    "BertLMHeadModel": "bert_onnx.modeling.lm_heads",
+    "BertForMaskedLM": "bert_onnx.modeling.lm_heads",
+    "BertForNextSentencePrediction": "bert_onnx.modeling.heads",
+    "BertForSequenceClassification": "bert_onnx.modeling.heads",
+    "BertForMultipleChoice": "bert_onnx.modeling.heads",
+    "BertForTokenClassification": "bert_onnx.modeling.heads",
+    "BertForQuestionAnswering": "bert_onnx.modeling.heads",
+    "BaseModelOutputWithPoolingAndCrossAttentions": "bert_onnx.modeling.outputs",
+    "BertForPreTrainingOutput": "bert_onnx.modeling.outputs",
+    "CausalLMOutputWithCrossAttentions": "bert_onnx.modeling.outputs",
+    "MaskedLMOutput": "bert_onnx.modeling.outputs",
+    "MultipleChoiceModelOutput": "bert_onnx.modeling.outputs",
+    "NextSentencePredictorOutput": "bert_onnx.modeling.outputs",
+    "QuestionAnsweringModelOutput": "bert_onnx.modeling.outputs",
+    "SequenceClassifierOutput": "bert_onnx.modeling.outputs",
+    "TokenClassifierOutput": "bert_onnx.modeling.outputs",
+}
+
+__all__ = [
+    "ArtifactError",
+    "BaseModelOutputWithPoolingAndCrossAttentions",
+    "BertConfig",
+    "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForPreTraining",
+    "BertForPreTrainingOutput",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertLMHeadModel",
+    "BertModel",
+    "BertOnnxError",
+    "BertPreTrainedModel",
+    "BertTokenizer",
+    "BertTokenizerFast",
+    "CausalLMOutputWithCrossAttentions",
+    "CheckpointError",
+    "ConfigError",
+    "ExportError",
+    "HubError",
+    "InputError",
+    "MaskedLMOutput",
+    "MultipleChoiceModelOutput",
+    "NextSentencePredictorOutput",
+    "QuestionAnsweringModelOutput",
+    "RuntimeUnavailableError",
+    "SequenceClassifierOutput",
+    "StorageError",
+    "TokenClassifierOutput",
+    "TokenizerError",
+    "UsageError",
+    "VerificationError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that defines it."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'bert_onnx' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,149 @@
+"""The stack of encoder layers, with cross-attention and a cache for decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bert_onnx.config import BertConfig
+from bert_onnx.errors import InputError
+from bert_onnx.modeling.attention import BertAttention
+from bert_onnx.modeling.cache import LayerCache
+from bert_onnx.modeling.layers import BertIntermediate, ResidualNorm
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every layer of one forward pass shares.
+
+    bias: added to the self-attention scores, broadcastable to [B, H, S, P + S].
+    encoder_states: [B, encoder length, D].
+    encoder_bias: added to the cross-attention scores, broadcastable to [B, H, S, encoder length].
+    need_attentions, need_hidden_states, need_cache: what to collect.
+    """
+
+    bias: Tensor | None
+    encoder_states: Tensor | None
+    encoder_bias: Tensor | None
+    need_attentions: bool
+    need_hidden_states: bool
+    need_cache: bool
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """States [B, S, D], the grown cache, and the probabilities where they were computed."""
+
+    hidden: Tensor
+    cache: LayerCache
+    attention: Tensor | None
+    cross_attention: Tensor | None
+
+
+@dataclass(frozen=True)
+class EncoderResult:
+    """States [B, S, D] and what was collected on the way; None is what was not asked for."""
+
+    hidden: Tensor
+    cache: tuple[tuple[Tensor, ...], ...] | None
+    hidden_states: tuple[Tensor, ...] | None
+    attentions: tuple[Tensor, ...] | None
+    cross_attentions: tuple[Tensor, ...] | None
+
+
+class BertLayer(nn.Module):
+    """Self-attention, cross-attention where the config has it, feed-forward."""
+
+    def __init__(self, config: BertConfig, index: int) -> None:
+        super().__init__()
+        self.chunk_size = config.chunk_size_feed_forward
+        self.attention = BertAttention(config, config.heads_in_layer(index), config.position_embedding_type)
+        heads = config.num_attention_heads  # pruning leaves the cross-attention as it is
+        self.crossattention = BertAttention(config, heads, "absolute") if config.add_cross_attention else None
+        self.intermediate = BertIntermediate(config)
+        self.output = ResidualNorm(config.intermediate_size, config)
+
+    def forward(
+        self, hidden: Tensor, context: Context, head_mask: Tensor | None, past: LayerCache | None
+    ) -> LayerResult:
+        """One layer's states and cache from the states [B, S, D] before it."""
+        own = self.attention.project(hidden)
+        if past is not None:
+            own = past.own.extended_by(own)
+        hidden, attention = self.attention(hidden, own, context.bias, head_mask, context.need_attentions)
+        # The encoder's keys and values never change while decoding, so that those in the cache win.
+        cross, cross_attention = (None if past is None else past.cross), None
+        if cross is None and context.encoder_states is not None:
+            cross = self._cross_attention().project(context.encoder_states)
+        if cross is not None:
+            hidden, cross_attention = self._cross_attention()(
+                hidden, cross, context.encoder_bias, head_mask, context.need_attentions
+            )
+        return LayerResult(self._feed_forward(hidden), LayerCache(own, cross), attention, cross_attention)
+
+    def _cross_attention(self) -> BertAttention:
+        if self.crossattention is None:
+            raise InputError(
+                "encoder_hidden_states (or a cache of them) was given to a decoder without cross-attention; "
+                "set add_cross_attention in its config."
+            )
+        return self.crossattention
+
+    def _feed_forward(self, hidden: Tensor) -> Tensor:
+        """[B, S, D] -> [B, S, D], `chunk_size` tokens at once to save memory; the numbers are the same.
+
+        A traced graph takes all at once: the number of chunks would fix its sequence length.
+        """
+        if self.chunk_size == 0 or torch.compiler.is_compiling():
+            return self._feed_forward_chunk(hidden)
+        return torch.cat([self._feed_forward_chunk(chunk) for chunk in hidden.split(self.chunk_size, dim=1)], dim=1)
+
+    def _feed_forward_chunk(self, hidden: Tensor) -> Tensor:
+        states: Tensor = self.output(self.intermediate(hidden), hidden)
+        return states
+
+
+class BertEncoder(nn.Module):
+    """L layers, one after the other."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(BertLayer(config, index) for index in range(config.num_hidden_layers))
+
+    def forward(
+        self,
+        hidden: Tensor,
+        context: Context,
+        head_masks: Sequence[Tensor] | None,
+        cache: Sequence[LayerCache] | None,
+    ) -> EncoderResult:
+        """Run all layers on the embeddings `hidden` [B, S, D].
+
+        Args:
+            head_masks: one a layer, each [1, H, 1, 1].
+            cache: one a layer.
+        """
+        before = [hidden]  # hidden states before each layer, and after the last
+        results: list[LayerResult] = []
+        for index, layer in enumerate(self.layer):
+            head_mask = None if head_masks is None else head_masks[index]
+            result = layer(hidden, context, head_mask, None if cache is None else cache[index])
+            hidden = result.hidden
+            before.append(hidden)
+            results.append(result)
+        return EncoderResult(
+            hidden=hidden,
+            cache=tuple(result.cache.to_tensors() for result in results) if context.need_cache else None,
+            hidden_states=tuple(before) if context.need_hidden_states else None,
+            attentions=_collected([r.attention for r in results]) if context.need_attentions else None,
+            cross_attentions=_collected([r.cross_attention for r in results]) if context.need_attentions else None,
+        )
+
+
+def _collected(tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...] | None:
+    """All of `tensors`, or None where there are none."""
+    present = tuple(tensor for tensor in tensors if tensor is not None)
+    return present or None

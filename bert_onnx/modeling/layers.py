@@ -1,0 +1,49 @@
+"""The dense blocks of an encoder layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bert_onnx.config import BertConfig
+from bert_onnx.modeling.activations import ACTIVATION_FUNCTIONS
+
+
+class ResidualNorm(nn.Module):
+    """LayerNorm(residual + dropout(dense(x))): the end of the attention and of the feed-forward block."""
+
+    def __init__(self, width: int, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, states: Tensor, residual: Tensor) -> Tensor:
+        """[B, S, width] and [B, S, D] -> [B, S, D]."""
+        normalised: Tensor = self.LayerNorm(self.dropout(self.dense(states)) + residual)
+        return normalised
+
+
+class BertIntermediate(nn.Module):
+    """activation(dense(x)): the first half of the feed-forward block."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, S, D] -> [B, S, F]."""
+        return self.activation(self.dense(hidden))
+
+
+class BertPooler(nn.Module):
+    """tanh(dense(first token))."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, S, D] -> [B, D]."""
+        return torch.tanh(self.dense(hidden[:, 0]))
