@@ -2,6 +2,7 @@
 
 from bert_onnx.source import Source
 from bert_onnx.weights.companions import Pooling, companion_files, read_pooling
+from bert_onnx.weights.convert import convert_weights
 from bert_onnx.weights.finding import Checkpoint, find_checkpoint
 from bert_onnx.weights.loading import LoadReport, load_weights
 from bert_onnx.weights.reading import TensorInfo, tensor_names
@@ -14,6 +15,7 @@ __all__ = [
     "Source",
     "TensorInfo",
     "companion_files",
+    "convert_weights",
     "find_checkpoint",
     "load_weights",
     "read_pooling",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ INDEX_FILE = "model.safetensors.index.json"
 #: Endings of the pickle formats, which can run code when opened and are never opened here.
 PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _MAX_INDEX_BYTES = 16 * 1024 * 1024
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def tensor_names(checkpoint: Checkpoint) -> Mapping[str, TensorInfo]:
@@ -78,6 +80,8 @@ def weights_digest(files: tuple[Path, ...]) -> str:
     """
     try:
         digests = [_file_digest(path) for path in files]
+        for path, digest in zip(files, digests, strict=True):
+            _check_cached(path, digest)
     except OSError as error:
         raise CheckpointError(f"{error.filename or files[0]} cannot be read: {error.strerror}.") from None
     if len(files) == 1:
@@ -92,6 +96,13 @@ def _file_digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _check_cached(path: Path, digest: str) -> None:
+    """The hub's cache links large files to blobs that are named by their sha256."""
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) and blob.name != digest:
+        raise CheckpointError(f"{path} differs from what the hub published; delete {blob} and fetch it again.")
 
 
 def _no_weights(folder: Path) -> CheckpointError:

@@ -54,13 +54,13 @@ def write_safetensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 
 
 def _write(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    dtype_names = _dtype_names()
+    names = dtype_names()
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header: dict[str, object] = {METADATA: {"format": "pt"}}
     position = 0
     for name in order:
         tensor = tensors[name]
-        dtype = dtype_names[tensor.dtype]
+        dtype = names[tensor.dtype]
         end = position + tensor.numel() * DTYPE_SIZES[dtype]
         header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [position, end]}
         position = end
@@ -82,7 +82,8 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
     return flat.view(torch.uint8).numpy().data
 
 
-def _dtype_names() -> dict[torch.dtype, str]:
+def dtype_names() -> dict[torch.dtype, str]:
+    """The format's name of each torch dtype that is written."""
     import torch
 
     return {

@@ -1,0 +1,64 @@
+"""What huggingface_hub and requests raise -> one sentence that says what happened and what to do."""
+
+from __future__ import annotations
+
+from bert_onnx.errors import BertOnnxError, HubError, StorageError
+
+_OFFLINE_WAYS = "name a local folder, use 'sample', or pass --offline to take what the cache has"
+_LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
+
+
+def explain(error: BaseException, model: str, revision: str | None, offline: bool) -> BertOnnxError:
+    """The error to raise in place of `error`, which came up while `model` was fetched."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, hub.LocalEntryNotFoundError):
+        if offline or error.__cause__ is None:
+            return HubError(
+                f"{_named(model, revision)} is not in the local cache; run once without --offline, or name a folder."
+            )
+        # "looked into the cache instead, in vain": the reason is the error that made it look there
+        return explain(error.__cause__, model, revision, offline)
+    if isinstance(error, hub.GatedRepoError):
+        return HubError(f"{model} is gated: accept its terms on its page on the hub, then {_LOG_IN}.")
+    if isinstance(error, hub.RepositoryNotFoundError):
+        return HubError(f"the hub has no model {model}, or it is private; check the name, or {_LOG_IN}.")
+    if isinstance(error, hub.RevisionNotFoundError):
+        return HubError(f"{model} has no revision {revision!r} on the hub; name a branch, a tag or a commit of it.")
+    return _network_error(error, model)
+
+
+def _network_error(error: BaseException, model: str) -> BertOnnxError:
+    """Errors of requests, of the disk, and all others."""
+    import requests
+    from huggingface_hub import errors as hub
+
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    if isinstance(error, hub.HfHubHTTPError) and status in (401, 403):
+        return HubError(f"the hub refuses access to {model} (HTTP {status}); {_LOG_IN}.")
+    if isinstance(error, hub.HfHubHTTPError) and status is not None:
+        return HubError(f"the hub answered HTTP {status} when asked for {model}; try again later, or {_OFFLINE_WAYS}.")
+    if isinstance(error, requests.Timeout):
+        return HubError(f"the hub did not answer in time when asked for {model}; try again later, or {_OFFLINE_WAYS}.")
+    if isinstance(error, (requests.ConnectionError, hub.OfflineModeIsEnabled)):
+        return HubError(f"the hub cannot be reached, so {model} cannot be fetched; {_OFFLINE_WAYS}.")
+    if isinstance(error, requests.RequestException):
+        return _other(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return StorageError(f"the download of {model} could not be stored: {error.strerror}.")
+    if isinstance(error, OSError):  # raised by huggingface_hub where sizes differ
+        return HubError(f"a file of {model} arrived incomplete; try again, or {_OFFLINE_WAYS}.")
+    return _other(error)
+
+
+def _other(error: BaseException) -> HubError:
+    first = str(error).strip().splitlines()[:1]
+    return HubError(
+        f"the hub's answer could not be used ({type(error).__name__}{': ' + first[0][:160] if first else ''}); check "
+        f"HF_ENDPOINT and your proxy, or {_OFFLINE_WAYS}."
+    )
+
+
+def _named(model: str, revision: str | None) -> str:
+    return model if revision is None else f"{model} at revision {revision!r}"
