@@ -1,0 +1,300 @@
+"""What both tokenizers share: the call, special tokens, decoding, saving."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bert_onnx.errors import InputError, UsageError
+from bert_onnx.tokenization.encoding import (
+    BatchEncoding,
+    Padding,
+    Row,
+    RowDetails,
+    TokenizedText,
+    pad_columns,
+    padded_length,
+    row_offsets,
+    to_arrays,
+)
+from bert_onnx.tokenization.folder import write_folder
+from bert_onnx.tokenization.request import EncodeOptions, Text, Texts, read_texts, resolve_options
+from bert_onnx.tokenization.special import HasSpecialTokens
+from bert_onnx.tokenization.truncation import row_windows
+from bert_onnx.tokenization.vocab import VOCAB_FILE, AddedToken, write_vocabulary
+
+_CLEAN_UPS = (
+    *((f" {mark}", mark) for mark in (".", "?", "!", ",")),
+    (" ' ", "'"),
+    *((f" {ending}", ending) for ending in ("n't", "'m", "'s", "'ve", "'re")),
+)
+
+
+def clean_up_tokenization(text: str) -> str:
+    """`text` without the spaces that decoding leaves before punctuation and English contractions."""
+    for artefact, plain in _CLEAN_UPS:
+        text = text.replace(artefact, plain)
+    return text
+
+
+class Tokenizer(HasSpecialTokens):
+    """A BERT tokenizer: text to ids and back.
+
+    Encoding does not change a tokenizer, whatever padding or truncation a call asks for, so threads may share one.
+    Adding tokens does change it: add them before sharing.
+    """
+
+    is_fast: bool
+
+    # -- what the two differ in
+
+    @abstractmethod
+    def _tokenize_texts(self, texts: Sequence[Text], in_words: bool) -> Sequence[TokenizedText]:
+        """Each text as tokens without special ones."""
+
+    @abstractmethod
+    def get_vocab(self) -> dict[str, int]:
+        """Every token with its id, added tokens included."""
+
+    @abstractmethod
+    def _base_vocab(self) -> dict[str, int]:
+        """The tokens of the vocabulary file with their ids."""
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Number of tokens of the vocabulary file, without added ones."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """Added and special tokens by id."""
+
+    @abstractmethod
+    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        """The text of `ids` before the spaces are cleaned up."""
+
+    def with_limits(
+        self, model_max_length: int | None = None, padding_side: str | None = None, truncation_side: str | None = None
+    ) -> Tokenizer:
+        """A tokenizer that shares this one's vocabulary and differs in what is given."""
+        old = self.settings
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.settings = dataclasses.replace(
+            old,
+            model_max_length=old.model_max_length if model_max_length is None else model_max_length,
+            padding_side=padding_side or old.padding_side,
+            truncation_side=truncation_side or old.truncation_side,
+        )
+        return twin
+
+    # -- text to ids
+
+    def __call__(
+        self,
+        text: str | Sequence[Any],
+        text_pair: str | Sequence[Any] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool = True,
+        return_attention_mask: bool = True,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_overflowing_tokens: bool = False,
+        return_length: bool = False,
+    ) -> BatchEncoding:
+        """Encode a text, a pair, a batch, or a batch of pairs (two lists, or a list of 2-tuples).
+
+        Args:
+            padding: True or "longest" to the longest row, "max_length", or False.
+            truncation: True or "longest_first", "only_first", "only_second", or False.
+            max_length: row length in tokens, special ones included; None means the model's own limit.
+            stride: tokens that neighbouring windows of a long text share (`return_overflowing_tokens`).
+            is_split_into_words: each text is a list of words.
+            pad_to_multiple_of: round the padded length up to a multiple of this.
+            padding_side: "right" or "left" for this call.
+            return_tensors: None for lists, "np" for int64 arrays [B, S].
+            return_offsets_mapping: BertTokenizerFast only; add `offset_mapping`.
+            return_overflowing_tokens: BertTokenizerFast only; return every window of a text that is too long as a row
+                of its own, and add `overflow_to_sample_mapping`.
+
+        Raises InputError for a text that is no string or holds half a surrogate pair, and where texts cannot be cut
+        to `max_length`; UsageError for options that do not exist or contradict each other.
+        """
+        if return_tensors not in (None, "np"):
+            raise UsageError(f"return_tensors is {return_tensors!r}; it is None or 'np'.")
+        if not self.is_fast and (return_offsets_mapping or return_overflowing_tokens):
+            raise UsageError("Offsets and overflowing windows need BertTokenizerFast; encode with it instead.")
+        options = resolve_options(
+            self.settings,
+            add_special_tokens,
+            padding,
+            truncation,
+            max_length,
+            stride,
+            pad_to_multiple_of,
+            padding_side,
+            return_overflowing_tokens,
+        )
+        texts = read_texts(text, text_pair, is_split_into_words)
+        rows = self._rows(texts, options)
+        columns: dict[str, list[Any]] = {"input_ids": self._id_rows(rows)}
+        if return_attention_mask:
+            columns["attention_mask"] = [[1] * len(ids) for ids in columns["input_ids"]]
+        if return_token_type_ids:
+            columns["token_type_ids"] = [self._type_ids(row) for row in rows]
+        if return_special_tokens_mask:
+            columns["special_tokens_mask"] = [row.fill(0, 0, 1, 1) for row in rows]
+        if return_offsets_mapping:
+            columns["offset_mapping"] = [row_offsets(row) for row in rows]
+        if return_overflowing_tokens:
+            columns["overflow_to_sample_mapping"] = [row.sample for row in rows]
+        single = not texts.batched and not return_overflowing_tokens and return_tensors is None
+        return self._finish(columns, rows, options, single, return_tensors == "np", return_length)
+
+    def _finish(
+        self,
+        columns: dict[str, list[Any]],
+        rows: list[Row],
+        options: EncodeOptions,
+        single: bool,
+        arrays: bool,
+        with_length: bool,
+    ) -> BatchEncoding:
+        lengths = [len(ids) for ids in columns["input_ids"]]
+        length = padded_length(lengths, options.padding, options.max_length, options.pad_to_multiple_of)
+        padding = Padding(length, options.padding_side)
+        padded: Mapping[str, Any] = pad_columns(columns, padding, self.pad_token_id)
+        if with_length:
+            padded = {**padded, "length": [len(ids) for ids in padded["input_ids"]]}
+        if arrays:
+            padded = to_arrays(padded)
+        elif single:
+            padded = {name: values[0] for name, values in padded.items()}
+        details = RowDetails(rows, padding, self.cls_token, self.sep_token, self.pad_token) if self.is_fast else None
+        return BatchEncoding(padded, details)
+
+    def _rows(self, texts: Texts, options: EncodeOptions) -> list[Row]:
+        """Tokenise every text once, firsts and seconds in one go, and cut the rows."""
+        paired = [i for i, pair in enumerate(texts.second) if pair is not None and self._counts(pair, texts)]
+        seconds = [pair for i in paired if (pair := texts.second[i]) is not None]
+        tokenized = self._tokenize_texts([*texts.first, *seconds], texts.in_words)
+        second_of = dict(zip(paired, tokenized[len(texts.first) :], strict=True))
+        rows: list[Row] = []
+        for i, first in enumerate(tokenized[: len(texts.first)]):
+            second = second_of.get(i)
+            lengths = (len(first.ids), None if second is None else len(second.ids))
+            for window, second_window in row_windows(*lengths, options, self.is_fast):
+                rows.append(Row(i, first, window, second, second_window, options.add_special_tokens))
+        return rows
+
+    def _counts(self, pair: Text, texts: Texts) -> bool:
+        """Whether a pair that is not None counts as one."""
+        return True
+
+    def _id_rows(self, rows: list[Row]) -> list[list[int]]:
+        cls, sep = self.cls_token_id, self.sep_token_id
+        return [row.lay_out(row.first.ids, [] if row.second is None else row.second.ids, cls, sep, sep) for row in rows]
+
+    def _type_ids(self, row: Row) -> list[int]:
+        return row.fill(0, 1, 0, 1)
+
+    def encode(
+        self,
+        text: str,
+        text_pair: str | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+    ) -> list[int]:
+        """The ids of one text or pair; the options are those of calling the tokenizer."""
+        if not isinstance(text, str):
+            raise InputError(f"encode takes one string, not a {type(text).__name__}; call the tokenizer for a batch.")
+        encoding = self(
+            text,
+            text_pair,
+            add_special_tokens=add_special_tokens,
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+        )
+        ids: list[int] = encoding["input_ids"]
+        return ids
+
+    # -- ids to text
+
+    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> Any:
+        """The id of a token, or the list of ids of several; the unknown token's id where the vocabulary has none."""
+        return self._token_id(tokens) if isinstance(tokens, str) else [self._token_id(token) for token in tokens]
+
+    @abstractmethod
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, or the list of tokens of several."""
+
+    @abstractmethod
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Tokens joined to text, word pieces without their prefix."""
+
+    def decode(
+        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> str:
+        """The text of one row of ids (a list, an array or a single id).
+
+        `clean_up_tokenization_spaces=None` means the tokenizer's own setting. Raises InputError for what is no id.
+        """
+        text = self._decode(read_ids(token_ids), skip_special_tokens)
+        clean = clean_up_tokenization_spaces
+        if clean is None:
+            clean = self.settings.clean_up_tokenization_spaces
+        return clean_up_tokenization(text) if clean else text
+
+    def batch_decode(
+        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> list[str]:
+        """The texts of several rows of ids."""
+        return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences]
+
+    # -- files
+
+    def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str]:
+        """Write vocab.txt into a folder; returns its path."""
+        path = Path(save_directory) / (f"{filename_prefix}-{VOCAB_FILE}" if filename_prefix else VOCAB_FILE)
+        write_vocabulary(self._base_vocab(), path)
+        return (str(path),)
+
+    def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
+        """Write every file of the tokenizer into a folder; returns their paths."""
+        files = write_folder(save_directory, self.settings, self.added_tokens_decoder, self.vocab_size)
+        return (*map(str, files), *self.save_vocabulary(save_directory))
+
+
+def read_ids(token_ids: Any) -> list[int]:
+    """Ids as a list of int: from a list, an array or a single id. Raises InputError for anything else."""
+    values = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
+    if isinstance(values, int):
+        values = [values]
+    try:
+        ids = list(values)
+    except TypeError:
+        raise InputError(f"Token ids are whole numbers in a row, not a {type(token_ids).__name__}.") from None
+    for position, index in enumerate(ids):
+        if not isinstance(index, int) or index < 0:
+            raise InputError(f"The token id at position {position} is {index!r}; ids are whole numbers from 0 on.")
+    return ids
