@@ -1,0 +1,206 @@
+"""manifest.json in: bytes to `Manifest`, with every field checked."""
+
+from __future__ import annotations
+
+import re
+
+from bert_onnx.artifact.fields import Fields, load_object
+from bert_onnx.artifact.manifest import (
+    FAIL,
+    PASS,
+    SCHEMA_VERSION,
+    FileRecord,
+    Manifest,
+    ModelLimits,
+    OutputParity,
+    Parity,
+    PassRecord,
+    Variant,
+)
+from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME, check_name
+from bert_onnx.errors import ArtifactError, UsageError
+from bert_onnx.source import Source
+from bert_onnx.tasks import TASKS, Port, TaskOptions
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DTYPES = ("int64", "float32")
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """The manifest in `text`; `where` names the document in messages.
+
+    Raises:
+        ArtifactError: naming the field that is missing, unknown or wrong, or a newer schema.
+    """
+    fields = Fields(load_object(text, where), where)
+    # Read first: fields of another schema would only be complained of for the wrong reason.
+    version = fields.count("schema_version", low=1)
+    if version > SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{where} has schema version {version} and this bert-onnx reads up to {SCHEMA_VERSION}; "
+            "update bert-onnx or export again."
+        )
+    manifest = Manifest(
+        schema_version=version,
+        bert_onnx=fields.text("bert_onnx"),
+        tools=fields.text_table("tools"),
+        source=fields.one("source", _source),
+        task=fields.text("task"),
+        options=fields.one("options", _options),
+        config=fields.one("config", _limits),
+        model_max_length=fields.count("model_max_length", low=1),
+        inputs=fields.many("inputs", _port),
+        outputs=fields.many("outputs", _port),
+        variants=fields.many("variants", _variant),
+        files=fields.table("files", _file_record),
+    )
+    fields.finish()
+    check_manifest(manifest, where)
+    return manifest
+
+
+def check_manifest(manifest: Manifest, where: str) -> None:
+    """Rules between fields.
+
+    Raises:
+        ArtifactError: naming the field that does not fit.
+    """
+    if manifest.task not in TASKS:
+        raise ArtifactError(f"{where}.task is {manifest.task!r}, which is no task; choose one of {', '.join(TASKS)}.")
+    for field, ports in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+        _check_distinct([port.name for port in ports], f"{where}.{field}")
+    _check_distinct([variant.name for variant in manifest.variants], f"{where}.variants")
+    _check_distinct([name.casefold() for name in manifest.files], f"{where}.files")
+    for name in manifest.files:
+        check_name(name, where)
+    if MANIFEST_NAME in manifest.files:
+        raise ArtifactError(f"{where}.files lists {MANIFEST_NAME} itself; the artifact is damaged.")
+    if CARD_NAME not in manifest.files:
+        raise ArtifactError(f"{where}.files lacks {CARD_NAME}; the artifact is damaged.")
+    for variant in manifest.variants:
+        _check_variant(variant, manifest, where)
+
+
+def _check_variant(variant: Variant, manifest: Manifest, where: str) -> None:
+    for name in variant.paths:
+        if name not in manifest.files:
+            raise ArtifactError(f"{where}.files lacks {name} of the variant {variant.name!r}; the artifact is damaged.")
+    if not variant.file.endswith(".onnx"):
+        raise ArtifactError(f"{where}: the variant {variant.name!r} names {variant.file!r}, which is no .onnx file.")
+    size = sum(manifest.files[name].size for name in variant.paths)
+    if size != variant.size_bytes:
+        raise ArtifactError(
+            f"{where}: the variant {variant.name!r} says {variant.size_bytes} bytes but its files have {size}."
+        )
+    if sorted(output.name for output in variant.parity.outputs) != sorted(port.name for port in manifest.outputs):
+        raise ArtifactError(f"{where}: the parity of the variant {variant.name!r} does not cover exactly the outputs.")
+
+
+def _check_distinct(names: list[str], where: str) -> None:
+    if not names:
+        raise ArtifactError(f"{where} is empty; the artifact is damaged.")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ArtifactError(f"{where} has {name!r} twice; the artifact is damaged.")
+        seen.add(name)
+
+
+def _source(fields: Fields) -> Source:
+    return Source(
+        model=fields.text("model"),
+        kind=fields.text("kind"),
+        revision=fields.optional_text("revision"),
+        weights_sha256=fields.text("weights_sha256"),
+        seed=fields.optional_count("seed"),
+    )
+
+
+def _options(fields: Fields) -> TaskOptions:
+    try:
+        return TaskOptions(
+            pooling=fields.text("pooling"),
+            normalize=fields.flag("normalize"),
+            pooler=fields.flag("pooler"),
+            output_attentions=fields.flag("output_attentions"),
+            output_hidden_states=fields.flag("output_hidden_states"),
+        )
+    except UsageError as error:
+        raise ArtifactError(f"the artifact is damaged: {error}") from None
+
+
+def _limits(fields: Fields) -> ModelLimits:
+    return ModelLimits(
+        vocab_size=fields.count("vocab_size", low=1),
+        max_position_embeddings=fields.count("max_position_embeddings", low=1),
+        type_vocab_size=fields.count("type_vocab_size", low=1),
+        pad_token_id=fields.optional_count("pad_token_id"),
+        is_decoder=fields.flag("is_decoder"),
+    )
+
+
+def _port(fields: Fields) -> Port:
+    axes = fields.raw("axes")
+    if not isinstance(axes, list) or not all(_is_axis(axis) for axis in axes):
+        raise fields.fail("axes", "a list of names and lengths")
+    dtype = fields.text("dtype")
+    if dtype not in _DTYPES:
+        raise fields.fail("dtype", f"one of {', '.join(_DTYPES)}")
+    return Port(fields.text("name"), dtype, tuple(axes))
+
+
+def _is_axis(axis: object) -> bool:
+    return axis != "" if isinstance(axis, str) else isinstance(axis, int) and not isinstance(axis, bool) and axis > 0
+
+
+def _variant(fields: Fields) -> Variant:
+    return Variant(
+        name=fields.text("name"),
+        file=fields.text("file"),
+        data_file=fields.optional_text("data_file"),
+        target=fields.text("target"),
+        precision=fields.text("precision"),
+        opset=fields.count("opset", low=1),
+        ir_version=fields.count("ir_version", low=1),
+        nodes=fields.count("nodes"),
+        size_bytes=fields.count("size_bytes"),
+        operators=fields.count_table("operators"),
+        fused=fields.count_table("fused"),
+        passes=fields.many("passes", _pass_record),
+        excluded_nodes=fields.texts("excluded_nodes"),
+        parity=fields.one("parity", _parity),
+    )
+
+
+def _pass_record(fields: Fields) -> PassRecord:
+    return PassRecord(fields.text("name"), fields.count("count"))
+
+
+def _parity(fields: Fields) -> Parity:
+    verdict = fields.text("verdict")
+    if verdict not in (PASS, FAIL):
+        raise fields.fail("verdict", f"{PASS} or {FAIL}")
+    return Parity(
+        verdict=verdict,
+        reference=fields.text("reference"),
+        runtime=fields.text("runtime"),
+        outputs=fields.many("outputs", _output_parity),
+        cases=fields.texts("cases"),
+    )
+
+
+def _output_parity(fields: Fields) -> OutputParity:
+    return OutputParity(
+        name=fields.text("name"),
+        max_abs_diff=fields.number("max_abs_diff"),
+        tolerance=fields.number("tolerance"),
+        case=fields.text("case"),
+        index=fields.counts("index"),
+    )
+
+
+def _file_record(fields: Fields) -> FileRecord:
+    sha256 = fields.text("sha256")
+    if not _SHA256.fullmatch(sha256):
+        raise fields.fail("sha256", "64 hexadecimal digits")
+    return FileRecord(sha256, fields.count("size"))
