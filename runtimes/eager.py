@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bert_onnx.errors import InputError, RuntimeUnavailableError, UsageError
+from bert_onnx.errors import RuntimeUnavailableError, UsageError
 from bert_onnx.tasks import Port
 from runtimes.base import RuntimeDescription, check_finite, chosen_outputs
 from runtimes.inputs import InputLimits, check_inputs
@@ -57,8 +57,6 @@ class EagerRuntime:
         torch = self._torch
         with torch.inference_mode():
             tensors = self._module(*(torch.tensor(checked[port.name]) for port in self.inputs))
-        if len(tensors) != len(self.outputs):
-            raise InputError(f"the module returned {len(tensors)} tensors, but {len(self.outputs)} outputs are named.")
         by_name = {port.name: tensor for port, tensor in zip(self.outputs, tensors, strict=True)}
         results = {name: by_name[name].float().cpu().numpy() for name in names}
         check_finite(results, self._model_name)

@@ -1,0 +1,59 @@
+"""One call for the command line: texts in, the results of whatever task the artifact has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from bert_onnx.errors import UsageError
+from runtimes.loading import load
+from runtimes.pipelines.results import Result
+
+#: Tasks that take a second text, and those whose number of answers can be chosen.
+_PAIRED = ("text-classification", "next-sentence-prediction", "pretraining", "question-answering")
+_RANKED = ("fill-mask", "pretraining", "text-classification", "question-answering")
+_GENERATING = ("text-generation", "text-generation-with-past")
+_CHOOSING = "multiple-choice"
+
+
+def answer(
+    folder: str | os.PathLike[str],
+    texts: Sequence[str],
+    pair: str | None = None,
+    top_k: int | None = None,
+    max_new_tokens: int | None = None,
+    threads: int | None = None,
+) -> list[Result]:
+    """What the artifact in `folder` answers, one result a text.
+
+    Args:
+        folder: what `bert-onnx export` wrote.
+        texts: texts or questions; for multiple-choice the prompt and then its choices, which give one result.
+        pair: the second text, for tasks that take one.
+        top_k: how many answers; None for the task's own number.
+        max_new_tokens: how many tokens to generate; None for the task's own number.
+        threads: threads that compute one call.
+
+    Raises:
+        UsageError: an option that the artifact's task does not have.
+        ArtifactError, InputError, RuntimeUnavailableError: as `runtimes.load` and its pipelines.
+    """
+    with load(folder, threads=threads) as pipeline:
+        task = pipeline.task
+        options: dict[str, Any] = {}
+        for name, value, tasks in (("top_k", top_k, _RANKED), ("max_new_tokens", max_new_tokens, _GENERATING)):
+            if value is not None:
+                if task not in tasks:
+                    option = name.replace("_", "-")
+                    raise UsageError(f"--{option} has no meaning for {task}; it is for {', '.join(tasks)}.")
+                options[name] = value
+        if pair is not None and task not in _PAIRED:
+            raise UsageError(f"--pair has no meaning for {task}; it is for {', '.join(_PAIRED)}.")
+        if task == _CHOOSING:
+            if len(texts) < 2:
+                raise UsageError("multiple-choice needs a prompt and at least one choice: TEXT CHOICE [CHOICE ...].")
+            return list(pipeline([texts[0]], [list(texts[1:])]))
+        if task in _PAIRED:
+            return list(pipeline(list(texts), pair, **options))
+        return list(pipeline(list(texts), **options))

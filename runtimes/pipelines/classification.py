@@ -1,0 +1,79 @@
+"""text-classification: labels with scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtimes.pipelines.base import Pipeline
+from runtimes.pipelines.batches import Row
+from runtimes.pipelines.encoding import Window, check_pairs, check_texts
+from runtimes.pipelines.results import Result
+from runtimes.pipelines.scores import best, sigmoid, softmax
+
+
+@dataclass(frozen=True)
+class Label(Result):
+    """One label and its score."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Classification(Result):
+    """The labels of a text, highest score first; `truncated` where the end of the text was not read."""
+
+    labels: tuple[Label, ...]
+    truncated: bool
+
+    @property
+    def best(self) -> Label:
+        """The label with the highest score."""
+        return self.labels[0]
+
+
+class TextClassification(Pipeline):
+    """Scores are probabilities: softmax where one label is right, sigmoid where several may be or there is only one.
+
+    A regression model's score is the number that it predicts.
+    """
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        pairs: str | Sequence[str] | None = None,
+        top_k: int | None = None,
+        batch_size: int = 32,
+    ) -> list[Classification]:
+        """The labels of each text (or pair), in their order.
+
+        Args:
+            texts: what to classify.
+            pairs: the second text of each, for models of pairs; a single one goes with every text.
+            top_k: most labels a text; None for all.
+            batch_size: texts that are run together.
+
+        Raises:
+            InputError: something among the texts is not a text.
+        """
+        first = check_texts(texts)
+        windows = self._encode(first, check_pairs(first, pairs, "pair"))
+
+        def finish(window: Window, row: Row) -> Classification:
+            scores = self._scores(row["logits"])
+            chosen = best(scores, len(scores) if top_k is None else top_k)
+            labels = tuple(Label(self.config.id2label[int(i)], float(scores[i])) for i in chosen)
+            return Classification(labels, window.truncated)
+
+        return self._run(windows, ["logits"], batch_size, finish)
+
+    def _scores(self, logits: np.ndarray) -> np.ndarray:
+        problem = self.config.problem_type
+        if problem == "regression":
+            return logits
+        if problem == "multi_label_classification" or len(logits) == 1:
+            return sigmoid(logits)
+        return softmax(logits)

@@ -1,0 +1,155 @@
+"""Texts to windows of token ids: one window a text where it fits or is cut, several where it is read in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bert_onnx.errors import InputError
+
+if TYPE_CHECKING:
+    from bert_onnx.tokenization import BertTokenizerFast
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One row of a batch, without padding. The last four are filled by `encode_spans` only.
+
+    Args:
+        sample: index of its text among the texts.
+        ids: token ids [S], special tokens included.
+        type_ids: 0 for the first text and 1 for the second [S].
+        truncated: something of the text is in no window.
+        offsets: first and past-the-last character of every token in its text; (0, 0) for special tokens.
+        special: 1 where the tokenizer added a special token.
+        words: index of the word that a token is a part of; None for special tokens.
+        sequences: 0 for tokens of the first text, 1 for those of the second, None for special tokens.
+    """
+
+    sample: int
+    ids: list[int]
+    type_ids: list[int]
+    truncated: bool = False
+    offsets: Sequence[tuple[int, int]] = ()
+    special: Sequence[int] = ()
+    words: Sequence[int | None] = ()
+    sequences: Sequence[int | None] = ()
+
+
+def check_texts(texts: str | Sequence[str], what: str = "text") -> list[str]:
+    """`texts` as a list; one text alone becomes a list of one.
+
+    Raises:
+        InputError: something among them is not a text.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    checked = list(texts)
+    for index, text in enumerate(checked):
+        if not isinstance(text, str):
+            raise InputError(f"{what} {index} is a {type(text).__name__}; it must be a string.")
+    return checked
+
+
+def check_pairs(texts: list[str], pairs: str | Sequence[str] | None, what: str) -> list[str] | None:
+    """The second texts as a list of the same length; one text alone goes with each of `texts`.
+
+    Raises:
+        InputError: their number is another, or one is not a text.
+    """
+    if pairs is None:
+        return None
+    if isinstance(pairs, str):
+        return [pairs] * len(texts)
+    checked = check_texts(pairs, what)
+    if len(checked) != len(texts):
+        raise InputError(f"there are {len(texts)} texts but {len(checked)} of their {what}s; give one for each.")
+    return checked
+
+
+def encode(
+    tokenizer: BertTokenizerFast,
+    texts: list[str],
+    pairs: list[str] | None,
+    max_length: int | None,
+    add_special_tokens: bool = True,
+) -> list[Window]:
+    """One window for each text (or pair), cut to `max_length` tokens; the longer text of a pair is cut first."""
+    rows = _rows(tokenizer, texts, pairs, None, add_special_tokens)
+    windows = [Window(index, ids, types) for index, (ids, types) in enumerate(rows)]
+    # Few texts are too long: only those are encoded again, so that cutting is known from fitting exactly.
+    long = [w.sample for w in windows if max_length is not None and len(w.ids) > max_length]
+    if long:
+        cut_pairs = None if pairs is None else [pairs[i] for i in long]
+        cut = _rows(tokenizer, [texts[i] for i in long], cut_pairs, max_length, add_special_tokens)
+        for index, (ids, types) in zip(long, cut, strict=True):
+            windows[index] = Window(index, ids, types, truncated=True)
+    return windows
+
+
+def _rows(
+    tokenizer: BertTokenizerFast, texts: list[str], pairs: list[str] | None, max_length: int | None, special: bool
+) -> list[tuple[list[int], list[int]]]:
+    if not texts:
+        return []
+    encoding = tokenizer(
+        texts,
+        pairs,
+        add_special_tokens=special,
+        truncation="do_not_truncate" if max_length is None else "longest_first",
+        max_length=max_length,
+        return_attention_mask=False,
+    )
+    return list(zip(encoding["input_ids"], encoding["token_type_ids"], strict=True))
+
+
+def encode_spans(
+    tokenizer: BertTokenizerFast,
+    texts: list[str],
+    pairs: list[str] | None,
+    max_length: int,
+    stride: int | None,
+    first_sample: int = 0,
+) -> list[Window]:
+    """Windows of each text (or of its pair, where there is one), with offsets and words.
+
+    Args:
+        tokenizer: of the model.
+        texts, pairs: with pairs, a text is repeated whole in every window of its pair.
+        max_length: most tokens in a window, special ones included.
+        stride: tokens that a window shares with the one before; None keeps the first window only.
+        first_sample: the index that the first text has for the caller.
+    """
+    if not texts:
+        return []
+    encoding: Any = tokenizer(
+        texts,
+        pairs,
+        truncation="only_first" if pairs is None else "only_second",
+        max_length=max_length,
+        stride=stride or 0,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        return_attention_mask=False,
+    )
+    samples: list[int] = encoding["overflow_to_sample_mapping"]
+    offsets = encoding["offset_mapping"]
+    windows = []
+    for row, sample in enumerate(samples):
+        if stride is None and row > 0 and samples[row - 1] == sample:
+            continue
+        windows.append(
+            Window(
+                first_sample + sample,
+                encoding["input_ids"][row],
+                encoding["token_type_ids"][row],
+                truncated=stride is None and row + 1 < len(samples) and samples[row + 1] == sample,
+                offsets=offsets[row],
+                special=encoding["special_tokens_mask"][row],
+                words=encoding.word_ids(row),
+                sequences=encoding.sequence_ids(row),
+            )
+        )
+    return windows

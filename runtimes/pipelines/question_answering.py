@@ -1,0 +1,120 @@
+"""question-answering: the part of a context that answers a question; long contexts are read in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bert_onnx.errors import InputError, UsageError
+from runtimes.pipelines.answer_spans import Answer, Candidates, best_answers, window_spans
+from runtimes.pipelines.base import Pipeline
+from runtimes.pipelines.batches import Row
+from runtimes.pipelines.encoding import Window, check_pairs, check_texts, encode_spans
+from runtimes.pipelines.results import Result
+
+#: Window and overlap where the caller names none, in tokens.
+_WINDOW = 384
+_OVERLAP = 128
+
+
+@dataclass(frozen=True)
+class Answers(Result):
+    """The answers to one question, best first; `windows` is in how many parts the context was read."""
+
+    answers: tuple[Answer, ...]
+    windows: int
+
+    @property
+    def best(self) -> Answer:
+        """The best answer."""
+        return self.answers[0]
+
+
+class QuestionAnswering(Pipeline):
+    """Finds answers in contexts of any length."""
+
+    def __call__(
+        self,
+        questions: str | Sequence[str],
+        contexts: str | Sequence[str] | None,
+        top_k: int = 1,
+        max_answer_len: int = 15,
+        handle_impossible_answer: bool = False,
+        max_seq_len: int | None = None,
+        doc_stride: int | None = None,
+        align_to_words: bool = True,
+        batch_size: int = 32,
+    ) -> list[Answers]:
+        """The answers to each question, in their order.
+
+        Args:
+            questions: what is asked.
+            contexts: where the answer is; a single one serves every question.
+            top_k: most answers a question.
+            max_answer_len: most tokens of an answer.
+            handle_impossible_answer: let "" be an answer, scored by the first token.
+            max_seq_len: tokens of a window, question included; None takes 384, or the model's own if that is less.
+            doc_stride: tokens that a window shares with the one before; None takes 128, or half of a short window.
+            align_to_words: widen answers to whole words.
+            batch_size: windows that are run together.
+
+        Raises:
+            InputError: an empty question or context, or a question that leaves no room for the context.
+            UsageError: an option out of range.
+        """
+        length = self._length(max_seq_len)
+        for name, value in (("top_k", top_k), ("max_answer_len", max_answer_len)):
+            if value < 1:
+                raise UsageError(f"{name} is {value}; it must be at least 1.")
+        asked, searched = _check(questions, contexts)
+        windows = [
+            window
+            for index, (question, context) in enumerate(zip(asked, searched, strict=True))
+            for window in self._windows(index, question, context, length, doc_stride)
+        ]
+        wanted = top_k * 2 + 10 if align_to_words else top_k  # several spans may widen to the same words
+
+        def finish(window: Window, row: Row) -> Candidates:
+            return window_spans(window, row["start_logits"], row["end_logits"], wanted, max_answer_len, align_to_words)
+
+        found = self._run(windows, ["start_logits", "end_logits"], batch_size, finish)
+        parts: list[list[Candidates]] = [[] for _ in asked]
+        for window, candidates in zip(windows, found, strict=True):
+            parts[window.sample].append(candidates)
+        return [
+            Answers(best_answers(own, context, top_k, handle_impossible_answer), len(own))
+            for own, context in zip(parts, searched, strict=True)
+        ]
+
+    def _length(self, max_seq_len: int | None) -> int:
+        length = min(self.max_length, _WINDOW) if max_seq_len is None else max_seq_len
+        limit = self.config.max_position_embeddings
+        if not 0 < length <= limit:
+            raise UsageError(f"max_seq_len is {length}; this model reads 1 to {limit} tokens at a time.")
+        return length
+
+    def _windows(self, index: int, question: str, context: str, length: int, doc_stride: int | None) -> list[Window]:
+        room = length - len(self.tokenizer.encode(question)) - 1  # the question's [CLS] [SEP], the context's [SEP]
+        if room < 2:
+            raise InputError(
+                f"question {index} leaves no room for its context in {length} tokens; shorten it or raise max_seq_len."
+            )
+        # A long question leaves windows that are shorter than the usual overlap.
+        stride = min(length // 2, _OVERLAP, room // 2) if doc_stride is None else doc_stride
+        if not 0 <= stride < room:
+            raise UsageError(f"doc_stride is {stride}; beside question {index} it must be from 0 to {room - 1}.")
+        windows = encode_spans(self.tokenizer, [question], [context], length, stride, index)
+        if 1 not in windows[0].sequences:
+            raise InputError(f"context {index} has no tokens; there is nothing to answer.")
+        return windows
+
+
+def _check(questions: str | Sequence[str], contexts: str | Sequence[str] | None) -> tuple[list[str], list[str]]:
+    asked = check_texts(questions, "question")
+    searched = check_pairs(asked, contexts, "context")
+    if searched is None:
+        raise InputError("question-answering needs a context for each question; give contexts (--pair).")
+    for what, texts in (("question", asked), ("context", searched)):
+        if "" in texts:
+            raise InputError(f"{what} {texts.index('')} is empty; there is nothing to answer.")
+    return asked, searched
