@@ -58,10 +58,12 @@ def read_cache(past_key_values: Sequence[Sequence[Tensor]] | None, config: BertC
             f"past_key_values has {len(past_key_values)} layers; the model has {config.num_hidden_layers}."
         )
     for index, tensors in enumerate(past_key_values):
-        if len(tensors) not in (2, 4) or any(tensor.dim() != 4 for tensor in tensors):
+        heads, size = config.heads_in_layer(index), config.head_size
+        fits = len(tensors) in (2, 4) and all(tensor.dim() == 4 for tensor in tensors)
+        if not fits or any(tuple(tensor.shape[1::2]) != (heads, size) for tensor in tensors[:2]):
             raise InputError(
                 f"past_key_values[{index}] must be (key, value) or (key, value, cross_key, cross_value), each of the "
-                f"shape [batch, heads, length, head size]; it has {[tuple(tensor.shape) for tensor in tensors]}."
+                f"shape [batch, {heads}, length, {size}]; it has {[tuple(tensor.shape) for tensor in tensors]}."
             )
     return [LayerCache.from_tensors(tensors) for tensors in past_key_values]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
 
-@torch.no_grad()
 def initialise(module: nn.Module, std: float) -> None:
     """Fill every linear layer, embedding and LayerNorm under `module`, in the order of their registration.
 
@@ -15,27 +16,27 @@ def initialise(module: nn.Module, std: float) -> None:
     of transformers.
     """
     for part in module.modules():
-        if isinstance(part, nn.Linear):
-            part.weight.normal_(mean=0.0, std=std)
-            if part.bias is not None:
-                part.bias.zero_()
-        elif isinstance(part, nn.Embedding):
-            part.weight.normal_(mean=0.0, std=std)
-            if part.padding_idx is not None:
-                part.weight[part.padding_idx].zero_()
-        elif isinstance(part, nn.LayerNorm):
-            part.weight.fill_(1.0)
-            part.bias.zero_()
+        if isinstance(part, (nn.Linear, nn.Embedding, nn.LayerNorm)):
+            for leaf, _ in part.named_parameters(recurse=False):
+                _fill(part, leaf, std)
 
 
-def initialise_named(model: nn.Module, names: tuple[str, ...], std: float) -> None:
-    """Fill the modules that own the parameters `names`; a parameter that stands alone becomes zero."""
-    for owner_name in dict.fromkeys(name.rpartition(".")[0] for name in names):
-        owner = model.get_submodule(owner_name)
-        if isinstance(owner, (nn.Linear, nn.Embedding, nn.LayerNorm)):
-            initialise(owner, std)
-            continue
-        with torch.no_grad():
-            for name in names:
-                if name.rpartition(".")[0] == owner_name:
-                    owner.get_parameter(name.rpartition(".")[2]).zero_()
+def initialise_named(model: nn.Module, names: Iterable[str], std: float) -> None:
+    """Fill the parameters `names` of `model` by the same rule; one that belongs to no such layer becomes zero."""
+    for name in names:
+        owner, _, leaf = name.rpartition(".")
+        _fill(model.get_submodule(owner), leaf, std)
+
+
+@torch.no_grad()
+def _fill(owner: nn.Module, leaf: str, std: float) -> None:
+    """Fill the parameter called `leaf` of the layer `owner`."""
+    parameter = owner.get_parameter(leaf)
+    if leaf == "weight" and isinstance(owner, nn.LayerNorm):
+        parameter.fill_(1.0)
+    elif leaf == "weight" and isinstance(owner, (nn.Linear, nn.Embedding)):
+        parameter.normal_(mean=0.0, std=std)
+        if isinstance(owner, nn.Embedding) and owner.padding_idx is not None:
+            parameter[owner.padding_idx].zero_()
+    else:
+        parameter.zero_()

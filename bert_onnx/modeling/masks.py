@@ -81,6 +81,8 @@ def _check_self_mask(mask: Tensor, hidden: Tensor, past: int) -> None:
             f"attention_mask has the shape {tuple(mask.shape)}; it must be [batch, past + sequence] or "
             "[batch, sequence, past + sequence]."
         )
+    if mask.dim() == 3 and mask.shape[1] != length:
+        raise InputError(f"attention_mask has rows for {mask.shape[1]} queries, but the input has {length} tokens.")
     if mask.shape[-1] != past + length:
         raise InputError(
             f"attention_mask covers {mask.shape[-1]} tokens, but there are {past + length}: "

@@ -83,6 +83,9 @@ class BertModel(BertPreTrainedModel):
         past = past_length(cache)
         self._check_inputs(input_ids, inputs_embeds, token_type_ids, position_ids, past)
         hidden = self.embeddings(input_ids, inputs_embeds, token_type_ids, position_ids, past)
+        if encoder_hidden_states is not None and encoder_hidden_states.dim() != 3:
+            shape = tuple(encoder_hidden_states.shape)
+            raise InputError(f"encoder_hidden_states has the shape {shape}; it must be [batch, length, hidden size].")
         context = Context(
             bias=self_attention_bias(attention_mask, hidden, past, causal=config.is_decoder),
             encoder_states=encoder_hidden_states if config.is_decoder else None,

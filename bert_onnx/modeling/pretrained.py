@@ -83,21 +83,18 @@ class BertPreTrainedModel(nn.Module):
             config = config.replace(attn_implementation=attn_implementation)
         torch_dtype = _torch_dtype(dtype, config)
         with torch.device("meta"):  # shapes only: drawing random weights to overwrite them takes seconds
-            model = cls(config)
+            model = cls(config.replace(dtype=_dtype_name(torch_dtype))).to(torch_dtype)
         model.to_empty(device="cpu")
         model.tie_weights()
         report = weights.load_weights(model, checkpoint, allow_new_heads=allow_new_heads)
+        initialise_named(model, report.newly_initialised, config.initializer_range)
         if report.newly_initialised:
-            initialise_named(model, report.newly_initialised, config.initializer_range)
-            model.tie_weights()
             logger.warning(
-                "%s lacks weights of %s; drawn at random, to be trained before use: %s.",
-                checkpoint.source,
+                "%s lacks weights of %s; they were drawn at random and mean nothing before training: %s.",
+                path_or_id,
                 cls.__name__,
                 ", ".join(report.newly_initialised),
             )
-        model.to(torch_dtype)
-        model._set_config(config.replace(dtype=_dtype_name(torch_dtype)))
         return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
