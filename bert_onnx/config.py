@@ -7,22 +7,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_onnx.errors import ConfigError
+from bert_onnx.config_rules import (
+    ACTIVATIONS,
+    ATTN_IMPLEMENTATIONS,
+    DTYPES,
+    MAX_LABELS,
+    POSITION_EMBEDDING_TYPES,
+    PROBLEM_TYPES,
+    is_int,
+    validate,
+)
+from bert_onnx.errors import ConfigError, StorageError
+
+__all__ = [
+    "ACTIVATIONS",
+    "ATTN_IMPLEMENTATIONS",
+    "CONFIG_NAME",
+    "DTYPES",
+    "POSITION_EMBEDDING_TYPES",
+    "PROBLEM_TYPES",
+    "BertConfig",
+]
 
 CONFIG_NAME = "config.json"
-
-POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
-DTYPES = ("float32", "float16", "bfloat16")
-ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
 
 #: Fields of a config.json that are named otherwise in old or new files: their name -> ours.
 _ALIASES = {"torch_dtype": "dtype", "_attn_implementation": "attn_implementation"}
@@ -109,11 +122,13 @@ class BertConfig:
     model_type = "bert"  # a class attribute, not a field: there is no other
 
     def __post_init__(self) -> None:
-        _freeze(self, "id2label", {_as_int("id2label", k): str(v) for k, v in dict(self.id2label).items()})
-        pruned = {_as_int("pruned_heads", k): tuple(v) for k, v in dict(self.pruned_heads).items()}
-        _freeze(self, "pruned_heads", pruned)
-        _freeze(self, "architectures", tuple(self.architectures or ()))
-        _validate(self)
+        labels = _mapping("id2label", self.id2label)
+        _freeze(self, "id2label", {_as_int("id2label", key): str(label) for key, label in labels.items()})
+        pruned = _mapping("pruned_heads", self.pruned_heads)
+        layers = {_as_int("pruned_heads", key): _list("pruned_heads", heads) for key, heads in pruned.items()}
+        _freeze(self, "pruned_heads", layers)
+        _freeze(self, "architectures", _list("architectures", self.architectures or ()))
+        validate(self)
 
     @property
     def num_labels(self) -> int:
@@ -157,19 +172,18 @@ class BertConfig:
         known = {f.name for f in dataclasses.fields(cls)}
         renamed = {_ALIASES.get(key, key): value for key, value in values.items()}
         chosen = {key: value for key, value in renamed.items() if key in known}
-        if values.get("num_labels") is not None and not values.get("id2label"):
-            chosen["id2label"] = _unnamed_labels(values["num_labels"])
-        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
-        for key in [key for key, value in chosen.items() if value is None and defaults[key] is not None]:
-            del chosen[key]  # null in the file stands for the default
+        # null in the file stands for the default, but for the padding token, which a model may do without
+        chosen = {key: value for key, value in chosen.items() if value is not None or key == "pad_token_id"}
         if isinstance(chosen.get("dtype"), str):
             chosen["dtype"] = chosen["dtype"].removeprefix("torch.")
+        if chosen.get("attn_implementation") not in ATTN_IMPLEMENTATIONS:
+            chosen.pop("attn_implementation", None)  # what the program that saved it ran with, not a property
         try:
+            if values.get("num_labels") is not None and not values.get("id2label"):
+                chosen["id2label"] = _unnamed_labels(values["num_labels"])
             return cls(**chosen)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{source} has a field of the wrong kind: {error}.") from None
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> BertConfig:
@@ -179,14 +193,14 @@ class BertConfig:
             ConfigError: the file is missing, is not JSON, or does not describe a BERT.
         """
         path = Path(folder) / CONFIG_NAME
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.is_file():
             raise ConfigError(
                 f"{folder} has no {CONFIG_NAME}; name a folder that holds a BERT checkpoint (config.json and "
                 "model.safetensors), a hub id, or 'sample'."
-            ) from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            )
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, endless numbers: ValueErrors
             raise ConfigError(f"{path} cannot be read as JSON: {error}.") from None
         if not isinstance(values, dict):
             raise ConfigError(f"{path} holds {type(values).__name__}, not a JSON object.")
@@ -202,13 +216,25 @@ class BertConfig:
         values["model_type"] = self.model_type
         values["torch_dtype"] = values.pop("dtype")
         del values["attn_implementation"]  # a choice of the running program, not of the checkpoint
-        return {key: values[key] for key in sorted(values) if values[key] is not None}
+        return {key: values[key] for key in sorted(values) if values[key] is not None or key == "pad_token_id"}
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write `folder`/config.json, making the folder if need be."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        (path / CONFIG_NAME).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        """Write `folder`/config.json, whole or not at all, making the folder if need be.
+
+        Raises:
+            StorageError: the disk does not take it.
+        """
+        path = Path(folder) / CONFIG_NAME
+        temporary = path.with_name(f".{CONFIG_NAME}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} could not be written: {error.strerror}; nothing was changed.") from None
 
 
 def _freeze(config: BertConfig, name: str, value: Any) -> None:
@@ -216,100 +242,27 @@ def _freeze(config: BertConfig, name: str, value: Any) -> None:
 
 
 def _as_int(name: str, key: Any) -> int:
-    try:
+    """A key that JSON made text."""
+    if is_int(key):
         return int(key)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} has the key {key!r}, which is not a whole number.") from None
+    if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 10:
+        return int(key)
+    raise ConfigError(f"{name} has the key {key!r}, which is not a whole number.")
+
+
+def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} is {value!r}; it must be an object.")
+    return value
+
+
+def _list(name: str, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        raise ConfigError(f"{name} has {value!r} where a list is needed.")
+    return tuple(sorted(value)) if isinstance(value, (set, frozenset)) else tuple(value)
 
 
 def _unnamed_labels(count: Any) -> dict[int, str]:
-    if not _is_int(count) or count < 1:
-        raise ConfigError(f"num_labels is {count!r}; it must be a whole number of at least 1.")
+    if not is_int(count) or not 1 <= count <= MAX_LABELS:
+        raise ConfigError(f"num_labels is {count!r}; it must be a whole number from 1 to {MAX_LABELS}.")
     return {index: f"LABEL_{index}" for index in range(count)}
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-#: Smallest legal value of every integer field.
-_MINIMA = {
-    "vocab_size": 1,
-    "hidden_size": 1,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 1,
-    "intermediate_size": 1,
-    "max_position_embeddings": 1,
-    "type_vocab_size": 1,
-    "chunk_size_feed_forward": 0,
-}
-_CHOICES = {
-    "hidden_act": ACTIVATIONS,
-    "position_embedding_type": POSITION_EMBEDDING_TYPES,
-    "dtype": DTYPES,
-    "attn_implementation": ATTN_IMPLEMENTATIONS,
-    "problem_type": (*PROBLEM_TYPES, None),
-}
-_FLAGS = (
-    "is_decoder",
-    "add_cross_attention",
-    "use_cache",
-    "tie_word_embeddings",
-    "output_attentions",
-    "output_hidden_states",
-    "return_dict",
-)
-_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
-_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
-
-
-def _validate(config: BertConfig) -> None:
-    """Every rule that a config must keep. Raises ConfigError for the first one broken."""
-    for name, minimum in _MINIMA.items():
-        value = getattr(config, name)
-        if not _is_int(value) or value < minimum:
-            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {minimum}.")
-    for name, choices in _CHOICES.items():
-        value = getattr(config, name)
-        if value not in choices:
-            listed = ", ".join(str(choice) for choice in choices if choice is not None)
-            raise ConfigError(f"{name} is {value!r}; supported are {listed}.")
-    for name in _FLAGS:
-        if not isinstance(getattr(config, name), bool):
-            raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be true or false.")
-    for name in _PROBABILITIES:
-        value = getattr(config, name)
-        if not (value is None and name == "classifier_dropout") and not (_is_number(value) and 0 <= value < 1):
-            raise ConfigError(f"{name} is {value!r}; it must be a number from 0 up to, not including, 1.")
-    for name in ("initializer_range", "layer_norm_eps"):
-        if not _is_number(getattr(config, name)) or getattr(config, name) <= 0:
-            raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be a positive number.")
-    for name in _TOKEN_IDS:
-        value = getattr(config, name)
-        if value is not None and not (_is_int(value) and 0 <= value < config.vocab_size):
-            raise ConfigError(f"{name} is {value!r}; it must lie within the vocabulary of {config.vocab_size} tokens.")
-    _validate_structure(config)
-
-
-def _validate_structure(config: BertConfig) -> None:
-    """Rules between fields."""
-    if config.hidden_size % config.num_attention_heads:
-        raise ConfigError(
-            f"hidden_size {config.hidden_size} is not a multiple of num_attention_heads {config.num_attention_heads}."
-        )
-    if config.add_cross_attention and not config.is_decoder:
-        raise ConfigError("add_cross_attention is true but is_decoder is false; cross-attention needs a decoder.")
-    if sorted(config.id2label) != list(range(len(config.id2label))) or not config.id2label:
-        raise ConfigError(f"id2label has the ids {sorted(config.id2label)}; they must run from 0 without a gap.")
-    for layer, heads in config.pruned_heads.items():
-        legal = all(_is_int(head) and 0 <= head < config.num_attention_heads for head in heads)
-        distinct = len(set(heads)) == len(heads) < config.num_attention_heads
-        if not (0 <= layer < config.num_hidden_layers and legal and distinct):
-            raise ConfigError(
-                f"pruned_heads {{{layer}: {list(heads)}}} does not fit {config.num_hidden_layers} layers of "
-                f"{config.num_attention_heads} heads, of which at least one must remain."
-            )

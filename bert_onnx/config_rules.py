@@ -1,0 +1,109 @@
+"""The rules that a BertConfig must keep, as tables and checks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from bert_onnx.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bert_onnx.config import BertConfig
+
+POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
+DTYPES = ("float32", "float16", "bfloat16")
+ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
+#: More classes than any head has; a config.json that asks for more would fill the memory with labels.
+MAX_LABELS = 1_000_000
+
+
+def is_int(value: Any) -> bool:
+    """Whether `value` is a whole number; True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return is_int(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+#: Smallest legal value of every integer field.
+_MINIMA = {
+    "vocab_size": 1,
+    "hidden_size": 1,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 1,
+    "max_position_embeddings": 1,
+    "type_vocab_size": 1,
+    "chunk_size_feed_forward": 0,
+}
+_CHOICES = {
+    "hidden_act": ACTIVATIONS,
+    "position_embedding_type": POSITION_EMBEDDING_TYPES,
+    "dtype": DTYPES,
+    "attn_implementation": ATTN_IMPLEMENTATIONS,
+    "problem_type": (*PROBLEM_TYPES, None),
+}
+_FLAGS = (
+    "is_decoder",
+    "add_cross_attention",
+    "use_cache",
+    "tie_word_embeddings",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+)
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
+
+
+def validate(config: BertConfig) -> None:
+    """Every rule that a config must keep. Raises ConfigError for the first one broken."""
+    for name, minimum in _MINIMA.items():
+        value = getattr(config, name)
+        if not is_int(value) or value < minimum:
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {minimum}.")
+    for name, choices in _CHOICES.items():
+        value = getattr(config, name)
+        if value not in choices:
+            listed = ", ".join(str(choice) for choice in choices if choice is not None)
+            raise ConfigError(f"{name} is {value!r}; supported are {listed}.")
+    for name in _FLAGS:
+        if not isinstance(getattr(config, name), bool):
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be true or false.")
+    for name in _PROBABILITIES:
+        value = getattr(config, name)
+        if not (value is None and name == "classifier_dropout") and not (_is_number(value) and 0 <= value < 1):
+            raise ConfigError(f"{name} is {value!r}; it must be a number from 0 up to, not including, 1.")
+    for name in ("initializer_range", "layer_norm_eps"):
+        if not _is_number(getattr(config, name)) or getattr(config, name) <= 0:
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be a positive number.")
+    for name in _TOKEN_IDS:
+        value = getattr(config, name)
+        if value is not None and not (is_int(value) and 0 <= value < config.vocab_size):
+            raise ConfigError(f"{name} is {value!r}; it must lie within the vocabulary of {config.vocab_size} tokens.")
+    if not all(isinstance(name, str) for name in config.architectures):
+        raise ConfigError(f"architectures is {list(config.architectures)!r}; it must be a list of class names.")
+    _validate_structure(config)
+
+
+def _validate_structure(config: BertConfig) -> None:
+    """Rules between fields."""
+    if config.hidden_size % config.num_attention_heads:
+        raise ConfigError(
+            f"hidden_size {config.hidden_size} is not a multiple of num_attention_heads {config.num_attention_heads}."
+        )
+    if config.add_cross_attention and not config.is_decoder:
+        raise ConfigError("add_cross_attention is true but is_decoder is false; cross-attention needs a decoder.")
+    if sorted(config.id2label) != list(range(len(config.id2label))) or not config.id2label:
+        raise ConfigError(f"id2label has the ids {sorted(config.id2label)}; they must run from 0 without a gap.")
+    for layer, heads in config.pruned_heads.items():
+        legal = all(is_int(head) and 0 <= head < config.num_attention_heads for head in heads)
+        distinct = len(set(heads)) == len(heads) < config.num_attention_heads
+        if not (0 <= layer < config.num_hidden_layers and legal and distinct):
+            raise ConfigError(
+                f"pruned_heads {{{layer}: {list(heads)}}} does not fit {config.num_hidden_layers} layers of "
+                f"{config.num_attention_heads} heads, of which at least one must remain."
+            )
