@@ -1,0 +1,55 @@
+"""Graph passes: one file each, applied in the order that a target's row of `export.targets` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from export.passes.base import Pass, PassContext, PassOutcome, Refusal
+from export.passes.finish import finish
+from export.passes.fold_constants import fold_constants
+from export.passes.name_by_scope import name_by_scope
+from export.passes.set_opset import set_opset
+from export.passes.simplify import simplify
+from export.passes.simplify_shapes import simplify_shapes
+from export.passes.transpose_weights import transpose_weights
+
+#: Every pass by name.
+PASSES: dict[str, Pass] = {
+    "name_by_scope": name_by_scope,
+    "transpose_weights": transpose_weights,
+    "fold_constants": fold_constants,
+    "simplify_shapes": simplify_shapes,
+    "simplify": simplify,
+    "set_opset": set_opset,
+    "finish": finish,
+}
+
+#: The ledger: what each pass of a run did, in order.
+Ledger = tuple[tuple[str, PassOutcome], ...]
+
+
+def run_passes(
+    model: ir.Model,
+    names: Sequence[str],
+    context: PassContext,
+    after_each: Callable[[str, ir.Model], None] | None = None,
+) -> Ledger:
+    """Apply the passes `names` to `model`, in place and in order.
+
+    Args:
+        after_each: called with a pass's name and the model after it, to find a pass that breaks a graph.
+
+    Returns:
+        The ledger.
+    """
+    ledger = []
+    for name in names:
+        ledger.append((name, PASSES[name](model, context)))
+        if after_each is not None:
+            after_each(name, model)
+    return tuple(ledger)
+
+
+__all__ = ["PASSES", "Ledger", "Pass", "PassContext", "PassOutcome", "Refusal", "run_passes"]

@@ -1,0 +1,69 @@
+"""The only table of tolerances: how far a graph may be from eager float32, by precision, runtime and output.
+
+A difference passes if it is at most `absolute + relative * largest`, where `largest` is the largest magnitude of the
+reference output in the same case. The relative part is for outputs without a scale of their own, such as logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bert_onnx.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """One row.
+
+    Args:
+        absolute: allowed difference of an output whose values are about 1.
+        relative: allowed difference as a share of the output's largest magnitude.
+        measured: the measurement that justifies the row.
+    """
+
+    absolute: float
+    relative: float
+    measured: str
+
+    def limit(self, largest: float) -> float:
+        """Allowed difference where the reference is at most `largest` in magnitude."""
+        return self.absolute + self.relative * largest
+
+
+#: Kinds of outputs. A family is what stands before the first dot of an output's name.
+_KIND_OF_FAMILY = {
+    "last_hidden_state": "hidden",
+    "hidden_states": "hidden",
+    "pooler_output": "unit",
+    "sentence_embedding": "unit",
+    "attentions": "unit",
+    "cross_attentions": "unit",
+    "present": "hidden",
+    "logits": "logits",
+    "prediction_logits": "logits",
+    "seq_relationship_logits": "logits",
+    "start_logits": "logits",
+    "end_logits": "logits",
+}
+
+_MINILM = "all-MiniLM-L6-v2 and random models of every head, 2 cores of AVX-512, torch 2.13, onnxruntime 1.31"
+
+#: (precision, runtime, kind of output) -> tolerance.
+TOLERANCES: dict[tuple[str, str, str], Tolerance] = {
+    ("fp32", "onnxruntime-cpu", "unit"): Tolerance(1e-5, 0.0, _MINILM),
+    ("fp32", "onnxruntime-cpu", "hidden"): Tolerance(1e-5, 1e-5, _MINILM),
+    ("fp32", "onnxruntime-cpu", "logits"): Tolerance(1e-5, 1e-5, _MINILM),
+}
+
+
+def find_tolerance(precision: str, runtime: str, output: str) -> Tolerance:
+    """The row for an output, by its name.
+
+    Raises:
+        UsageError: the table has no such row.
+    """
+    kind = _KIND_OF_FAMILY.get(output.partition(".")[0])
+    row = TOLERANCES.get((precision, runtime, kind or ""))
+    if row is None:
+        raise UsageError(f"there is no tolerance for {output} in {precision} on {runtime}; add a measured row.")
+    return row
