@@ -99,8 +99,9 @@ class QuestionAnswering(Pipeline):
             raise InputError(
                 f"question {index} leaves no room for its context in {length} tokens; shorten it or raise max_seq_len."
             )
-        # A long question leaves windows that are shorter than the usual overlap.
-        stride = min(length // 2, _OVERLAP, room // 2) if doc_stride is None else doc_stride
+        stride = min(length // 2, _OVERLAP) if doc_stride is None else doc_stride
+        if doc_stride is None and stride >= room:  # a long question leaves less room than the usual overlap
+            stride = room // 2
         if not 0 <= stride < room:
             raise UsageError(f"doc_stride is {stride}; beside question {index} it must be from 0 to {room - 1}.")
         windows = encode_spans(self.tokenizer, [question], [context], length, stride, index)
