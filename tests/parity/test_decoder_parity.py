@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ def test_pieces_give_what_the_whole_gives(
     whole = ours(**inputs, use_cache=False)
     assert whole.past_key_values is None
     cache: Any = empty_cache()
-    for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+    for start, stop in pairwise(cuts):
         got = ours(**part(inputs, start, stop), past_key_values=cache)
         rows = visible_rows(inputs, start, stop)
         assert difference(whole.logits[:, start:stop][rows], got.logits[rows]) <= TOLERANCE
