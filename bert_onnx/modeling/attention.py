@@ -72,7 +72,7 @@ class BertSelfAttention(nn.Module):
             return self._merge_heads(context), None
         scores = torch.matmul(queries, memory.keys.transpose(-1, -2))
         if relative:
-            scores = scores + self._relative_scores(queries, memory.keys)
+            scores = self._add_relative(scores, queries, memory.keys)
         scores = scores / math.sqrt(self.head_size)
         if bias is not None:
             scores = scores + bias
@@ -81,8 +81,8 @@ class BertSelfAttention(nn.Module):
             probabilities = probabilities * head_mask
         return self._merge_heads(torch.matmul(probabilities, memory.values)), probabilities
 
-    def _relative_scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Scores [B, H, S, R] from the distances between queries and keys.
+    def _add_relative(self, scores: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+        """`scores` [B, H, S, R] plus what the distances between queries and keys give.
 
         `relative_key`: q_i . d(i - j) (Shaw et al. 2018). `relative_key_query`: q_i . d(i - j) + k_j . d(i - j)
         (Huang et al. 2020, method 4). Query i of S, with P tokens before it, stands at position P + i.
@@ -95,7 +95,7 @@ class BertSelfAttention(nn.Module):
         query_positions = torch.arange(key_length - query_length, key_length, device=queries.device)
         distances = query_positions[:, None] - key_positions[None, :] + (self.max_position_embeddings - 1)
         vectors = self.distance_embedding(distances).to(queries.dtype)  # [S, R, K]
-        scores = torch.einsum("bhsk,srk->bhsr", queries, vectors)
+        scores = scores + torch.einsum("bhsk,srk->bhsr", queries, vectors)
         if self.position_embedding_type == "relative_key_query":
             scores = scores + torch.einsum("bhrk,srk->bhsr", keys, vectors)
         return scores
