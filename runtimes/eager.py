@@ -11,7 +11,7 @@ import numpy as np
 from bert_onnx.errors import RuntimeUnavailableError, UsageError
 from bert_onnx.tasks import Port
 from runtimes.base import RuntimeDescription, check_finite, chosen_outputs
-from runtimes.inputs import InputLimits, check_inputs
+from runtimes.inputs import Limits, check_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ class EagerRuntime:
         module: Callable[..., Sequence[Tensor]],
         inputs: Sequence[Port],
         outputs: Sequence[Port],
-        limits: InputLimits | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)

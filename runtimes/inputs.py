@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,8 @@ MAY_BE_EMPTY = frozenset({PAST})
 MASKS = frozenset({"attention_mask", "encoder_attention_mask"})
 
 
-class InputLimits(Protocol):
-    """What a model's tables can look up. BertConfig and the manifest's ModelLimits have these fields."""
+class Limits(Protocol):
+    """What a model's tables can look up; InputLimits, BertConfig and the manifest's ModelLimits all say it."""
 
     @property
     def vocab_size(self) -> int:
@@ -34,8 +35,17 @@ class InputLimits(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class InputLimits:
+    """The limits alone; for the meaning of each see `Limits`."""
+
+    vocab_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+
+
 def check_inputs(
-    inputs: Mapping[str, np.ndarray], ports: Sequence[Port], limits: InputLimits | None = None
+    inputs: Mapping[str, np.ndarray], ports: Sequence[Port], limits: Limits | None = None
 ) -> dict[str, np.ndarray]:
     """`inputs` in the order and dtypes of `ports`, checked; a copy only where the dtype has to change.
 
@@ -131,7 +141,7 @@ def _check_floats(name: str, array: np.ndarray) -> None:
         raise InputError(f"{name}{list(index)} is {array[index]}; it must be finite.")
 
 
-def _check_limits(arrays: Mapping[str, np.ndarray], lengths: Mapping[str, int], limits: InputLimits) -> None:
+def _check_limits(arrays: Mapping[str, np.ndarray], lengths: Mapping[str, int], limits: Limits) -> None:
     if "input_ids" in arrays:
         _check_range("input_ids", arrays["input_ids"], limits.vocab_size, "token ids")
     if "token_type_ids" in arrays:

@@ -16,7 +16,7 @@ from bert_onnx.errors import ArtifactError, BertOnnxError, RuntimeUnavailableErr
 from bert_onnx.tasks import Port
 from runtimes.base import RuntimeDescription, RuntimeOptions, check_finite, chosen_outputs
 from runtimes.cpu import usable_threads
-from runtimes.inputs import InputLimits, check_inputs
+from runtimes.inputs import Limits, check_inputs
 
 INSTALL = 'pip install "bert-onnx[cpu]"'
 PROVIDER = "CPUExecutionProvider"
@@ -32,7 +32,7 @@ class _Details:
     path: Path
     threads: int
     version: str
-    limits: InputLimits | None
+    limits: Limits | None
 
 
 class OnnxRuntimeCpu:
@@ -53,7 +53,7 @@ class OnnxRuntimeCpu:
         inputs: Sequence[Port],
         outputs: Sequence[Port],
         options: RuntimeOptions | None = None,
-        limits: InputLimits | None = None,
+        limits: Limits | None = None,
     ) -> OnnxRuntimeCpu:
         """A runtime for the graph in `path`, which takes `inputs` and returns `outputs`.
 
