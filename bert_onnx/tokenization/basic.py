@@ -67,7 +67,8 @@ def _clean(char: str) -> str:
 
 
 def _clean_and_space_cjk(char: str) -> str:
-    return f" {char} " if is_cjk(char) else _clean(char)
+    kept = _clean(char)  # first: the blocks have unassigned code points, which are removed as controls
+    return f" {char} " if kept and is_cjk(char) else kept
 
 
 def _space_punctuation(char: str) -> str:

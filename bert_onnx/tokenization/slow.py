@@ -279,6 +279,8 @@ class BertTokenizer(Tokenizer):
         parts: list[str] = []
         run: list[str] = []
         for token in self.convert_ids_to_tokens(ids, skip_special_tokens):
+            if skip_special_tokens and token in special:  # an id without a token, which reads as the unknown token
+                continue
             if token not in apart:
                 run.append(token)
                 continue
