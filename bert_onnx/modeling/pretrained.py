@@ -13,7 +13,7 @@ from torch import nn
 
 from bert_onnx.config import DTYPES, BertConfig
 from bert_onnx.errors import UsageError
-from bert_onnx.modeling.initialisation import initialise, initialise_named
+from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise, initialise_named
 from bert_onnx.modeling.pruning import merge_pruned, places_to_keep, rows_resized
 
 if TYPE_CHECKING:
@@ -82,10 +82,8 @@ class BertPreTrainedModel(nn.Module):
         if attn_implementation is not None:
             config = config.replace(attn_implementation=attn_implementation)
         torch_dtype = _torch_dtype(dtype, config)
-        with torch.device("meta"):  # shapes only: drawing random weights to overwrite them takes seconds
+        with NoRandomNumbers():
             model = cls(config.replace(dtype=_dtype_name(torch_dtype))).to(torch_dtype)
-        model.to_empty(device="cpu")
-        model.tie_weights()
         report = weights.load_weights(model, checkpoint, allow_new_heads=allow_new_heads)
         initialise_named(model, report.newly_initialised, config.initializer_range)
         if report.newly_initialised:
