@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_onnx.errors import CheckpointError
+from bert_onnx.weights.header import METADATA
 from bert_onnx.weights.names import listed
 from bert_onnx.weights.reading import INDEX_FILE, PICKLE_ENDINGS, SINGLE_FILE
 from bert_onnx.weights.saving import dtype_names, write_safetensors
@@ -37,8 +39,9 @@ def convert_weights(folder: str | os.PathLike[str]) -> Path:
     place = Path(folder)
     source = _find_pickle(place)
     state = _state_dict(source)
+    _check_kinds(source, state)
     tensors = _without_aliases(state)
-    _check_data(source, tensors)
+    _check_size(source, tensors)
     target = place / SINGLE_FILE
     write_safetensors(tensors, target)
     return target
@@ -69,7 +72,6 @@ def _find_pickle(folder: Path) -> Path:
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a pickle by name."""
-    import torch
 
     values = _load(path)
     for wrapper in _WRAPPERS:
@@ -77,12 +79,19 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             values = values[wrapper]
     if not isinstance(values, dict) or not values:
         raise CheckpointError(f"{path} does not hold a state dict, but {type(values).__name__}.")
-    strangers = [str(name) for name, value in values.items() if not isinstance(value, torch.Tensor)]
-    if strangers or not all(isinstance(name, str) for name in values):
-        raise CheckpointError(
-            f"{path} holds things that are not named tensors: {listed(strangers or map(str, values))}."
-        )
+    strangers = [repr(name) for name, value in values.items() if not _is_named_tensor(name, value)]
+    if strangers:
+        raise CheckpointError(f"{path} holds things that are not named tensors: {listed(strangers)}.")
     return values
+
+
+def _is_named_tensor(name: Any, value: Any) -> bool:
+    """Whether safetensors can hold the pair: a name of proper text other than that of its metadata, and a tensor."""
+    import torch
+
+    if not isinstance(name, str) or name == METADATA or any("\ud800" <= letter <= "\udfff" for letter in name):
+        return False
+    return isinstance(value, torch.Tensor)
 
 
 def _load(path: Path) -> Any:
@@ -90,7 +99,9 @@ def _load(path: Path) -> Any:
 
     try:
         mapped = zipfile.is_zipfile(path)  # the format before torch 1.6 is not a zip file and cannot be mapped
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice to its developers
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "nsupported" in line), "")
         raise CheckpointError(
@@ -106,8 +117,8 @@ def _load(path: Path) -> Any:
         ) from None
 
 
-def _check_data(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Plain dense tensors whose data is in the file: a stride of 0 can claim terabytes of a few bytes."""
+def _check_kinds(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Plain dense tensors of the dtypes that safetensors has."""
     import torch
 
     dtypes = dtype_names()
@@ -117,6 +128,10 @@ def _check_data(path: Path, tensors: dict[str, Tensor]) -> None:
                 f"{path} holds {name!r} as a {tensor.device.type} tensor of layout {tensor.layout} and type "
                 f"{tensor.dtype}, which safetensors does not store."
             )
+
+
+def _check_size(path: Path, tensors: dict[str, Tensor]) -> None:
+    """The data is in the file: a stride of 0 can claim terabytes of a few bytes."""
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if claimed > path.stat().st_size:
         raise CheckpointError(

@@ -18,8 +18,8 @@ _DTYPES: dict[str, torch.dtype] = {
     "BF16": torch.bfloat16,
     "F64": torch.float64,
 }
-#: Elements read and checked at a time: the only memory beside the parameters that loading needs.
-_CHUNK = 1 << 20
+#: Bytes read and checked at a time: nearly all the memory that loading needs beside the parameters.
+_CHUNK_BYTES = 1 << 20
 
 
 @torch.no_grad()
@@ -29,11 +29,12 @@ def fill(model: nn.Module, reads: Sequence[tuple[Slot, TensorInfo]]) -> None:
     Raises:
         CheckpointError: the data ends early, holds NaN or infinity, or exceeds the range of the model's dtype.
     """
+    scratch = torch.empty(_CHUNK_BYTES, dtype=torch.uint8)
     for slot, tensor in reads:
         parameter = _with_memory(model, slot.names)
         target = parameter.detach()
         flat = target.view(-1) if target.is_contiguous() else torch.empty(target.numel(), dtype=target.dtype)
-        for start, chunk in _chunks(tensor, flat):
+        for start, chunk in _chunks(tensor, flat, scratch):
             _check_finite(tensor, chunk, start, "")
             part = flat[start : start + chunk.numel()]
             if chunk.data_ptr() != part.data_ptr():
@@ -44,9 +45,12 @@ def fill(model: nn.Module, reads: Sequence[tuple[Slot, TensorInfo]]) -> None:
 
 
 def same_values(first: TensorInfo, second: TensorInfo) -> bool:
-    """Whether two tensors of files hold the same numbers."""
-    pairs = zip(_chunks(first, None), _chunks(second, None), strict=True)
-    return all(torch.equal(left.double(), right.double()) for (_, left), (_, right) in pairs)
+    """Whether two tensors of files hold the same numbers in the same type."""
+    if first.dtype != second.dtype:
+        return False  # how much they differ by rounding is not worth telling apart
+    one, two = (torch.empty(_CHUNK_BYTES, dtype=torch.uint8) for _ in range(2))
+    pairs = zip(_chunks(first, None, one), _chunks(second, None, two), strict=True)
+    return all(torch.equal(left, right) for (_, left), (_, right) in pairs)
 
 
 def _with_memory(model: nn.Module, names: tuple[str, ...]) -> nn.Parameter:
@@ -62,21 +66,21 @@ def _with_memory(model: nn.Module, names: tuple[str, ...]) -> nn.Parameter:
     return parameter
 
 
-def _chunks(tensor: TensorInfo, flat: Tensor | None) -> Iterator[tuple[int, Tensor]]:
+def _chunks(tensor: TensorInfo, flat: Tensor | None, scratch: Tensor) -> Iterator[tuple[int, Tensor]]:
     """(index of the first element, elements) of the tensor's data, piece by piece.
 
-    The pieces are slices of `flat` itself where it can be read into as it is.
+    The pieces are slices of `flat` itself where it can be read into as it is, else lie in `scratch`.
     """
     dtype = _DTYPES[tensor.dtype]
     direct = flat is not None and flat.dtype == dtype and flat.device.type == "cpu"
-    count = tensor.nbytes // dtype.itemsize
-    scratch = None if direct else torch.empty(min(_CHUNK, count), dtype=dtype)
+    count, step = tensor.nbytes // dtype.itemsize, _CHUNK_BYTES // dtype.itemsize
+    buffer = scratch.view(dtype)
     try:
         with open(tensor.file, "rb", buffering=0) as file:
             file.seek(tensor.offset)
-            for start in range(0, count, _CHUNK):
-                size = min(_CHUNK, count - start)
-                piece = flat[start : start + size] if direct and flat is not None else scratch[:size]  # type: ignore[index]
+            for start in range(0, count, step):
+                size = min(step, count - start)
+                piece = flat[start : start + size] if direct and flat is not None else buffer[:size]
                 _read_exactly(file, piece, tensor)
                 yield start, piece
     except OSError as error:
@@ -97,6 +101,8 @@ def _check_finite(tensor: TensorInfo, chunk: Tensor, start: int, where: str) -> 
     if bool(torch.isfinite(chunk.sum(dtype=torch.float64))):
         return
     bad = torch.nonzero(~torch.isfinite(chunk)).view(-1)
+    if not len(bad):  # float64 values whose sum exceeds float64
+        return
     first = [int(index) for index in torch.unravel_index(bad[0] + start, tensor.shape)]
     raise CheckpointError(
         f"tensor {tensor.name!r} of {tensor.file} holds {float(chunk[bad[0]])}{where} at index {first}, and at least "

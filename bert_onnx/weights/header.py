@@ -36,6 +36,7 @@ DTYPE_SIZES: dict[str, int] = {
 }
 #: A BERT of 24 layers needs about 60 kB; a longer header is damage or an attack on memory.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
+MAX_NAME_LENGTH = 300
 METADATA = "__metadata__"
 
 
@@ -122,6 +123,8 @@ def _is_size(value: Any) -> bool:
 
 def _tensor(path: Path, name: str, entry: Any, start: int) -> TensorInfo:
     """One entry of the header, checked on its own."""
+    if len(name) > MAX_NAME_LENGTH:
+        raise _damaged(path, f"a tensor has a name of {len(name)} characters")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _damaged(path, f"the entry of {name!r} does not consist of dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
