@@ -9,6 +9,9 @@ import onnx_ir as ir
 from export.passes.base import Pass, PassContext, PassOutcome, Refusal
 from export.passes.finish import finish
 from export.passes.fold_constants import fold_constants
+from export.passes.lower_attention_onnx import lower_attention_onnx
+from export.passes.lower_gelu import lower_gelu
+from export.passes.lower_plain import lower_plain
 from export.passes.name_by_scope import name_by_scope
 from export.passes.set_opset import set_opset
 from export.passes.simplify import simplify
@@ -22,6 +25,9 @@ PASSES: dict[str, Pass] = {
     "fold_constants": fold_constants,
     "simplify_shapes": simplify_shapes,
     "simplify": simplify,
+    "lower_attention_onnx": lower_attention_onnx,
+    "lower_gelu": lower_gelu,
+    "lower_plain": lower_plain,
     "set_opset": set_opset,
     "finish": finish,
 }
