@@ -104,8 +104,8 @@ class BertPreTrainedModel(nn.Module):
         from bert_onnx import weights
 
         config = self.config.replace(architectures=(type(self).__name__,), dtype=_dtype_name(self.dtype))
-        config.save_pretrained(folder)
         weights.save_weights(self, Path(folder))
+        config.save_pretrained(folder)  # last: a folder without a config is not taken for a checkpoint
 
     # Embeddings
 
