@@ -13,6 +13,9 @@ from export.passes.lower_attention_onnx import lower_attention_onnx
 from export.passes.lower_gelu import lower_gelu
 from export.passes.lower_plain import lower_plain
 from export.passes.name_by_scope import name_by_scope
+from export.passes.raise_attention import raise_attention
+from export.passes.raise_gelu import raise_gelu
+from export.passes.raise_masks import raise_masks
 from export.passes.set_opset import set_opset
 from export.passes.simplify import simplify
 from export.passes.simplify_shapes import simplify_shapes
@@ -28,6 +31,9 @@ PASSES: dict[str, Pass] = {
     "lower_attention_onnx": lower_attention_onnx,
     "lower_gelu": lower_gelu,
     "lower_plain": lower_plain,
+    "raise_gelu": raise_gelu,
+    "raise_masks": raise_masks,
+    "raise_attention": raise_attention,
     "set_opset": set_opset,
     "finish": finish,
 }
