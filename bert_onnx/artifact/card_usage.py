@@ -72,7 +72,7 @@ def runtime_example(manifest: Manifest) -> str:
         'tokenizer = Tokenizer.from_file("DIR/tokenizer.json")',
         f"tokenizer.enable_truncation({manifest.model_max_length})",
         f"tokenizer.enable_padding(pad_id={manifest.config.pad_token_id or 0})",
-        f'session = onnxruntime.InferenceSession("DIR/{manifest.variants[0].file}", providers=["CPUExecutionProvider"])',
+        f'session = onnxruntime.InferenceSession("DIR/{manifest.variants[0].file}")',
         "",
         f"encodings = tokenizer.encode_batch({pairs if choices else _TEXTS})",
         "columns = {",

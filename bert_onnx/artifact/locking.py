@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -22,14 +22,17 @@ _POLL_SECONDS = 0.02
 
 
 @contextmanager
-def publishing_lock(path: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+def publishing_lock(path: Path, wait_seconds: float | None = None) -> Iterator[None]:
     """Hold the lock file `path`; it is removed afterwards. One left by a dead process does not block.
+
+    `wait_seconds` is how long to wait for another holder; None means `WAIT_SECONDS`.
 
     Raises:
         ArtifactError: another process held it for all of `wait_seconds`.
         RuntimeUnavailableError: a system without fcntl and without the filelock library.
         OSError: the file cannot be made, or the file system has no locks.
     """
+    wait_seconds = WAIT_SECONDS if wait_seconds is None else wait_seconds
     if fcntl is None:
         with _library_lock(path, wait_seconds):
             yield
@@ -42,7 +45,8 @@ def publishing_lock(path: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is still held; whoever waits sees that it is gone and makes another
+        with suppress(OSError):  # one that stays does not block
+            path.unlink()  # while it is still held; whoever waits sees that it is gone and makes another
         os.close(descriptor)
 
 

@@ -43,8 +43,8 @@ def publish(staging: str | os.PathLike[str], destination: str | os.PathLike[str]
         RuntimeUnavailableError: a system without file locks of its own and without the filelock library.
     """
     stage, target = Path(staging), resolve_destination(destination)
-    check_files(stage, read_manifest(stage), check_hashes=False)
     with storing(target):
+        check_files(stage, read_manifest(stage), check_hashes=False)
         _sync(stage)
         with publishing_lock(lock_path(target)):
             check_destination(target, force)
@@ -57,18 +57,20 @@ def publish(staging: str | os.PathLike[str], destination: str | os.PathLike[str]
 
 def _swap(staging: Path, target: Path) -> None:
     """Put `staging` in the place of `target`, and delete what was there."""
+    old: Path | None = None
     if not os.path.lexists(target):
         os.rename(staging, target)
+    else:
+        try:
+            exchange(staging, target)
+            old = staging
+        except ExchangeUnsupportedError:
+            old = _swap_by_renames(staging, target)
+    with suppress(OSError):  # it is published: what fails from here on is tidied up by the next publication
         _sync_folder(target.parent)
-        return
-    try:
-        exchange(staging, target)
-        old = staging
-    except ExchangeUnsupportedError:
-        old = _swap_by_renames(staging, target)
-    _sync_folder(target.parent)
-    journal.clear(target)
-    shutil.rmtree(old, ignore_errors=True)
+        journal.clear(target)
+        if old is not None:
+            shutil.rmtree(old)
 
 
 def _swap_by_renames(staging: Path, target: Path) -> Path:
