@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bert_onnx.errors import CheckpointError
 from bert_onnx.weights.header import METADATA
 from bert_onnx.weights.names import listed
-from bert_onnx.weights.reading import INDEX_FILE, PICKLE_ENDINGS, SINGLE_FILE
+from bert_onnx.weights.reading import INDEX_FILE, PICKLE_ENDINGS, SINGLE_FILE, pickle_names
 from bert_onnx.weights.saving import dtype_names, write_safetensors
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ def _find_pickle(folder: Path) -> Path:
         )
     if (folder / PICKLE_FILE).is_file():
         return folder / PICKLE_FILE
-    others = sorted(path for path in folder.iterdir() if path.suffix in PICKLE_ENDINGS and path.is_file())
+    others = pickle_names(path.name for path in folder.iterdir() if path.is_file())
     if len(others) != 1:
-        found = listed(path.name for path in others) or "none"
+        found = listed(others) or "none"
         raise CheckpointError(
             f"{folder} has no {PICKLE_FILE}, and not exactly one other file ending in {', '.join(PICKLE_ENDINGS)} "
             f"(found: {found}); name the file to convert {PICKLE_FILE}."
         )
-    return others[0]
+    return folder / others[0]
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from bert_onnx.errors import BertOnnxError, HubError, UsageError
 from bert_onnx.weights.companions import SENTENCE_FILES, TOKENIZER_FILES
 from bert_onnx.weights.hub_errors import explain
 from bert_onnx.weights.names import listed
-from bert_onnx.weights.reading import INDEX_FILE, PICKLE_ENDINGS, SINGLE_FILE
+from bert_onnx.weights.reading import INDEX_FILE, SINGLE_FILE, pickle_names
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Seconds to wait for a connection, and then for each answer. Without a network a user hears of it at once.
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 20.0
+#: Times that a download is begun or resumed when the connection breaks in the middle.
+_ATTEMPTS = 4
 
 _SHARD = re.compile(r"model-[A-Za-z0-9_-]+\.safetensors")
 _POOLING_CONFIG = re.compile(r"[0-9]+_Pooling/config\.json")
@@ -92,6 +94,7 @@ def _cached(model: str, revision: str | None) -> Path:
 
 def _download(model: str, revision: str | None, weights: bool) -> Path:
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from requests.exceptions import ChunkedEncodingError
 
     names, commit = _listing(HfApi(endpoint=_endpoint(), library_name="bert-onnx"), model, revision)
     chosen = needed_files(names, model, weights)
@@ -102,8 +105,14 @@ def _download(model: str, revision: str | None, weights: bool) -> Path:
         "library_name": "bert-onnx",
     }
     BertConfig.from_pretrained(Path(hf_hub_download(model, CONFIG_NAME, revision=commit, **options)).parent)
-    # By its branch rather than by the commit, so that the cache knows the branch when there is no network.
-    return Path(snapshot_download(model, revision=revision, allow_patterns=chosen, max_workers=4, **options))
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            # By its branch rather than by the commit, so that the cache knows the branch when there is no network.
+            return Path(snapshot_download(model, revision=revision, allow_patterns=chosen, max_workers=4, **options))
+        except ChunkedEncodingError:  # cut off in the middle, which huggingface_hub resumes only when called again
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _listing(api: HfApi, model: str, revision: str | None) -> tuple[list[str], str]:
@@ -131,7 +140,7 @@ def needed_files(names: Sequence[str], model: str, weights: bool) -> list[str]:
         return [*chosen, SINGLE_FILE]
     if INDEX_FILE in names:
         return [*chosen, INDEX_FILE, *(name for name in names if _SHARD.fullmatch(name))]
-    others = [name for name in names if name.endswith(PICKLE_ENDINGS)]
+    others = pickle_names(names)
     has = f" (it has {listed(others, 2)})" if others else ""
     raise HubError(
         f"{model} has no weights in safetensors on the hub{has}; download it with `hf download {model} --local-dir "

@@ -35,21 +35,27 @@ def _network_error(error: BaseException, model: str) -> BertOnnxError:
 
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
-    if isinstance(error, hub.HfHubHTTPError) and status in (401, 403):
+    if isinstance(error, requests.HTTPError) and status in (401, 403):
         return HubError(f"the hub refuses access to {model} (HTTP {status}); {_LOG_IN}.")
-    if isinstance(error, hub.HfHubHTTPError) and status is not None:
+    if isinstance(error, requests.HTTPError) and status is not None:
         return HubError(f"the hub answered HTTP {status} when asked for {model}; try again later, or {_OFFLINE_WAYS}.")
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.ReadTimeout):
         return HubError(f"the hub did not answer in time when asked for {model}; try again later, or {_OFFLINE_WAYS}.")
     if isinstance(error, (requests.ConnectionError, hub.OfflineModeIsEnabled)):
         return HubError(f"the hub cannot be reached, so {model} cannot be fetched; {_OFFLINE_WAYS}.")
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return _incomplete(model)
     if isinstance(error, requests.RequestException):
         return _other(error)
     if isinstance(error, OSError) and error.errno is not None:
         return StorageError(f"the download of {model} could not be stored: {error.strerror}.")
     if isinstance(error, OSError):  # raised by huggingface_hub where sizes differ
-        return HubError(f"a file of {model} arrived incomplete; try again, or {_OFFLINE_WAYS}.")
+        return _incomplete(model)
     return _other(error)
+
+
+def _incomplete(model: str) -> HubError:
+    return HubError(f"a file of {model} arrived incomplete; try again (what has arrived is kept), or {_OFFLINE_WAYS}.")
 
 
 def _other(error: BaseException) -> HubError:

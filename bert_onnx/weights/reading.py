@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 #: Endings of the pickle formats, which can run code when opened and are never opened here.
 PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+#: Pickles that training programs leave beside the weights.
+_NOT_WEIGHTS = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt"})
 _MAX_INDEX_BYTES = 16 * 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -105,8 +107,17 @@ def _check_cached(path: Path, digest: str) -> None:
         raise CheckpointError(f"{path} differs from what the hub published; delete {blob} and fetch it again.")
 
 
+def pickle_names(names: Iterable[str]) -> list[str]:
+    """Those of the file `names` that are weights in a pickle format, by their endings; sorted."""
+    return sorted(
+        name
+        for name in names
+        if name.endswith(PICKLE_ENDINGS) and name not in _NOT_WEIGHTS and not name.startswith("rng_state")
+    )
+
+
 def _no_weights(folder: Path) -> CheckpointError:
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_ENDINGS and path.is_file())
+    pickles = pickle_names(path.name for path in folder.iterdir() if path.is_file())
     if pickles:
         return CheckpointError(
             f"{folder} has its weights in a pickle format only ({listed(pickles, 3)}), which can run code when it is "

@@ -34,7 +34,7 @@ class Repository:
         return self.names.get(revision, revision if revision in self.commits else None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fault:
     """What goes wrong for requests whose `METHOD path` matches `pattern`."""
 
@@ -43,6 +43,7 @@ class Fault:
     body: bytes | None = None  # answer 200 with this instead
     cut: int = -1  # send only that many bytes of the body, then hang up
     delay: float = 0.0  # seconds before the answer
+    times: int = 1_000_000  # how often it happens
 
 
 class HubServer:
@@ -97,12 +98,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        path = unquote(self.path.split("?")[0])
-        line = f"{self.command} {path}"
+        path = self.path.split("?")[0]
+        line = f"{self.command} {unquote(path)}"
         self.server_state.requests.append(line)
         self.server_state.headers.append(dict(self.headers))
-        fault = next((fault for fault in self.server_state.faults if re.search(fault.pattern, line)), None)
+        faults = (f for f in self.server_state.faults if f.times > 0 and re.search(f.pattern, line))
+        fault = next(faults, None)
         if fault:
+            fault.times -= 1
             time.sleep(fault.delay)
             if fault.status:
                 return self._send(fault.status, b"broken")
@@ -119,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "RepoNotFound")
         if repository.gated and "authorization" not in {name.lower() for name in self.headers}:
             return self._refuse(401, "GatedRepo")
-        revision = match["revision"] or "main"
+        revision = unquote(match["revision"] or "main")
         commit = repository.commit(revision)
         if commit is None:
             return self._refuse(404, "RevisionNotFound")
@@ -128,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": name} for name in files]
             body = json.dumps({"id": match["id"], "sha": commit, "private": False, "siblings": siblings}).encode()
             return self._send(200, body, {"Content-Type": "application/json"})
-        return self._file(files, match["name"], commit, cut)
+        return self._file(files, unquote(match["name"]), commit, cut)
 
     def _file(self, files: dict[str, bytes], name: str, commit: str, cut: int) -> None:
         if name not in files:
