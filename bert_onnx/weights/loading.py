@@ -52,7 +52,8 @@ def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, *, allow_new_he
     Args:
         model: a class of `bert_onnx.modeling`; its parameters are named as in transformers.
         checkpoint: from `find_checkpoint`.
-        allow_new_heads: leave a head that the checkpoint lacks, or has in another shape, as it was initialised.
+        allow_new_heads: leave a head that the checkpoint lacks, or has in another shape, as it is in `model`; the
+            caller sees to it that it is initialised, and not on the meta device.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, misshapen, non-finite or damaged; it is named.
