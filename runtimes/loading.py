@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bert_onnx.errors import ArtifactError
+from runtimes.background import Background
 from runtimes.base import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -52,11 +52,10 @@ def load(
     from bert_onnx.artifact import Artifact
 
     # Hashing and importing wait for different things; side by side they take as long as the slower one.
-    warm = threading.Thread(target=_import_libraries, daemon=True)
-    warm.start()
+    libraries = Background(_import_libraries)
     for _ in range(_ATTEMPTS):
         artifact = Artifact.open(folder, check_hashes=check_hashes)
-        warm.join()
+        libraries.result()
         pipeline = _open(artifact, variant, RuntimeOptions(threads=threads))
         if artifact.is_current():
             return pipeline
@@ -81,18 +80,24 @@ def _open(artifact: Artifact, variant: str | None, options: RuntimeOptions) -> P
 
     manifest = artifact.manifest
     chosen = artifact.variant(variant)
+    # onnxruntime works without the interpreter lock while it opens a graph.
+    tokenizer = Background(lambda: load_tokenizer(artifact.folder))
     runtime = OnnxRuntimeCpu.open(
         artifact.path(chosen), manifest.inputs, manifest.outputs, options, limits=manifest.config
     )
-    parts = Parts(
-        task=manifest.task,
-        runtime=runtime,
-        tokenizer=load_tokenizer(artifact.folder),
-        config=BertConfig.from_pretrained(artifact.folder),
-        max_length=min(manifest.model_max_length, manifest.config.max_position_embeddings),
-        variant=chosen.name,
-    )
-    return make_pipeline(parts)
+    try:
+        parts = Parts(
+            task=manifest.task,
+            runtime=runtime,
+            tokenizer=tokenizer.result(),
+            config=BertConfig.from_pretrained(artifact.folder),
+            max_length=min(manifest.model_max_length, manifest.config.max_position_embeddings),
+            variant=chosen.name,
+        )
+        return make_pipeline(parts)
+    except BaseException:
+        runtime.close()
+        raise
 
 
 def make_pipeline(parts: Parts) -> Pipeline:
