@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,20 @@ def added_tokens(tokenizer: tokenizers.Tokenizer) -> dict[int, AddedToken]:
         index: AddedToken(t.content, t.single_word, t.lstrip, t.rstrip, t.normalized, t.special)
         for index, t in sorted(tokenizer.get_added_tokens_decoder().items())
     }
+
+
+def check_ids(tokenizer: tokenizers.Tokenizer, listed: Mapping[int, AddedToken]) -> None:
+    """Check that added tokens have the ids that tokenizer_config.json lists. Raises TokenizerError.
+
+    The library numbers new tokens itself; with another number a token would get another token's embedding.
+    """
+    for index, token in listed.items():
+        found = tokenizer.token_to_id(token.content)
+        if token.content and found != index:
+            raise TokenizerError(
+                f"The added token {token.content!r} is listed with id {index}, but the tokenizer gives it {found}; the "
+                "tokenizer files do not belong together."
+            )
 
 
 def check_template(tokenizer: tokenizers.Tokenizer, special: SpecialTokens, source: str) -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tokenization.encoding import (
+    NO_OFFSET,
     BatchEncoding,
-    Padding,
     Row,
     RowDetails,
     TokenizedText,
     pad_columns,
-    padded_length,
-    row_offsets,
+    padding_of,
     to_arrays,
 )
 from bert_onnx.tokenization.folder import write_folder
-from bert_onnx.tokenization.request import EncodeOptions, Text, Texts, read_texts, resolve_options
+from bert_onnx.tokenization.request import EncodeOptions, Text, Texts, Wanted, read_texts, resolve_options
 from bert_onnx.tokenization.special import HasSpecialTokens
 from bert_onnx.tokenization.truncation import row_windows
 from bert_onnx.tokenization.vocab import VOCAB_FILE, AddedToken, write_vocabulary
@@ -136,10 +135,15 @@ class Tokenizer(HasSpecialTokens):
         Raises InputError for a text that is no string or holds half a surrogate pair, and where texts cannot be cut
         to `max_length`; UsageError for options that do not exist or contradict each other.
         """
-        if return_tensors not in (None, "np"):
-            raise UsageError(f"return_tensors is {return_tensors!r}; it is None or 'np'.")
-        if not self.is_fast and (return_offsets_mapping or return_overflowing_tokens):
-            raise UsageError("Offsets and overflowing windows need BertTokenizerFast; encode with it instead.")
+        wanted = Wanted(
+            attention_mask=return_attention_mask,
+            token_type_ids=return_token_type_ids,
+            special_tokens_mask=return_special_tokens_mask,
+            offsets=return_offsets_mapping,
+            length=return_length,
+            arrays=return_tensors is not None,
+        )
+        self._check_wanted(return_tensors, return_offsets_mapping or return_overflowing_tokens)
         options = resolve_options(
             self.settings,
             add_special_tokens,
@@ -151,43 +155,38 @@ class Tokenizer(HasSpecialTokens):
             padding_side,
             return_overflowing_tokens,
         )
-        texts = read_texts(text, text_pair, is_split_into_words)
-        rows = self._rows(texts, options)
-        columns: dict[str, list[Any]] = {"input_ids": self._id_rows(rows)}
-        if return_attention_mask:
-            columns["attention_mask"] = [[1] * len(ids) for ids in columns["input_ids"]]
-        if return_token_type_ids:
-            columns["token_type_ids"] = [self._type_ids(row) for row in rows]
-        if return_special_tokens_mask:
-            columns["special_tokens_mask"] = [row.fill(0, 0, 1, 1) for row in rows]
-        if return_offsets_mapping:
-            columns["offset_mapping"] = [row_offsets(row) for row in rows]
-        if return_overflowing_tokens:
-            columns["overflow_to_sample_mapping"] = [row.sample for row in rows]
-        single = not texts.batched and not return_overflowing_tokens and return_tensors is None
-        return self._finish(columns, rows, options, single, return_tensors == "np", return_length)
+        return self._encode(read_texts(text, text_pair, is_split_into_words), options, wanted)
 
-    def _finish(
-        self,
-        columns: dict[str, list[Any]],
-        rows: list[Row],
-        options: EncodeOptions,
-        single: bool,
-        arrays: bool,
-        with_length: bool,
-    ) -> BatchEncoding:
-        lengths = [len(ids) for ids in columns["input_ids"]]
-        length = padded_length(lengths, options.padding, options.max_length, options.pad_to_multiple_of)
-        padding = Padding(length, options.padding_side)
-        padded: Mapping[str, Any] = pad_columns(columns, padding, self.pad_token_id)
-        if with_length:
-            padded = {**padded, "length": [len(ids) for ids in padded["input_ids"]]}
-        if arrays:
-            padded = to_arrays(padded)
-        elif single:
-            padded = {name: values[0] for name, values in padded.items()}
+    def _check_wanted(self, return_tensors: str | None, fast_only: bool) -> None:
+        if return_tensors not in (None, "np"):
+            raise UsageError(f"return_tensors is {return_tensors!r}; it is None or 'np'.")
+        if fast_only and not self.is_fast:
+            raise UsageError("Offsets and overflowing windows need BertTokenizerFast; encode with it instead.")
+
+    def _encode(self, texts: Texts, options: EncodeOptions, wanted: Wanted) -> BatchEncoding:
+        rows = self._rows(texts, options)
+        cls, sep = self.cls_token_id, self.sep_token_id
+        columns = {"input_ids": [row.ids(cls, sep) for row in rows]}
+        if wanted.attention_mask:
+            columns["attention_mask"] = [row.fill(1, 1, 1, 1) for row in rows]
+        if wanted.token_type_ids:
+            columns["token_type_ids"] = [self._type_ids(row) for row in rows]
+        if wanted.special_tokens_mask:
+            columns["special_tokens_mask"] = [row.fill(0, 0, 1, 1) for row in rows]
+        padding = padding_of(columns["input_ids"], options)
+        padded: dict[str, list[Any]] = pad_columns(columns, padding, self.pad_token_id)
+        if wanted.offsets:
+            padded["offset_mapping"] = [padding.apply(row.offsets(), NO_OFFSET) for row in rows]
+        if options.overflowing:
+            padded["overflow_to_sample_mapping"] = [row.sample for row in rows]
+        if wanted.length:
+            padded["length"] = [len(ids) for ids in padded["input_ids"]]
         details = RowDetails(rows, padding, self.cls_token, self.sep_token, self.pad_token) if self.is_fast else None
-        return BatchEncoding(padded, details)
+        if wanted.arrays:
+            return BatchEncoding(to_arrays(padded), details)
+        if texts.batched or options.overflowing:
+            return BatchEncoding(padded, details)
+        return BatchEncoding({name: values[0] for name, values in padded.items()}, details)
 
     def _rows(self, texts: Texts, options: EncodeOptions) -> list[Row]:
         """Tokenise every text once, firsts and seconds in one go, and cut the rows."""
@@ -198,18 +197,14 @@ class Tokenizer(HasSpecialTokens):
         rows: list[Row] = []
         for i, first in enumerate(tokenized[: len(texts.first)]):
             second = second_of.get(i)
-            lengths = (len(first.ids), None if second is None else len(second.ids))
-            for window, second_window in row_windows(*lengths, options, self.is_fast):
+            second_length = None if second is None else len(second.ids)
+            for window, second_window in row_windows(len(first.ids), second_length, options, self.is_fast):
                 rows.append(Row(i, first, window, second, second_window, options.add_special_tokens))
         return rows
 
     def _counts(self, pair: Text, texts: Texts) -> bool:
         """Whether a pair that is not None counts as one."""
         return True
-
-    def _id_rows(self, rows: list[Row]) -> list[list[int]]:
-        cls, sep = self.cls_token_id, self.sep_token_id
-        return [row.lay_out(row.first.ids, [] if row.second is None else row.second.ids, cls, sep, sep) for row in rows]
 
     def _type_ids(self, row: Row) -> list[int]:
         return row.fill(0, 1, 0, 1)

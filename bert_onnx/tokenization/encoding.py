@@ -7,22 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from bert_onnx.errors import UsageError
+from bert_onnx.tokenization.request import EncodeOptions
 from bert_onnx.tokenization.truncation import Window
 
 Value = TypeVar("Value")
 Offset = tuple[int, int]
 
-#: What padding puts into each column, but for input_ids, whose padding is the tokenizer's pad_token_id.
-PAD_VALUES: Mapping[str, Any] = {
-    "attention_mask": 0,
-    "token_type_ids": 0,
-    "special_tokens_mask": 1,
-    "offset_mapping": (0, 0),
-}
+NO_OFFSET: Offset = (0, 0)  # of special tokens and padding
 
 
 class TokenizedText(Protocol):
-    """One text as tokens, without special ones; what the tokenizers library calls an Encoding."""
+    """One text as tokens, without special ones. Rows cut out of it share these lists."""
 
     @property
     def ids(self) -> list[int]: ...
@@ -70,6 +65,15 @@ class Row:
             if self.special:
                 row.append(second_sep)
         return row
+
+    def ids(self, cls: int, sep: int) -> list[int]:
+        """The ids of the row, `cls` and `sep` being those of the special tokens."""
+        return self.lay_out(self.first.ids, [] if self.second is None else self.second.ids, cls, sep, sep)
+
+    def offsets(self) -> list[Offset]:
+        """Where each token stands in its text."""
+        second = [] if self.second is None else self.second.offsets
+        return self.lay_out(self.first.offsets, second, NO_OFFSET, NO_OFFSET, NO_OFFSET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ class BatchEncoding(Mapping[str, Any]):
     def offsets(self) -> list[list[Offset]]:
         """Where each token of each row stands in its text, in characters; (0, 0) for special ones and padding."""
         details = self._require_details()
-        return [details.padding.apply(row_offsets(row), (0, 0)) for row in details.rows]
+        return [details.padding.apply(row.offsets(), NO_OFFSET) for row in details.rows]
 
     def _require_details(self) -> RowDetails:
         if self._details is None:
@@ -165,36 +169,32 @@ class BatchEncoding(Mapping[str, Any]):
         return details, details.rows[index]
 
 
-def row_offsets(row: Row) -> list[Offset]:
-    """Offsets of a row before padding."""
-    none = (0, 0)
-    return row.lay_out(row.first.offsets, [] if row.second is None else row.second.offsets, none, none, none)
+def padding_of(rows: Sequence[Sequence[int]], options: EncodeOptions) -> Padding:
+    """The padding that `options` asks for, given the rows' lengths."""
+    if options.padding == "do_not_pad" or not rows:
+        return Padding(None, options.padding_side)
+    fixed = options.max_length if options.padding == "max_length" else None
+    length = max(map(len, rows)) if fixed is None else fixed
+    multiple = options.pad_to_multiple_of or 1
+    return Padding(-(-length // multiple) * multiple, options.padding_side)
 
 
-def padded_length(lengths: Sequence[int], padding: str, max_length: int | None, multiple: int | None) -> int | None:
-    """The length that rows of `lengths` tokens are padded to; None for no padding."""
-    if padding == "do_not_pad" or not lengths:
-        return None
-    target = max(lengths) if padding == "longest" or max_length is None else max_length
-    return -(-target // multiple) * multiple if multiple else target
-
-
-def pad_columns(columns: Mapping[str, list[Any]], padding: Padding, pad_token_id: int) -> dict[str, list[Any]]:
-    """Every column of rows padded; columns with one number a row are left as they are."""
-    fill = {"input_ids": pad_token_id, **PAD_VALUES}
-    return {
-        name: [padding.apply(row, fill[name]) for row in rows] if name in fill else rows
-        for name, rows in columns.items()
-    }
+def pad_columns(columns: Mapping[str, list[list[int]]], padding: Padding, pad_token_id: int) -> dict[str, list[Any]]:
+    """Every column padded: the ids with the padding token, the masks as masks do."""
+    fill = {"input_ids": pad_token_id, "special_tokens_mask": 1}
+    return {name: [padding.apply(row, fill.get(name, 0)) for row in rows] for name, rows in columns.items()}
 
 
 def to_arrays(columns: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Columns as int64 numpy arrays, [B, S] or [B]. Raises UsageError for rows of different lengths."""
+    """Columns as int64 numpy arrays, [B, S] or [B]; [0, 0] without rows. Raises UsageError for uneven rows."""
     import numpy
 
-    lengths = {len(row) for row in columns["input_ids"]}
+    rows = columns["input_ids"]
+    if not rows:
+        return {name: numpy.zeros((0, 0), numpy.int64) for name in columns}
+    lengths = {len(row) for row in rows}
     if len(lengths) > 1:
         raise UsageError(
             f"Rows of {min(lengths)} to {max(lengths)} tokens make no array; ask for padding=True with return_tensors."
         )
-    return {name: numpy.asarray(rows, dtype=numpy.int64) for name, rows in columns.items()}
+    return {name: numpy.asarray(values, dtype=numpy.int64) for name, values in columns.items()}

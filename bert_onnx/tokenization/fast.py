@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bert_onnx.errors import RuntimeUnavailableError, StorageError, TokenizerError
 from bert_onnx.tokenization.base import Tokenizer, read_ids
-from bert_onnx.tokenization.encoding import TokenizedText
+from bert_onnx.tokenization.encoding import Offset, TokenizedText
 from bert_onnx.tokenization.folder import TOKENIZER_FILE, TokenizerFolder, read_folder
 from bert_onnx.tokenization.request import Text, Texts, check_text
 from bert_onnx.tokenization.settings import NO_LIMIT, TokenizerSettings, check_special_tokens, special_tokens
@@ -31,6 +32,26 @@ def _backend() -> ModuleType:
             f"BertTokenizerFast needs the tokenizers library ({error}); install it, or use BertTokenizer."
         ) from None
     return backend
+
+
+class EncodedText:
+    """One text as the library returns it. Its lists are made when first asked for, and once."""
+
+    def __init__(self, encoding: tokenizers.Encoding) -> None:
+        self._encoding = encoding
+        self.ids: list[int] = encoding.ids
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        return list(self._encoding.tokens)
+
+    @cached_property
+    def offsets(self) -> list[Offset]:
+        return list(self._encoding.offsets)
+
+    @cached_property
+    def word_ids(self) -> list[int | None]:
+        return list(self._encoding.word_ids)
 
 
 class BertTokenizerFast(Tokenizer):
@@ -123,6 +144,7 @@ class BertTokenizerFast(Tokenizer):
         present = {token.content for token in self.added_tokens_decoder.values()}
         unlisted = [token for token in settings.special if token.content not in present]
         backend.add_tokens(self._tokenizer, unlisted, settings.special)
+        backend.check_ids(self._tokenizer, settings.added_tokens)
         backend.check_template(self._tokenizer, settings.special, str(tokenizer_file or vocab_file))
 
     @property
@@ -181,7 +203,8 @@ class BertTokenizerFast(Tokenizer):
 
     def _tokenize_texts(self, texts: Sequence[Text], in_words: bool) -> Sequence[TokenizedText]:
         # encode_batch releases the GIL and uses every core; encode does neither.
-        return self._tokenizer.encode_batch(list(texts), is_pretokenized=in_words, add_special_tokens=False)
+        found = self._tokenizer.encode_batch(list(texts), is_pretokenized=in_words, add_special_tokens=False)
+        return [EncodedText(encoding) for encoding in found]
 
     def _counts(self, pair: Text, texts: Texts) -> bool:
         # The reference takes an empty second text for none, but only outside a batch.

@@ -12,6 +12,7 @@ from bert_onnx.errors import StorageError, TokenizerError
 from bert_onnx.tokenization.settings import (
     NO_LIMIT,
     ROLES,
+    SIDES,
     SpecialTokens,
     TokenizerSettings,
     option,
@@ -103,10 +104,12 @@ def _check_class(config: Mapping[str, Any], path: Path, tokenizer_file: Path | N
 
 def _settings(config: Mapping[str, Any], path: Path, tokenizer_file: Path | None) -> TokenizerSettings:
     where = str(path / CONFIG_FILE)
-    added = _added_tokens(config, path, tokenizer_file)
-    flag, flag_or_null = (bool,), (bool, type(None))
-    limit = option(config, "model_max_length", (int, float, type(None)), config.get("max_len"), where)
+    # special_tokens_map.json wins, but only where tokenizer_config.json lists no added tokens.
+    named = config if "added_tokens_decoder" in config else {**config, **_read_json(path / SPECIAL_TOKENS_FILE)}
+    added = _added_tokens(config, path, tokenizer_file, _special_tokens(named, path, {}))
+    flag, flag_or_null, number = (bool,), (bool, type(None)), (int, float, type(None))
     never_split: list[str] | None = option(config, "never_split", (list, type(None)), None, where)
+    limit: float | None = option(config, "max_len", number, None, where)
     return TokenizerSettings(
         do_lower_case=option(config, "do_lower_case", flag, True, where),
         do_basic_tokenize=option(config, "do_basic_tokenize", flag, True, where),
@@ -116,12 +119,19 @@ def _settings(config: Mapping[str, Any], path: Path, tokenizer_file: Path | None
         clean_text=option(config, "clean_text", flag, True, where),
         wordpieces_prefix=option(config, "wordpieces_prefix", (str,), "##", where),
         clean_up_tokenization_spaces=option(config, "clean_up_tokenization_spaces", flag, True, where),
-        model_max_length=_limit(limit, where),
-        padding_side=option(config, "padding_side", (str,), "right", where),
-        truncation_side=option(config, "truncation_side", (str,), "right", where),
-        special=_special_tokens(config, path, added),
+        model_max_length=_limit(option(config, "model_max_length", number, limit, where), where),
+        padding_side=_side(config, "padding_side", where),
+        truncation_side=_side(config, "truncation_side", where),
+        special=_special_tokens(named, path, added),
         added_tokens=added,
     )
+
+
+def _side(config: Mapping[str, Any], name: str, where: str) -> str:
+    side = config.get(name, SIDES[0])
+    if side not in SIDES:
+        raise TokenizerError(f"{where} has {name} {side!r}; it is 'right' or 'left'.")
+    return str(side)
 
 
 def _limit(value: float | None, where: str) -> int:
@@ -132,7 +142,9 @@ def _limit(value: float | None, where: str) -> int:
     return int(min(value, NO_LIMIT))
 
 
-def _added_tokens(config: Mapping[str, Any], path: Path, tokenizer_file: Path | None) -> dict[int, AddedToken]:
+def _added_tokens(
+    config: Mapping[str, Any], path: Path, tokenizer_file: Path | None, special: SpecialTokens
+) -> dict[int, AddedToken]:
     """Added tokens by id: from tokenizer_config.json, or as older files spread them over several."""
     listed = config.get("added_tokens_decoder")
     if listed is not None:
@@ -141,10 +153,10 @@ def _added_tokens(config: Mapping[str, Any], path: Path, tokenizer_file: Path | 
             raise TokenizerError(f"{where} holds a {type(listed).__name__} where an object belongs.")
         return {_id(key, where): parse_token(value, f"{where}, id {key},") for key, value in listed.items()}
     added_file = path / ADDED_TOKENS_FILE
-    special = {token.content for token in _special_tokens(config, path, {})}
+    contents = {token.content for token in special}
     tokens = {
         _id(index, str(added_file)): parse_token(
-            {"content": content, "special": content in special}, f"A token of {added_file}"
+            {"content": content, "special": content in contents}, f"A token of {added_file}"
         )
         for content, index in _read_json(added_file).items()
     }
@@ -159,36 +171,38 @@ def _added_tokens(config: Mapping[str, Any], path: Path, tokenizer_file: Path | 
 
 
 def _id(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or not str(value).isdecimal():
+    text = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    if not text.isdecimal() or len(text) > 18:
         raise TokenizerError(f"{where} has the token id {value!r}; an id is a whole number.")
-    return int(value)
+    return int(text)
 
 
-def _special_tokens(config: Mapping[str, Any], path: Path, added: Mapping[int, AddedToken]) -> SpecialTokens:
-    """Special tokens by role. special_tokens_map.json wins, but only where tokenizer_config.json lists no tokens."""
+def _special_tokens(named: Mapping[str, Any], path: Path, added: Mapping[int, AddedToken]) -> SpecialTokens:
+    """Special tokens by role, with the flags of the added tokens where they are among those."""
     by_content = {token.content: token for token in added.values()}
-    named = dict(config)
-    if "added_tokens_decoder" not in config:
-        named |= _read_json(path / SPECIAL_TOKENS_FILE)
 
     def parse(value: Any, name: str) -> AddedToken:
         token = parse_token(value, f"{name} of the tokenizer in {path}", special=True)
         return by_content.get(token.content, token)
 
-    roles = SpecialTokens()
     tokens = {role: parse(named[role], role) for role in ROLES if named.get(role) is not None}
-    if "mask_token" in named and named["mask_token"] is None:
-        roles = SpecialTokens(mask_token=None)
-    extra = named.get("extra_special_tokens") or {}
+    roles = SpecialTokens(mask_token=None) if named.get("mask_token", "") is None else SpecialTokens()
+    extra = named.get("extra_special_tokens")
     further = [
         *(named[name] for name in _NO_ROLE if named.get(name) is not None),
-        *(named.get("additional_special_tokens") or ()),
-        *(extra.values() if isinstance(extra, dict) else extra),
+        *_list(named.get("additional_special_tokens"), "additional_special_tokens", path),
+        *(extra.values() if isinstance(extra, dict) else _list(extra, "extra_special_tokens", path)),
     ]
     return SpecialTokens(
         **{role: tokens.get(role, by_content.get(_content(roles, role), getattr(roles, role))) for role in ROLES},
         additional=tuple(parse(value, "additional_special_tokens") for value in further),
     )
+
+
+def _list(value: Any, name: str, path: Path) -> list[Any]:
+    if value is None or isinstance(value, list):
+        return value or []
+    raise TokenizerError(f"{name} of the tokenizer in {path} is {value!r}; it is a list of tokens.")
 
 
 def _content(roles: SpecialTokens, role: str) -> str:

@@ -33,6 +33,18 @@ class EncodeOptions:
     overflowing: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an encoding holds beside its input_ids."""
+
+    attention_mask: bool
+    token_type_ids: bool
+    special_tokens_mask: bool
+    offsets: bool
+    length: bool
+    arrays: bool
+
+
 def resolve_options(
     settings: TokenizerSettings,
     add_special_tokens: bool,

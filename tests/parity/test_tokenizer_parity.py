@@ -68,14 +68,15 @@ def fast_pair() -> tuple[BertTokenizerFast, Any]:
     return load_tokenizer(MODEL), transformers.BertTokenizerFast.from_pretrained(MODEL)
 
 
-def same(ours: Any, reference: Any, texts: Any, pairs: Any = None, **options: Any) -> None:
-    """Encode with both and compare every column."""
+def same(ours: Any, reference: Any, texts: Any, pairs: Any = None, **options: Any) -> tuple[Any, Any]:
+    """Encode with both and compare every column; returns both results."""
     expected = reference(texts, pairs, return_special_tokens_mask=True, **options)
     found = ours(texts, pairs, return_special_tokens_mask=True, **options)
     assert set(found) == set(expected.keys())
     for name in expected:
         if found[name] != expected[name]:
             raise AssertionError(_first_difference(name, texts, pairs, found[name], expected[name], options))
+    return found, expected
 
 
 def _first_difference(name: str, texts: Any, pairs: Any, found: Any, expected: Any, options: Any) -> str:
@@ -87,14 +88,12 @@ def _first_difference(name: str, texts: Any, pairs: Any, found: Any, expected: A
 
 def same_details(ours: BertTokenizerFast, reference: Any, texts: Any, pairs: Any = None, **options: Any) -> None:
     """The same, with offsets, and what a result can be asked row by row."""
-    same(ours, reference, texts, pairs, return_offsets_mapping=True, **options)
-    found, expected = ours(texts, pairs, **options), reference(texts, pairs, **options)
-    assert [found.word_ids(i) for i in range(len(expected.encodings))] == [e.word_ids for e in expected.encodings]
-    assert [found.sequence_ids(i) for i in range(len(expected.encodings))] == [
-        e.sequence_ids for e in expected.encodings
-    ]
-    assert [found.tokens(i) for i in range(len(expected.encodings))] == [e.tokens for e in expected.encodings]
-    assert found.offsets == [e.offsets for e in expected.encodings]
+    found, expected = same(ours, reference, texts, pairs, return_offsets_mapping=True, **options)
+    rows = list(enumerate(expected.encodings))
+    assert [found.word_ids(i) for i, _ in rows] == [row.word_ids for _, row in rows]
+    assert [found.sequence_ids(i) for i, _ in rows] == [row.sequence_ids for _, row in rows]
+    assert [found.tokens(i) for i, _ in rows] == [row.tokens for _, row in rows]
+    assert found.offsets == [row.offsets for _, row in rows]
 
 
 def chunks(strings: tuple[str, ...] | list[str], size: int = 1000) -> list[list[str]]:
