@@ -38,7 +38,7 @@ _POOLING_SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_WAY_OUT = "choose one yourself with --pooling mean|cls|max|none"
+_WAY_OUT = "choose yourself by --pooling mean|cls|max|none with --normalize or --no-normalize"
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,20 @@
-"""The hub: what is fetched and what is not, the cache, and every fault as one sentence. Against a stand-in server."""
+"""The hub: what is fetched and what is not, revisions, the cache, the environment. Against a stand-in server."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hub_server import COMMIT, OLD_COMMIT, Fault, HubServer, Repository
+from hub_server import BERT, COMMIT, OLD_COMMIT, TINY, WEIGHTS, Fault, HubServer, Repository
 from tiny_checkpoints import tiny_folder, tiny_model
 
-from bert_onnx.errors import CheckpointError, ConfigError, HubError, StorageError, UsageError
+from bert_onnx.errors import ConfigError, HubError, UsageError
 from bert_onnx.modeling.model import BertModel
-from bert_onnx.weights import find_checkpoint, hub, load_weights
-
-BERT = "google-bert/bert-base-uncased"
-TINY = "somebody/tiny-bert"
-WEIGHTS = "model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A repository as they are on the hub: what is needed among what is not."""
-    folder = tiny_folder(tmp_path_factory.mktemp("repository"), BertModel)
-    needed = {name: (folder / name).read_bytes() for name in ("config.json", WEIGHTS)}
-    needed |= {name: name.encode() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")}
-    needed["modules.json"] = b"[]"
-    needed["1_Pooling/config.json"] = b"{}"
-    others = (".gitattributes", "README.md", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "rust_model.ot")
-    return {**needed, **dict.fromkeys((*others, "onnx/model.onnx", "openvino/openvino_model.bin"), b"large")}
-
+from bert_onnx.weights import find_checkpoint, load_weights
 
 NEEDED = [
     "1_Pooling/config.json",
@@ -46,33 +25,6 @@ NEEDED = [
     "tokenizer_config.json",
     "vocab.txt",
 ]
-
-
-@pytest.fixture
-def server(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A hub with two models, and an environment that knows no other and has an empty cache."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    with HubServer({BERT: Repository.of(files), TINY: Repository.of(files)}) as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
-        yield running
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses between huggingface_hub's retries."""
-    import huggingface_hub.file_download
-    import huggingface_hub.utils._http
-
-    class Clock:
-        sleep = staticmethod(lambda seconds: None)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(time, name)
-
-    monkeypatch.setattr(huggingface_hub.file_download, "time", Clock())
-    monkeypatch.setattr(huggingface_hub.utils._http, "time", Clock())
 
 
 def test_a_bare_official_name_is_fetched_and_loads(server: HubServer, tmp_path: Path) -> None:
@@ -225,118 +177,6 @@ def test_names_that_a_hostile_hub_lists_are_not_fetched(
     find_checkpoint("o/hostile")
     assert server.downloads() == NEEDED
     assert not list(tmp_path.rglob("escape"))
-
-
-# Faults
-
-
-def refused_port() -> str:
-    """An address where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-def test_no_network_is_said_at_once(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", refused_port())
-    start = time.perf_counter()
-    with pytest.raises(
-        HubError, match=r"cannot be reached.* name a local folder, use 'sample', or pass --offline"
-    ) as caught:
-        find_checkpoint(TINY)
-    assert time.perf_counter() - start < 3
-    assert "\n" not in str(caught.value)
-
-
-def test_no_network_is_said_even_where_the_cache_has_it(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    find_checkpoint(TINY)
-    monkeypatch.setenv("HF_ENDPOINT", refused_port())
-    with pytest.raises(HubError, match="--offline"):
-        find_checkpoint(TINY)
-    assert find_checkpoint(TINY, offline=True).source.revision == COMMIT
-
-
-def test_a_name_that_does_not_resolve(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")  # reserved by RFC 2606, never resolves
-    with pytest.raises(HubError, match="cannot be reached"):
-        find_checkpoint(TINY)
-
-
-def test_a_slow_hub(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "READ_TIMEOUT", 0.3)
-    server.faults.append(Fault("GET /api/models", delay=1.5))
-    start = time.perf_counter()
-    with pytest.raises(HubError, match="did not answer in time"):
-        find_checkpoint(TINY)
-    assert time.perf_counter() - start < 1.4
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("pattern", ["GET /api/models", "HEAD .*/config.json", "GET .*/model.safetensors"])
-def test_a_hub_that_is_broken(pattern: str, server: HubServer) -> None:
-    server.faults.append(Fault(pattern, status=500))
-    with pytest.raises(HubError, match=r"answered HTTP 500 .*try again later") as caught:
-        find_checkpoint(TINY)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_body_that_is_cut_is_an_error_and_the_next_try_resumes(server: HubServer, files: dict[str, bytes]) -> None:
-    server.faults.append(Fault("GET .*/model.safetensors", cut=0))
-    with pytest.raises(HubError, match=r"--offline|try again"):
-        find_checkpoint(TINY)
-    with pytest.raises(HubError):
-        find_checkpoint(TINY, offline=True)
-    server.faults.clear()
-    assert (find_checkpoint(TINY).folder / WEIGHTS).read_bytes() == files[WEIGHTS]
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_body_that_is_cut_now_and_then_is_resumed(server: HubServer, files: dict[str, bytes]) -> None:
-    server.faults.append(Fault("GET .*/model.safetensors", cut=4000, times=2))
-    assert (find_checkpoint(TINY).folder / WEIGHTS).read_bytes() == files[WEIGHTS]
-    assert server.requests.count(f"GET /{TINY}/resolve/{COMMIT}/{WEIGHTS}") == 3
-
-
-def test_other_bytes_than_the_hub_announced(server: HubServer, files: dict[str, bytes]) -> None:
-    swapped = bytearray(files[WEIGHTS])
-    swapped[-1] ^= 1
-    server.faults.append(Fault("GET .*/model.safetensors", body=bytes(swapped)))
-    with pytest.raises(CheckpointError, match=r"differs from what the hub published; delete .*blobs"):
-        find_checkpoint(TINY)
-
-
-def test_a_cache_that_was_tampered_with(server: HubServer) -> None:
-    path = find_checkpoint(TINY).folder / WEIGHTS
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.resolve().write_bytes(bytes(content))
-    with pytest.raises(CheckpointError, match="differs from what the hub published"):
-        find_checkpoint(TINY, offline=True)
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"<html>log in to the hotel</html>", b"[]", b"{}", b'{"id": "x", "sha": "../.."}']
-)
-def test_something_else_than_a_hub(body: bytes, server: HubServer) -> None:
-    server.faults.append(Fault("GET /api/models", body=body))
-    with pytest.raises(HubError, match="HF_ENDPOINT") as caught:
-        find_checkpoint(TINY)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("endpoint", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999"])
-def test_an_endpoint_that_cannot_be_one(endpoint: str, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    with pytest.raises(HubError):
-        find_checkpoint(TINY)
-
-
-def test_a_cache_that_cannot_be_written(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("x")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(StorageError, match=f"the download of {TINY} could not be stored"):
-        find_checkpoint(TINY)
 
 
 # Environment
