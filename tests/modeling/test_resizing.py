@@ -46,6 +46,7 @@ def test_decoder_follows(class_name: str, tied: bool) -> None:
     assert (decoder.weight is model.get_input_embeddings().weight) == tied
     assert decoder.bias is model.cls.predictions.bias
     assert decoder.out_features == 60
+    assert decoder.weight.shape == (60, 32)
     assert torch.equal(decoder.weight[:53], old)
     assert torch.equal(decoder.bias, torch.cat((bias, torch.zeros(7))))
     assert model.get_input_embeddings().weight[53:].std() > 0.1  # drawn, not left at zero
