@@ -10,10 +10,13 @@ import torch
 import transformers
 
 import bert_onnx
+import runtimes
 from bert_onnx.config import BertConfig
 from bert_onnx.tasks import TaskOptions, find_task, input_ports, output_ports
 from bert_onnx.tokenization import load_tokenizer
 from export.graph_module import GraphModule
+from export.pipeline import export
+from export.request import ExportRequest
 from runtimes.eager import EagerRuntime
 from runtimes.loading import make_pipeline
 from runtimes.pipelines.base import Parts
@@ -55,8 +58,14 @@ def save_checkpoint(model: Any, folder: Path) -> Path:
     return folder
 
 
-def open_pipeline(task: str, checkpoint: Path) -> Any:
-    """Our pipeline for `task` on the weights in `checkpoint`."""
+def open_artifact(task: str, checkpoint: Path, artifact: Path) -> Any:
+    """Our pipeline for `task` on the weights in `checkpoint`, exported, verified, published and loaded."""
+    export(ExportRequest(str(checkpoint), task, str(artifact)))
+    return runtimes.load(artifact)
+
+
+def open_eager(task: str, checkpoint: Path) -> Any:
+    """The same on the PyTorch model: for configs that change only what is made of the outputs."""
     row = find_task(task)
     config = BertConfig.from_pretrained(checkpoint)
     options = TaskOptions()
