@@ -1,0 +1,309 @@
+"""Tokenizer files: opening, refusing, writing."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY_VOCAB, edit_json, write_vocab
+
+from bert_onnx.errors import StorageError, TokenizerError
+from bert_onnx.tokenization import (
+    AddedToken,
+    BertTokenizer,
+    BertTokenizerFast,
+    check_vocabulary,
+    load_tokenizer,
+)
+
+LOADERS = [BertTokenizer.from_pretrained, load_tokenizer]
+
+
+@pytest.fixture(params=LOADERS, ids=["slow", "fast"])
+def load(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def refuse(load: Any, folder: Path, *named: str) -> None:
+    """Loading raises a TokenizerError of a sentence or two that names what is expected."""
+    with pytest.raises(TokenizerError) as caught:
+        load(folder)
+    message = str(caught.value)
+    for name in named:
+        assert name in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_options_come_from_the_folder(load: Any, folder: Path) -> None:
+    edit_json(folder / "tokenizer_config.json", do_lower_case=False, strip_accents=True, model_max_length=9)
+    tokenizer = load(folder)
+    assert tokenizer.do_lower_case is False
+    assert tokenizer.tokenize("Hello h\u00e9llo hello") == ["[UNK]", "hello", "hello"]
+    assert tokenizer.model_max_length == 9
+
+
+def test_vocab_alone_is_enough(load: Any, vocab_file: Path) -> None:
+    tokenizer = load(vocab_file.parent)
+    assert tokenizer("Hello").input_ids == [2, 19, 3]
+    assert tokenizer.model_max_length > 10**9
+
+
+def test_tokenizer_json_alone_is_enough_for_the_fast_one(folder: Path) -> None:
+    for name in ("vocab.txt", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink()
+    assert load_tokenizer(folder)("Hello").input_ids == [2, 19, 3]
+    refuse(BertTokenizer.from_pretrained, folder, "vocab.txt", "BertTokenizerFast")
+
+
+def test_truncation_and_padding_in_tokenizer_json_are_ignored(folder: Path) -> None:
+    edit_json(
+        folder / "tokenizer.json",
+        truncation={"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+        padding={
+            "strategy": {"Fixed": 12},
+            "direction": "Right",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "[PAD]",
+        },
+    )
+    assert load_tokenizer(folder)("a b c d").input_ids == [2, 10, 11, 12, 13, 3]
+
+
+def test_no_folder(load: Any, tmp_path: Path) -> None:
+    refuse(load, tmp_path / "absent", "There is no folder", "absent")
+
+
+def test_empty_folder(load: Any, tmp_path: Path) -> None:
+    refuse(load, tmp_path, "neither tokenizer.json nor vocab.txt")
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", ["{", "", "[1]", "nul", '{"a": 1}}', "\udcff", "[" * 100_000, '{"a":' * 100_000])
+def test_damaged_json(load: Any, folder: Path, name: str, content: str) -> None:
+    edit_json(folder / "tokenizer_config.json", added_tokens_decoder=...)
+    (folder / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    refuse(load, folder, name)
+
+
+@pytest.mark.parametrize("name", ["BertJapaneseTokenizer", "RobertaTokenizerFast", "XLMRobertaTokenizer", 5])
+def test_other_tokenizers(load: Any, folder: Path, name: Any) -> None:
+    edit_json(folder / "tokenizer_config.json", tokenizer_class=name)
+    refuse(load, folder, repr(name), "not a BERT tokenizer")
+
+
+def test_generic_class_needs_tokenizer_json(load: Any, folder: Path) -> None:
+    edit_json(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    load(folder)
+    (folder / "tokenizer.json").unlink()
+    refuse(load, folder, "needs a tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"do_lower_case": "yes"},
+        {"strip_accents": 1},
+        {"tokenize_chinese_chars": None},
+        {"model_max_length": "512"},
+        {"model_max_length": 0},
+        {"model_max_length": -5},
+        {"model_max_length": True},
+        {"padding_side": "up"},
+        {"truncation_side": 3},
+        {"never_split": "word"},
+        {"mask_token": 7},
+        {"mask_token": {"lstrip": True}},
+        {"mask_token": {"content": "[MASK]", "lstrip": "yes"}},
+        {"additional_special_tokens": 5},
+        {"additional_special_tokens": [5]},
+        {"extra_special_tokens": 5},
+        {"added_tokens_decoder": [1]},
+        {"added_tokens_decoder": {"x": {"content": "a"}}},
+        {"added_tokens_decoder": {"-1": {"content": "a"}}},
+        {"added_tokens_decoder": {"9" * 5000: {"content": "a"}}},
+        {"added_tokens_decoder": {"1": "a", "2": {"content": 5}}},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_bad_values(load: Any, folder: Path, changes: dict[str, Any]) -> None:
+    edit_json(folder / "tokenizer_config.json", **changes)
+    refuse(load, folder, next(iter(changes)))
+
+
+def test_numbers_that_json_allows(load: Any, folder: Path) -> None:
+    for text, limit in (("1e30", 10**30), ("1e400", 10**30), ("Infinity", 10**30), ("512.0", 512), ("null", 10**30)):
+        (folder / "tokenizer_config.json").write_text(f'{{"model_max_length": {text}}}')
+        assert load(folder).model_max_length == pytest.approx(limit)
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": NaN}')
+    refuse(load, folder, "model_max_length")
+
+
+@pytest.mark.parametrize("token", ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"])
+def test_missing_special_tokens(load: Any, tmp_path: Path, token: str) -> None:
+    write_vocab(tmp_path / "vocab.txt", [t for t in TINY_VOCAB if t != token])
+    refuse(load, tmp_path, "lacks", repr(token), f"{token[1:-1].lower()}_token")
+
+
+def test_missing_special_tokens_in_tokenizer_json(folder: Path) -> None:
+    edit_json(folder / "tokenizer_config.json", cls_token="<s>", added_tokens_decoder=...)
+    edit_json(folder / "special_tokens_map.json", cls_token="<s>")
+    refuse(load_tokenizer, folder, "tokenizer.json", "lacks", "cls_token '<s>'")
+
+
+def test_a_mask_token_may_be_absent(load: Any, tmp_path: Path) -> None:
+    write_vocab(tmp_path / "vocab.txt", [t for t in TINY_VOCAB if t != "[MASK]"])
+    edit_json(tmp_path / "tokenizer_config.json", mask_token=None)
+    tokenizer = load(tmp_path)
+    assert tokenizer.mask_token is None
+    assert tokenizer.mask_token_id is None
+    assert "[MASK]" not in tokenizer.all_special_tokens
+    tokenizer.save_pretrained(tmp_path / "again")
+    assert load(tmp_path / "again").mask_token is None
+
+
+@pytest.mark.parametrize("token", ["[UNK]", "[CLS]", "[PAD]"])
+def test_repeated_special_tokens(load: Any, tmp_path: Path, token: str) -> None:
+    write_vocab(tmp_path / "vocab.txt", [*TINY_VOCAB, token])
+    refuse(load, tmp_path, repr(token), "more than once")
+
+
+def test_byte_order_mark_hides_the_first_token(load: Any, tmp_path: Path) -> None:
+    write_vocab(tmp_path / "vocab.txt", ["\ufeff[PAD]", *TINY_VOCAB[1:]])
+    refuse(load, tmp_path, "'[PAD]'")
+
+
+def test_unreadable_vocabularies(load: Any, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(b"")
+    refuse(load, tmp_path, "is empty")
+    (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\xfe\n")
+    refuse(load, tmp_path, "not UTF-8")
+
+
+def test_missing_files() -> None:
+    for make in (BertTokenizer, BertTokenizerFast):
+        with pytest.raises(TokenizerError, match=r"no vocabulary file absent\.txt"):
+            make("absent.txt")
+    with pytest.raises(TokenizerError, match=r"no file absent\.json"):
+        BertTokenizerFast(tokenizer_file="absent.json")
+    with pytest.raises(TokenizerError, match="vocab_file or a tokenizer_file"):
+        BertTokenizerFast()
+
+
+def test_tokenizer_json_of_another_kind(folder: Path) -> None:
+    edit_json(folder / "tokenizer.json", model={"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"})
+    refuse(load_tokenizer, folder, "WordLevel")
+
+
+def test_tokenizer_json_that_builds_other_rows(folder: Path) -> None:
+    edit_json(folder / "tokenizer.json", post_processor=None)
+    refuse(load_tokenizer, folder, "post_processor", "[CLS]")
+    edit_json(
+        folder / "tokenizer.json",
+        post_processor={"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[MASK]", 4]},
+    )
+    refuse(load_tokenizer, folder, "post_processor", "[MASK]")
+    edit_json(
+        folder / "tokenizer.json",
+        post_processor={"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
+    )
+    assert load_tokenizer(folder)("a", "b").input_ids == [2, 10, 3, 11, 3]
+
+
+def test_added_tokens_with_other_ids(tmp_path: Path, vocab_file: Path) -> None:
+    size = len(TINY_VOCAB)
+    edit_json(tmp_path / "tokenizer_config.json", added_tokens_decoder={str(size): {"content": "<e1>"}})
+    assert load_tokenizer(tmp_path).convert_tokens_to_ids("<e1>") == size
+    edit_json(tmp_path / "tokenizer_config.json", added_tokens_decoder={str(size + 5): {"content": "<e1>"}})
+    refuse(load_tokenizer, tmp_path, "'<e1>'", str(size), str(size + 5))
+    assert BertTokenizer.from_pretrained(tmp_path).convert_tokens_to_ids("<e1>") == size + 5
+
+
+def test_saving_is_repeatable(tmp_path: Path, vocab_file: Path) -> None:
+    for make in (BertTokenizer, BertTokenizerFast):
+        written = []
+        for name in ("one", "two"):
+            tokenizer = make(vocab_file, additional_special_tokens=["<e1>", "<e2>"], model_max_length=64)
+            tokenizer.add_tokens([AddedToken("x y", lstrip=True)])
+            files = tokenizer.save_pretrained(tmp_path / make.__name__ / name)
+            written.append({Path(file).name: Path(file).read_bytes() for file in files})
+        assert written[0] == written[1]
+        assert {"vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"} <= set(written[0])
+        assert ("tokenizer.json" in written[0]) == (make is BertTokenizerFast)
+        again = make.from_pretrained(tmp_path / make.__name__ / "one")
+        assert again.settings.special == tokenizer.settings.special
+        assert again.get_vocab() == tokenizer.get_vocab()
+        assert again.added_tokens_decoder == tokenizer.added_tokens_decoder
+
+
+def test_saved_configuration_names_no_path(folder: Path) -> None:
+    load_tokenizer(folder).save_pretrained(folder / "again")
+    for path in (folder / "again").iterdir():
+        assert str(folder) not in path.read_text(encoding="utf-8")
+    saved = json.loads((folder / "again" / "tokenizer.json").read_text(encoding="utf-8"))
+    assert saved["truncation"] is None
+    assert saved["padding"] is None
+
+
+def test_saving_where_nothing_can_be_written(tmp_path: Path, vocab_file: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for make in (BertTokenizer, BertTokenizerFast):
+        with pytest.raises(StorageError, match="cannot be written"):
+            make(vocab_file).save_pretrained(tmp_path / "file")
+        with pytest.raises(StorageError, match="cannot be written"):
+            make(vocab_file).save_vocabulary(tmp_path / "absent")
+
+
+def test_holes_in_a_vocabulary_keep_the_ids(tmp_path: Path, folder: Path) -> None:
+    source = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    source["model"]["vocab"].pop("hello")
+    (folder / "tokenizer.json").write_text(json.dumps(source), encoding="utf-8")
+    (path,) = load_tokenizer(folder).save_vocabulary(folder, "holed")
+    assert Path(path).read_text(encoding="utf-8").splitlines()[18:21] == [",", "", "world"]
+
+
+def test_tokens_that_no_line_can_hold(folder: Path) -> None:
+    source = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    source["model"]["vocab"]["two\nlines"] = 25
+    (folder / "tokenizer.json").write_text(json.dumps(source), encoding="utf-8")
+    with pytest.raises(TokenizerError, match="line break"):
+        load_tokenizer(folder).save_vocabulary(folder)
+
+
+def test_check_vocabulary(load: Any, vocab_file: Path) -> None:
+    tokenizer = load(vocab_file.parent)
+    size = len(TINY_VOCAB)
+    check_vocabulary(tokenizer, size)
+    check_vocabulary(tokenizer, size + 100)
+    with pytest.raises(TokenizerError, match=rf"largest id is {size - 1} .* has {size - 1} rows"):
+        check_vocabulary(tokenizer, size - 1)
+    tokenizer.add_tokens(["<e1>"])
+    with pytest.raises(TokenizerError, match=rf"largest id is {size} \('<e1>'\).* has {size} rows"):
+        check_vocabulary(tokenizer, size)
+
+
+def test_wordpieces_prefix_and_clean_text(tmp_path: Path) -> None:
+    path = write_vocab(tmp_path / "vocab.txt", [token.replace("##", "@@") for token in TINY_VOCAB])
+    tokenizer = BertTokenizerFast(path, wordpieces_prefix="@@")
+    assert tokenizer.tokenize("unaffable") == ["un", "@@aff", "@@able"]
+    assert tokenizer.decode(tokenizer.encode("unaffable"), skip_special_tokens=True) == "unaffable"
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert load_tokenizer(tmp_path / "saved").tokenize("unaffable") == ["un", "@@aff", "@@able"]
+    assert tokenizer.tokenize("hel\x00lo") == ["hello"]
+    assert BertTokenizerFast(path, clean_text=False).tokenize("hel\x00lo") == ["[UNK]"]
+
+
+def test_every_failure_is_one_of_ours(folder: Path, load: Any) -> None:
+    """Cut the files at many places: either the tokenizer opens, or a TokenizerError says why not."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json", "vocab.txt"):
+        whole = (folder / name).read_bytes()
+        for length in range(0, len(whole), max(1, len(whole) // 40)):
+            (folder / name).write_bytes(whole[:length])
+            with suppress(TokenizerError):
+                load(folder)
+        (folder / name).write_bytes(whole)
