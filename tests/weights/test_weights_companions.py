@@ -104,7 +104,7 @@ def test_pooling_that_is_not_computed_is_refused_with_the_way_out(config: Any, t
     checkpoint = find_checkpoint(str(sentence_folder(tmp_path, PLAIN, config)))
     with pytest.raises(CheckpointError, match=r"1_Pooling/config\.json .*"):
         read_pooling(checkpoint)
-    if "word_embedding_dimension" not in config or config["word_embedding_dimension"] == 8:  # type: ignore[index]
+    if "word_embedding_dimension" not in config or config["word_embedding_dimension"] == 8:
         with pytest.raises(CheckpointError, match="--pooling"):
             read_pooling(checkpoint)
 

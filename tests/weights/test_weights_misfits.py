@@ -188,7 +188,7 @@ def reference_masked_lm(folder: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-TIED = {
+TIED: dict[str, dict[str, Any]] = {
     "equal": {"cls.predictions.decoder.weight": None, "cls.predictions.decoder.bias": None},
     "weight differs": {"cls.predictions.decoder.weight": torch.ones(20, 8)},
     "bias differs": {"cls.predictions.decoder.bias": torch.ones(20)},
