@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bert_onnx.artifact import journal
 from bert_onnx.artifact.fields import load_object
-from bert_onnx.artifact.names import MANIFEST_NAME, is_dropping
+from bert_onnx.artifact.names import MANIFEST_NAME, is_dropping, printable
 from bert_onnx.artifact.opening import unlisted_files
 from bert_onnx.errors import ArtifactError
 
@@ -66,5 +66,6 @@ def _check_replaceable(target: Path) -> None:
     foreign = unlisted_files(target, listed, is_dropping)
     if foreign:
         raise ArtifactError(
-            f"{target} holds {foreign[0]}, which is not part of the artifact and would be lost; move it away first."
+            f"{target} holds {printable(foreign[0])}, "
+            "which is not part of the artifact and would be lost; move it away first."
         )

@@ -44,6 +44,11 @@ def check_name(name: str, where: str) -> str:
     return name
 
 
+def printable(name: str) -> str:
+    """`name` for a message: escaped where a terminal would not show it as it is."""
+    return name if name.isprintable() else repr(name)
+
+
 def is_dropping(name: str) -> bool:
     """Whether an unlisted file `name` (relative, with forward slashes) may be deleted with an artifact."""
     base = name.rsplit("/", 1)[-1]

@@ -14,7 +14,7 @@ from pathlib import Path
 from bert_onnx.artifact import journal
 from bert_onnx.artifact.hashing import hash_files
 from bert_onnx.artifact.manifest import Manifest, Variant
-from bert_onnx.artifact.names import MANIFEST_NAME, is_harmless
+from bert_onnx.artifact.names import MANIFEST_NAME, is_harmless, printable
 from bert_onnx.artifact.parse import parse_manifest
 from bert_onnx.errors import ArtifactError
 
@@ -147,7 +147,7 @@ def check_files(folder: Path, manifest: Manifest, *, check_hashes: bool = True, 
         _check_kind_and_size(folder, root, name, record.size)
     for name in unlisted_files(folder, manifest.files, is_harmless):
         raise ArtifactError(
-            f"{folder} holds {name}, which its manifest does not list; "
+            f"{folder} holds {printable(name)}, which its manifest does not list; "
             "a tool could load it, so remove it or export again."
         )
     if not check_hashes:

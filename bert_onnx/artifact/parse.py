@@ -84,7 +84,9 @@ def check_manifest(manifest: Manifest, where: str) -> None:
 def _check_variant(variant: Variant, manifest: Manifest, where: str) -> None:
     for name in variant.paths:
         if name not in manifest.files:
-            raise ArtifactError(f"{where}.files lacks {name} of the variant {variant.name!r}; the artifact is damaged.")
+            raise ArtifactError(
+                f"{where}.files lacks {name!r} of the variant {variant.name!r}; the artifact is damaged."
+            )
     if not variant.file.endswith(".onnx"):
         raise ArtifactError(f"{where}: the variant {variant.name!r} names {variant.file!r}, which is no .onnx file.")
     size = sum(manifest.files[name].size for name in variant.paths)
