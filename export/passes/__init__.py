@@ -7,18 +7,23 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from export.passes.base import Pass, PassContext, PassOutcome, Refusal
+from export.passes.drop_guards import drop_guards
 from export.passes.finish import finish
 from export.passes.fold_constants import fold_constants
+from export.passes.infer_shapes import infer_shapes
 from export.passes.lower_attention_onnx import lower_attention_onnx
 from export.passes.lower_gelu import lower_gelu
 from export.passes.lower_plain import lower_plain
 from export.passes.name_by_scope import name_by_scope
 from export.passes.raise_attention import raise_attention
 from export.passes.raise_gelu import raise_gelu
+from export.passes.raise_layer_norm import raise_layer_norm
+from export.passes.raise_linear import raise_linear
 from export.passes.raise_masks import raise_masks
 from export.passes.set_opset import set_opset
 from export.passes.simplify import simplify
 from export.passes.simplify_shapes import simplify_shapes
+from export.passes.simplify_transposes import simplify_transposes
 from export.passes.transpose_weights import transpose_weights
 
 #: Every pass by name.
@@ -31,6 +36,11 @@ PASSES: dict[str, Pass] = {
     "lower_attention_onnx": lower_attention_onnx,
     "lower_gelu": lower_gelu,
     "lower_plain": lower_plain,
+    "drop_guards": drop_guards,
+    "infer_shapes": infer_shapes,
+    "raise_layer_norm": raise_layer_norm,
+    "raise_linear": raise_linear,
+    "simplify_transposes": simplify_transposes,
     "raise_gelu": raise_gelu,
     "raise_masks": raise_masks,
     "raise_attention": raise_attention,

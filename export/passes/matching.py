@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -151,7 +151,7 @@ def make_node(
     domain: str,
     operator: str,
     inputs: Sequence[ir.Value | None],
-    attributes: dict[str, int | float | str | Sequence[int]],
+    attributes: Mapping[str, int | float | str | Sequence[int]],
     outputs: int,
     name: str,
 ) -> ir.Node:
