@@ -67,7 +67,7 @@ def _introduction(manifest: Manifest) -> str:
     return (
         f"# {inline(title)}: {manifest.task}, in ONNX\n\n"
         f"A BERT model for {manifest.task}, exported to ONNX by bert-onnx {inline(manifest.bert_onnx)} as {files}. "
-        "Every file was compared with the model it was made from before it was published; the figures below are "
+        "Every graph was compared with the model it was made from before it was published; the figures below are "
         "what was measured. `manifest.json` says the same for programs, with a sha256 of every file.\n\n"
         f"{_limits(manifest)}"
     )
