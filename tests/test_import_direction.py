@@ -1,0 +1,53 @@
+"""The house: bert_onnx imports neither export nor runtimes; export may import both; the torch-free part loads no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "bert_onnx").rglob("*.py"))
+#: The command line calls both, inside functions.
+MAY_CALL_BOTH = {"cli.py", "console.py"}
+
+
+def _imports(nodes: list[ast.AST]) -> set[str]:
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def _typing_only(tree: ast.Module) -> set[ast.AST]:
+    """Nodes under `if TYPE_CHECKING:`, which never run."""
+    blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    return {inner for block in blocks for inner in ast.walk(block)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_bert_onnx_imports_neither_of_the_others(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = _typing_only(tree)
+    at_top = _imports([node for node in tree.body if node not in skipped])
+    anywhere = _imports([node for node in ast.walk(tree) if node not in skipped])
+    found = at_top if path.name in MAY_CALL_BOTH else anywhere
+    assert not found & {"export", "runtimes", "transformers"}
+    assert len(FILES) > 50
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["bert_onnx", "bert_onnx.config", "bert_onnx.tasks", "bert_onnx.tokenization", "bert_onnx.artifact",
+     "bert_onnx.weights", "bert_onnx.cli", "bert_onnx.console", "runtimes"],
+)  # fmt: skip
+def test_the_torch_free_part_loads_no_torch(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('torch', 'onnx', 'onnxruntime', 'transformers') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
