@@ -8,12 +8,22 @@ import onnx_ir as ir
 
 from export.passes.base import Pass, PassContext, PassOutcome, Refusal
 from export.passes.drop_guards import drop_guards
+from export.passes.drop_key_bias import drop_key_bias
 from export.passes.finish import finish
 from export.passes.fold_constants import fold_constants
+from export.passes.fold_scale import fold_scale
+from export.passes.fold_token_type import fold_token_type
+from export.passes.fold_value_bias import fold_value_bias
+from export.passes.fuse_bias_gelu import fuse_bias_gelu
+from export.passes.fuse_embeddings import fuse_embeddings
+from export.passes.fuse_skip_layer_norm import fuse_skip_layer_norm
 from export.passes.infer_shapes import infer_shapes
+from export.passes.lower_attention_microsoft import lower_attention_microsoft
 from export.passes.lower_attention_onnx import lower_attention_onnx
 from export.passes.lower_gelu import lower_gelu
+from export.passes.lower_mha import lower_mha
 from export.passes.lower_plain import lower_plain
+from export.passes.merge_qkv import merge_qkv
 from export.passes.name_by_scope import name_by_scope
 from export.passes.raise_attention import raise_attention
 from export.passes.raise_gelu import raise_gelu
@@ -33,6 +43,16 @@ PASSES: dict[str, Pass] = {
     "fold_constants": fold_constants,
     "simplify_shapes": simplify_shapes,
     "simplify": simplify,
+    "drop_key_bias": drop_key_bias,
+    "fold_scale": fold_scale,
+    "fold_token_type": fold_token_type,
+    "fold_value_bias": fold_value_bias,
+    "fuse_bias_gelu": fuse_bias_gelu,
+    "fuse_embeddings": fuse_embeddings,
+    "fuse_skip_layer_norm": fuse_skip_layer_norm,
+    "lower_attention_microsoft": lower_attention_microsoft,
+    "lower_mha": lower_mha,
+    "merge_qkv": merge_qkv,
     "lower_attention_onnx": lower_attention_onnx,
     "lower_gelu": lower_gelu,
     "lower_plain": lower_plain,

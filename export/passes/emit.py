@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from export.passes.values import add_constant
+from export.passes.axes import width_of
+from export.passes.values import add_constant, constant_array, is_operator
+
+#: ONNX Runtime's own operators. All that are used here exist in its version 1.
+MICROSOFT = "com.microsoft"
 
 Attributes = Mapping[str, int | float | str | Sequence[int]]
 
@@ -17,14 +21,15 @@ class Emitter:
 
     Args:
         anchor: the node to be replaced; `finish` removes it from the graph.
+        scope: path of the module that new nodes are named after; that of the anchor if None.
     """
 
-    def __init__(self, anchor: ir.Node) -> None:
+    def __init__(self, anchor: ir.Node, scope: str | None = None) -> None:
         assert anchor.graph is not None
         assert isinstance(anchor.graph, ir.Graph)
         self.graph = anchor.graph
         self.anchor = anchor
-        self._scope = (anchor.name or "").rpartition("/")[0]
+        self._scope = scope_of(anchor) if scope is None else scope
 
     def add(
         self,
@@ -75,6 +80,11 @@ class Emitter:
         self.graph.remove(self.anchor, safe=True)
 
 
+def scope_of(node: ir.Node) -> str:
+    """`encoder/layer.0/output` of a node `encoder/layer.0/output/Add`."""
+    return (node.name or "").rpartition("/")[0]
+
+
 def replace_value(old: ir.Value, new: ir.Value) -> None:
     """Let `new` stand wherever `old` did, also among the graph's outputs, whose names and axes stay."""
     if new.shape is None:
@@ -100,3 +110,33 @@ def is_needed(node: ir.Node, position: int) -> bool:
 def optional_input(node: ir.Node, position: int) -> ir.Value | None:
     """Input number `position` of `node`, None where it is absent."""
     return node.inputs[position] if position < len(node.inputs) else None
+
+
+def sole_producer(value: ir.Value | None, operator: str) -> ir.Node | str:
+    """The node of `operator` that makes `value` for one reader alone, or the reason why there is none."""
+    node = value.producer() if value is not None else None
+    if value is None or not is_operator(node, operator) or node is None:
+        return f"no {operator} comes before it"
+    if value.is_graph_output():
+        return f"{value.name}, between the two, is an output of the graph"
+    if len(value.uses()) > 1:
+        readers = ", ".join(sorted({user.name or user.op_type for user, _ in value.uses()}))
+        return f"{value.name}, between the two, has several readers: {readers}"
+    return node
+
+
+def split_bias(add: ir.Node) -> tuple[ir.Value, ir.Value] | None:
+    """x and b of Add(x, b) or Add(b, x), where b is a constant vector as long as the last axis of x."""
+    for x, bias in (add.inputs, add.inputs[::-1]):
+        if x is None or bias is None or constant_array(x) is not None:
+            continue
+        vector = bias.const_value
+        if vector is not None and len(vector.shape) == 1 and width_of(x) == int(vector.shape.numpy()[0]):
+            return x, bias
+    return None
+
+
+def use_microsoft(model: ir.Model) -> None:
+    """Declare com.microsoft where the graph has one of its operators."""
+    if any(node.domain == MICROSOFT for node in model.graph):
+        model.graph.opset_imports[MICROSOFT] = 1

@@ -184,3 +184,87 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, relative: float = 2e-
     assert actual.shape == expected.shape
     assert np.isfinite(actual).all()
     assert np.abs(actual - expected).max(initial=0) <= relative * max(np.abs(expected).max(initial=0), 1e-3)
+
+
+#: Sizes of the layer that `attention_layer` builds: width, heads, head size.
+WIDTH, HEADS, HEAD_SIZE = 24, 3, 8
+AXES = ("batch_size", "sequence_length")
+SCALE = 0.3
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    """float32 numbers large enough to show an error."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+class AttentionLayer:
+    """Projections, canonical Attention and output projection, with what a test wants to be different.
+
+        x [B, S, D] -> query, key, value [B, S, H*K] -> context -> y [B, S, D]
+
+    Args:
+        biased: the projections that have a bias, of "qkvo".
+        heads: heads that are left of HEADS.
+        masked: with a KeyMask of the input `mask`.
+        memory: keys and values come from a second input, `memory` [B, R, D].
+        cached: with inputs past_key and past_value.
+        outputs: outputs of the Attention.
+    """
+
+    def __init__(
+        self,
+        biased: str = "qkvo",
+        heads: int = HEADS,
+        masked: bool = True,
+        memory: bool = False,
+        cached: bool = False,
+        outputs: int = 1,
+        opset: int = 18,
+    ) -> None:
+        self.build = build = GraphBuilder(opset)
+        width = heads * HEAD_SIZE
+        self.x = build.input("x", [*AXES, WIDTH])
+        self.source = build.input("memory", [AXES[0], "encoder", WIDTH]) if memory else self.x
+        self.projections: dict[str, ir.Value] = {}
+        for letter, name, source in (("q", "query", self.x), ("k", "key", self.source), ("v", "value", self.source)):
+            bias = normal(width, seed=ord(letter)) if letter in biased else None
+            weight = normal(WIDTH, width, seed=ord(letter))
+            axes = (AXES[0], "encoder") if source is not self.x else AXES
+            self.projections[letter] = build.linear(
+                source, f"encoder.layer.0.attention.self.{name}", weight, bias, axes
+            )
+        inputs: list[ir.Value | None] = [*self.projections.values(), None]
+        if masked:
+            inputs[3] = build.key_mask(build.input("mask", [AXES[0], "keys"], INT64))
+        if cached:
+            inputs += [build.input(f"past_{part}", [AXES[0], heads, "past", HEAD_SIZE]) for part in ("key", "value")]
+        self.attention = build.attention(inputs, heads, SCALE, outputs=outputs)
+        self.context = self.attention.outputs[0]
+        self.y = build.linear(
+            self.context,
+            "encoder.layer.0.attention.output.dense",
+            normal(width, WIDTH, seed=5),
+            normal(WIDTH, seed=6) if "o" in biased else None,
+            AXES,
+        )
+
+    def model(self, **outputs: ir.Value) -> ir.Model:
+        """The model with the output `y` and others."""
+        return self.build.model({"y": self.y, **outputs})
+
+
+def layer_feeds(model: ir.Model, batch: int = 3, length: int = 5, past: int = 4) -> dict[str, np.ndarray]:
+    """Numbers for the inputs of `AttentionLayer`, with padding on the right, on the left and none."""
+    lengths = {AXES[0]: batch, AXES[1]: length, "encoder": length + 2, "past": past}
+    cached = any(value.name == "past_key" for value in model.graph.inputs)
+    memory = any(value.name == "memory" for value in model.graph.inputs)
+    lengths["keys"] = length + 2 if memory else length + past * cached
+    feeds = {}
+    for number, value in enumerate(model.graph.inputs):
+        assert value.shape is not None
+        shape = [axis if isinstance(axis, int) else lengths[str(axis.value)] for axis in value.shape]
+        feeds[value.name or ""] = np.ones(shape, np.int64) if value.dtype == INT64 else normal(*shape, seed=number)
+    if "mask" in feeds:
+        feeds["mask"][0, -2:] = 0
+        feeds["mask"][1, :1] = 0
+    return feeds
