@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from export.passes.base import Pass, PassContext, PassOutcome, Refusal
+from export.passes.convert_opset import downgrade_opset, upgrade_opset
 from export.passes.drop_guards import drop_guards
 from export.passes.drop_key_bias import drop_key_bias
 from export.passes.finish import finish
+from export.passes.first_row import first_row
 from export.passes.fold_constants import fold_constants
 from export.passes.fold_scale import fold_scale
 from export.passes.fold_token_type import fold_token_type
@@ -26,6 +28,7 @@ from export.passes.lower_plain import lower_plain
 from export.passes.merge_qkv import merge_qkv
 from export.passes.name_by_scope import name_by_scope
 from export.passes.raise_attention import raise_attention
+from export.passes.raise_attention_operator import raise_attention_operator
 from export.passes.raise_gelu import raise_gelu
 from export.passes.raise_layer_norm import raise_layer_norm
 from export.passes.raise_linear import raise_linear
@@ -35,6 +38,7 @@ from export.passes.simplify import simplify
 from export.passes.simplify_shapes import simplify_shapes
 from export.passes.simplify_transposes import simplify_transposes
 from export.passes.transpose_weights import transpose_weights
+from export.passes.unpad import unpad
 
 #: Every pass by name.
 PASSES: dict[str, Pass] = {
@@ -47,8 +51,8 @@ PASSES: dict[str, Pass] = {
     "fold_scale": fold_scale,
     "fold_token_type": fold_token_type,
     "fold_value_bias": fold_value_bias,
-    "fuse_bias_gelu": fuse_bias_gelu,
     "fuse_embeddings": fuse_embeddings,
+    "fuse_bias_gelu": fuse_bias_gelu,
     "fuse_skip_layer_norm": fuse_skip_layer_norm,
     "lower_attention_microsoft": lower_attention_microsoft,
     "lower_mha": lower_mha,
@@ -61,9 +65,14 @@ PASSES: dict[str, Pass] = {
     "raise_layer_norm": raise_layer_norm,
     "raise_linear": raise_linear,
     "simplify_transposes": simplify_transposes,
+    "raise_attention_operator": raise_attention_operator,
+    "upgrade_opset": upgrade_opset,
+    "downgrade_opset": downgrade_opset,
     "raise_gelu": raise_gelu,
     "raise_masks": raise_masks,
     "raise_attention": raise_attention,
+    "first_row": first_row,
+    "unpad": unpad,
     "set_opset": set_opset,
     "finish": finish,
 }

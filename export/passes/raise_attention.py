@@ -20,24 +20,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from export.passes.attention_node import AttentionParts, replace_attention
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.canonical import ATTENTION, CONTEXT, DOMAIN, PRESENT_KEY, PRESENT_VALUE, PROBABILITIES
+from export.passes.canonical import CONTEXT, PRESENT_KEY, PRESENT_VALUE, PROBABILITIES
 from export.passes.head_layout import CACHE_AXES, Split, find_merge, find_split
-from export.passes.matching import (
-    depends_on,
-    is_alive,
-    make_node,
-    only_user,
-    remove_unused,
-    scalar,
-    sibling_name,
-    take_over,
-)
-from export.passes.values import add_constant, is_operator
+from export.passes.matching import only_user, scalar
+from export.passes.values import is_operator
 
 _KEY_AXES = "BHKS"
 
@@ -55,18 +46,6 @@ class _Scores:
         return _Scores(self.product, self.scale * factor, tuple((bias, one * factor) for bias, one in self.biases))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """One attention: its scores, its splits, and the values that it makes."""
-
-    softmax: ir.Node
-    scores: _Scores
-    query: Split
-    key: Split
-    value: Split
-    merged: ir.Value
-
-
 def raise_attention(model: ir.Model, context: PassContext) -> PassOutcome:
     """Counts the Attention nodes that were made."""
     fired, refusals = 0, []
@@ -77,14 +56,14 @@ def raise_attention(model: ir.Model, context: PassContext) -> PassOutcome:
         if isinstance(found, str):
             refusals.append(Refusal(node.name or "", found))
         elif found is not None:
-            _replace(model.graph, found)
+            replace_attention(model.graph, found)
             fired += 1
     common.RemoveUnusedNodesPass()(model)
     common.TopologicalSortPass()(model)
     return PassOutcome(fired, tuple(refusals))
 
 
-def _match(softmax: ir.Node) -> _Found | str | None:
+def _match(softmax: ir.Node) -> AttentionParts | str | None:
     """The attention around `softmax`; a reason where there is none; None where nothing looks like one."""
     products = [
         user
@@ -114,7 +93,20 @@ def _match(softmax: ir.Node) -> _Found | str | None:
     merged = find_merge(products[0].outputs[0], value)
     if isinstance(merged, str):
         return merged
-    return _Found(softmax, scores, query, key, value, merged)
+    results = {CONTEXT: merged, PROBABILITIES: softmax.outputs[0]}
+    if key.joined is not None and value.joined is not None:
+        results |= {PRESENT_KEY: key.joined, PRESENT_VALUE: value.joined}
+    return AttentionParts(
+        core=softmax,
+        query=query.source,
+        key=key.source,
+        value=value.source,
+        heads=query.heads,
+        scale=scores.scale * query.factor * key.factor,
+        biases=scores.biases,
+        past=(key.past, value.past),
+        results=results,
+    )
 
 
 def _disagreement(query: Split, key: Split, value: Split) -> str | None:
@@ -170,62 +162,3 @@ def _biased_scores(node: ir.Node) -> _Scores | str | None:
         if isinstance(found, str):
             return found
     return None
-
-
-def _replace(graph: ir.Graph, found: _Found) -> None:
-    """Put an Attention node in the place of what was found."""
-    last = found.merged.producer()
-    assert last is not None
-    key, value = found.key, found.value
-    scale = found.scores.scale * found.query.factor * key.factor
-    bias = _sum_biases(graph, last, found)
-    inputs = [found.query.source, key.source, value.source, bias, key.past, value.past]
-    name = sibling_name(found.softmax, ATTENTION)
-    node = make_node(DOMAIN, ATTENTION, inputs, {"num_heads": found.query.heads, "scale": scale}, 4, name)
-    graph.insert_before(last, node)
-    take_over(node.outputs[CONTEXT], found.merged)
-    remove_unused(graph, found.merged)
-    made = {PROBABILITIES: found.softmax.outputs[0]}
-    if key.joined is not None and value.joined is not None:
-        made |= {PRESENT_KEY: key.joined, PRESENT_VALUE: value.joined}
-    for position in (PRESENT_KEY, PRESENT_VALUE, PROBABILITIES):
-        output, old = node.outputs[position], made.get(position)
-        if old is not None and is_alive(old) and not (bias is not None and depends_on(bias, old)):
-            take_over(output, old)
-            remove_unused(graph, old)
-        else:
-            output.name = ""
-    present = [position for position in range(4) if node.outputs[position].name != ""]
-    node.resize_outputs(max(present) + 1)
-
-
-def _sum_biases(graph: ir.Graph, place: ir.Node, found: _Found) -> ir.Value | None:
-    """The sum of all biases, with their factors; those with the same factor are added before they are scaled."""
-    total: ir.Value | None = None
-    by_factor: dict[float, ir.Value] = {}
-    for bias, factor in found.scores.biases:
-        by_factor[factor] = _emit(graph, place, found, "Add", by_factor.get(factor), bias)
-    for factor, bias in by_factor.items():
-        if factor != 1.0:
-            number = add_constant(graph, "scale", np.array(factor, bias_dtype(bias)))
-            bias = _emit(graph, place, found, "Mul", bias, number)
-        total = _emit(graph, place, found, "Add", total, bias)
-    return total
-
-
-def bias_dtype(bias: ir.Value) -> np.dtype:
-    """dtype of the constants that are combined with `bias`; float32 where the graph does not say."""
-    return np.dtype(np.float32) if bias.dtype is None else bias.dtype.numpy()
-
-
-def _emit(
-    graph: ir.Graph, place: ir.Node, found: _Found, operator: str, left: ir.Value | None, right: ir.Value
-) -> ir.Value:
-    """`left operator right` before `place`; `right` alone where there is no left."""
-    if left is None:
-        return right
-    node = make_node("", operator, [left, right], {}, 1, sibling_name(found.softmax, operator))
-    graph.insert_before(place, node)
-    dtype = right.dtype if operator == "Add" else left.dtype
-    node.outputs[0].type = None if dtype is None else ir.TensorType(dtype)
-    return node.outputs[0]
