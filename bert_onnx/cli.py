@@ -112,7 +112,7 @@ def _export(arguments: argparse.Namespace) -> None:
     with progress_bar(quiet=arguments.json) as progress:
         report = export(request, progress)
     for warning in report.warnings:
-        print(f"bert-onnx: warning: {warning}", file=sys.stderr)
+        print(f"bert-onnx: note: {warning}", file=sys.stderr)
     _print_json(report.to_dict()) if arguments.json else show_artifact(report.artifact, report.seconds)
 
 
