@@ -12,8 +12,12 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from bert_onnx.errors import UsageError
 from export.passes.matching import constant_vector, only_user, scalar
 from export.passes.values import constant_array, is_operator
+
+#: Part of a reason: the number of heads, or the width of a state, is not in the graph.
+UNKNOWN_HEADS = "the number of heads cannot be told from the graph"
 
 #: What the axes of a split state are: batch, sequence, head, place in the head.
 SPLIT_AXES = "BSHK"
@@ -108,6 +112,8 @@ def _reshaped(node: ir.Node, source: ir.Value) -> Split | str:
         size = width // heads
     keeps = _keeps(source, 0, shape[0]) + _keeps(source, 1, shape[1])
     unknown = shape[:2].count(-1)
+    if width is None and keeps + unknown == 2 and (unknown or -1 in (heads, size)):
+        return f"{UNKNOWN_HEADS} at {node.name}"
     if heads <= 0 or size <= 0 or keeps + unknown < 2 or unknown > 1 or (unknown and width != heads * size):
         return f"{node.name} to {shape} does not split the last axis alone"
     return Split(source, heads, size, SPLIT_AXES)
@@ -151,3 +157,29 @@ def find_merge(context: ir.Value, split: Split) -> ir.Value | str:
     if keeps + shape.count(-1) < 2 or shape.count(-1) > 1:
         return f"{reshape.name} to {shape} changes more than the last axes"
     return reshape.outputs[0]
+
+
+def assume_heads(graph: ir.Graph, heads: int, hidden: int) -> int:
+    """Take the user's word for the width of states that are split and say nothing themselves; counts them.
+
+    Args:
+        heads, hidden: H and D.
+
+    Raises:
+        UsageError: a state that does say something says something else.
+    """
+    assumed = 0
+    for node in graph:
+        shape = constant_vector(node.inputs[1]) if is_operator(node, "Reshape") and len(node.inputs) > 1 else None
+        source = node.inputs[0]
+        if shape is None or len(shape) != len(SPLIT_AXES) or source is None:
+            continue
+        if shape[2] not in (heads, -1) or shape[3] not in (hidden // heads, -1):
+            raise UsageError(
+                f"--heads {heads} --hidden {hidden} do not fit {node.name}, which splits a state into {shape[2]} heads "
+                f"of {shape[3]}."
+            )
+        if last_axis(source) is None:
+            source.shape = ir.Shape([None, None, hidden])
+            assumed += 1
+    return assumed

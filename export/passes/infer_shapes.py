@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome
 from export.passes.shape_contents import follow_contents
@@ -23,6 +24,7 @@ from export.passes.values import add_constant
 
 def infer_shapes(model: ir.Model, context: PassContext) -> PassOutcome:
     """Counts the nodes that were replaced by constants."""
+    common.ShapeInferencePass(check_type=False, strict_mode=False)(model)  # for the element types
     state = ShapeState()
     folded = 0
     for node in list(model.graph):

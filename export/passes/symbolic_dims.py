@@ -27,8 +27,8 @@ class Names:
 
 
 def is_private(dim: object) -> bool:
-    """Whether a name was made up here, or from one that was, and means nothing to a user."""
-    return isinstance(dim, str) and ("~" in dim or "min(" in dim)
+    """Whether a name was made up, here or by onnx's shape inference (`unk__7`), and means nothing to a user."""
+    return isinstance(dim, str) and any(mark in dim for mark in ("~", "min(", "unk__"))
 
 
 def add(left: Dim, right: Dim) -> Dim:

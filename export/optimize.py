@@ -1,0 +1,241 @@
+"""Rewrites a BERT graph that any exporter made for a target of ours: `bert-onnx optimize IN.onnx OUT.onnx`.
+
+Reads, recognises, lowers, writes beside the destination, runs both graphs on the same inputs, and only then publishes.
+The graph keeps its own inputs and outputs, by name and in order. What is not recognised stays as it was, and is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from bert_onnx.config import BertConfig
+from bert_onnx.errors import ExportError, StorageError, UsageError
+from export.build import check_file, operator_name
+from export.foreign_cases import foreign_cases, longest_sequence, read_inputs
+from export.foreign_check import Comparison, compare_graphs
+from export.foreign_graph import count_fused, read_graph
+from export.passes import Ledger, PassContext, Refusal, run_passes
+from export.passes.head_layout import UNKNOWN_HEADS, assume_heads
+from export.passes.symbolic_dims import is_private
+from export.serialize import save
+from export.targets import Target, check_opset, find_target
+
+#: What makes a graph from elsewhere look like one of ours, in order; a target's own passes follow.
+RECOGNISE = (
+    "upgrade_opset",
+    "simplify",
+    "drop_guards",
+    "transpose_weights",
+    "infer_shapes",
+    "simplify_shapes",
+    "fold_constants",
+    "simplify",
+    "simplify_transposes",
+)
+RAISE = (
+    "raise_attention_operator",
+    "raise_linear",
+    "raise_layer_norm",
+    "raise_gelu",
+    "raise_masks",
+    "raise_attention",
+    "simplify",
+    "downgrade_opset",
+)
+
+#: Names nodes by the modules of our own tracer, which a graph from elsewhere does not have.
+_OWN_GRAPHS_ONLY = ("name_by_scope",)
+_PLAIN_LOWERING = "lower_plain"
+
+
+@dataclass(frozen=True)
+class OptimizeReport:
+    """What was done to a graph.
+
+    Args:
+        source, destination: the files.
+        target, opset: what it was written for.
+        nodes_before, nodes_after: of the two graphs.
+        fused_before: operators of each fused kind (attention, layer_norm, gelu) in the input.
+        recognised: how many of each kind were found, fused or spelled out.
+        operators: of the output, by name.
+        ledger: each pass and what it did.
+        refusals: what looked like one of the kinds and could not be matched, and why.
+        comparison: how far the two graphs are from each other.
+        data_file: the file with the weights, where they are not in the graph.
+    """
+
+    source: Path
+    destination: Path
+    target: str
+    opset: int
+    nodes_before: int
+    nodes_after: int
+    fused_before: dict[str, int]
+    recognised: dict[str, int]
+    operators: dict[str, int]
+    ledger: Ledger
+    refusals: tuple[Refusal, ...]
+    comparison: Comparison
+    data_file: Path | None
+
+
+def optimize(
+    source: Path,
+    destination: Path,
+    target: str,
+    heads: int | None = None,
+    hidden: int | None = None,
+    config: BertConfig | None = None,
+    opset: int | None = None,
+) -> OptimizeReport:
+    """Write the graph in `source` to `destination` as `target` wants it.
+
+    Args:
+        source: an .onnx file; it and its data file are left untouched.
+        destination: an .onnx file in a folder that exists; what is there is replaced at the end, or not at all.
+        target: a row of the target table.
+        heads, hidden: H and D, for a graph that does not say how its states are split.
+        config: the model's config, for passes that want to know more than the graph says.
+        opset: to write; None for the target's own.
+
+    Raises:
+        UsageError: an unknown target, options that do not fit the graph, or heads that it does not tell.
+        ArtifactError: `source` is missing or is not a graph.
+        ExportError: the graph cannot be brought to the opset, or has operators that the target does not allow.
+        VerificationError: the new graph does not answer as the old one does; nothing was written.
+        StorageError: the disk refuses.
+    """
+    row = find_target(target)
+    wanted = check_opset(opset or row.opset)
+    _check_request(source, destination, heads, hidden)
+    model = read_graph(source)
+    inputs, longest = read_inputs(model.graph), longest_sequence(model.graph)
+    nodes_before, fused_before = _count_nodes(model), count_fused(model)
+    common.ClearMetadataAndDocStringPass()(model)
+    context = PassContext(wanted, config)
+    ledger = run_passes(model, RECOGNISE, context)
+    if heads is not None and hidden is not None:
+        assume_heads(model.graph, heads, hidden)
+    ledger += run_passes(model, RAISE, context)
+    recognised, refusals = count_fused(model), _refusals(ledger)
+    _check_heads(refusals, heads)
+    ledger += run_passes(model, lowering_passes(row), context)
+    _check_operators(model, row)
+    _forget_private_names(model.graph)
+    with _beside(destination) as folder:
+        written = folder / destination.name
+        data = save(model, written)
+        check_file(written)
+        comparison = compare_graphs(source, written, foreign_cases(inputs, longest))
+        comparison.raise_if_failed(source, written)
+        _move(written, data, destination)
+    return OptimizeReport(
+        source=source,
+        destination=destination,
+        target=row.name,
+        opset=wanted,
+        nodes_before=nodes_before,
+        nodes_after=_count_nodes(model),
+        fused_before=fused_before,
+        recognised=recognised,
+        operators=dict(sorted(Counter(operator_name(node) for node in model.graph.all_nodes()).items())),
+        ledger=ledger,
+        refusals=refusals,
+        comparison=comparison,
+        data_file=None if data is None else destination.with_name(data.name),
+    )
+
+
+def lowering_passes(target: Target) -> tuple[str, ...]:
+    """The passes of `target` that a recognised graph still needs.
+
+    A target that does not raise anything itself does not lower it either: it gets the plain lowering.
+    """
+    names = tuple(name for name in target.passes if name not in _OWN_GRAPHS_ONLY)
+    if any(name.startswith("lower_") for name in names):
+        return names
+    return (_PLAIN_LOWERING, *names)
+
+
+def _check_request(source: Path, destination: Path, heads: int | None, hidden: int | None) -> None:
+    if destination.resolve() == source.resolve():
+        raise UsageError("the output is the input; name another file: the input is left untouched.")
+    if not destination.parent.is_dir():
+        raise UsageError(f"the folder {destination.parent} does not exist; make it, or name another file.")
+    if (heads is None) != (hidden is None):
+        raise UsageError("--heads and --hidden belong together; give both or neither.")
+    if heads is not None and hidden is not None and (heads < 1 or hidden < 1 or hidden % heads):
+        raise UsageError(f"--hidden {hidden} cannot be split into --heads {heads}.")
+
+
+def _refusals(ledger: Ledger) -> tuple[Refusal, ...]:
+    """What the raising passes refused; that a Reshape stays computed is no loss of its own."""
+    return tuple(refusal for name, outcome in ledger if name in RAISE for refusal in outcome.refusals)
+
+
+def _check_heads(refusals: tuple[Refusal, ...], heads: int | None) -> None:
+    """Raises UsageError where the number of heads is what is missing."""
+    for refusal in refusals:
+        if UNKNOWN_HEADS in refusal.reason:
+            advice = "give --heads and --hidden" if heads is None else "other --heads and --hidden may fit"
+            raise UsageError(f"{refusal.node}: {refusal.reason}; {advice}.")
+
+
+def _count_nodes(model: ir.Model) -> int:
+    return sum(1 for _ in model.graph.all_nodes())
+
+
+def _check_operators(model: ir.Model, target: Target) -> None:
+    """Raises ExportError naming an operator that the clients of `target` do not have."""
+    for node in model.graph.all_nodes():
+        if node.domain not in target.domains or (node.domain == "" and node.op_type not in target.operators):
+            raise ExportError(
+                f"{operator_name(node)} ({node.name}) of the input is not an operator of the target {target.name}; "
+                "choose another target."
+            )
+
+
+def _forget_private_names(graph: ir.Graph) -> None:
+    """Leave no axis name in the file that means nothing to its reader."""
+    for node in graph:
+        for value in node.outputs:
+            if value.shape is not None and any(is_private(_name(axis)) for axis in value.shape):
+                value.shape = ir.Shape([None if is_private(_name(axis)) else axis for axis in value.shape])
+
+
+def _name(axis: int | ir.SymbolicDim) -> int | str | None:
+    return axis if isinstance(axis, int) else axis.value
+
+
+@contextlib.contextmanager
+def _beside(destination: Path) -> Iterator[Path]:
+    """A folder on the disk of `destination` that is gone afterwards."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    except OSError as error:
+        raise StorageError(f"{destination.parent} cannot be written to: {error.strerror or error}.") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(written: Path, data: Path | None, destination: Path) -> None:
+    """Publish: the weights first, so that the graph never stands without them."""
+    try:
+        if data is not None:
+            os.replace(data, destination.with_name(data.name))
+        os.replace(written, destination)
+    except OSError as error:
+        raise StorageError(f"{destination} could not be written: {error.strerror or error}.") from error
