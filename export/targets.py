@@ -17,23 +17,40 @@ IR_VERSION_OF_OPSET: dict[int, int] = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 1
 #: What the clean graph of any BERT head needs, operator by operator of ai.onnx.
 PORTABLE_OPERATORS = frozenset(
     {
-        "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Div", "Equal", "Erf", "Expand", "Gather",
+        "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Div", "Einsum", "Equal", "Erf", "Expand", "Gather",
         "Gelu", "Gemm", "Greater", "GreaterOrEqual", "LayerNormalization", "Less", "LessOrEqual", "MatMul", "Max",
         "Min", "Mul", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid",
         "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 
-#: Clean-up that every traced graph goes through, in this order.
-CLEAN_UP = (
-    "name_by_scope",
-    "transpose_weights",
-    "fold_constants",
-    "simplify_shapes",
-    "simplify",
-    "set_opset",
-    "finish",
-)
+#: ONNX Runtime's own operators that our fusions write.
+MICROSOFT_OPERATORS = frozenset(
+    f"com.microsoft.{name}"
+    for name in (
+        "Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "Gelu", "MultiHeadAttention",
+        "SkipLayerNormalization",
+    )
+)  # fmt: skip
+
+#: Clean-up that every traced graph goes through before anything else.
+PREPARE = ("name_by_scope", "transpose_weights", "fold_constants", "simplify_shapes", "simplify")
+
+#: From what the tracer spelled out to the canonical form.
+RAISE = ("raise_gelu", "raise_masks", "raise_attention", "simplify")
+
+#: The same numbers with fewer operators.
+ALGEBRA = ("fold_token_type", "fold_scale", "drop_key_bias", "fold_value_bias", "merge_qkv")
+
+#: ONNX Runtime's operators for everything but attention. Embeddings come first: they end in a LayerNormalization,
+#: too.
+FUSE = ("fuse_embeddings", "fuse_bias_gelu", "fuse_skip_layer_norm")
+
+#: What every graph ends with.
+CLOSE = ("simplify", "set_opset", "finish")
+
+#: The portable graph: cleaned, and nothing else.
+CLEAN_UP = (*PREPARE, *CLOSE[1:])
 
 
 @dataclass(frozen=True)
@@ -44,10 +61,11 @@ class Target:
         name: what a user types.
         opset: the opset that is written unless the user asks for another.
         domains: operator domains that its clients have.
-        operators: operators of ai.onnx that may appear.
+        operators: operators that may appear, `Name` of ai.onnx or `domain.Name`.
         passes: names of passes, in order.
         precisions: precisions that the clients run.
         purpose: one sentence for people.
+        requires: what inputs must keep to, beside the contract; see `export.passes.lower_attention_lengths`.
     """
 
     name: str
@@ -57,8 +75,10 @@ class Target:
     passes: tuple[str, ...]
     precisions: tuple[str, ...]
     purpose: str
+    requires: tuple[str, ...] = ()
 
 
+#: Each choice below is one of those that docs/adr/0003-ort-cpu-operators.md measures.
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
@@ -70,6 +90,67 @@ TARGETS: dict[str, Target] = {
             passes=CLEAN_UP,
             precisions=("fp32",),
             purpose="standard operators only; opens wherever ONNX does",
+        ),
+        # Attention with its projections is never slower than plain operators there, and one node instead of 16.
+        # Decoders and relative positions get MultiHeadAttention; read probabilities leave plain operators.
+        Target(
+            name="ort-cpu",
+            opset=18,
+            domains=("", "com.microsoft"),
+            operators=PORTABLE_OPERATORS | MICROSOFT_OPERATORS,
+            passes=(
+                *PREPARE,
+                *RAISE,
+                "fold_token_type",
+                "lower_attention_microsoft",
+                "lower_mha",
+                *FUSE,
+                "lower_plain",
+                *CLOSE,
+            ),
+            precisions=("fp32",),
+            purpose="ONNX Runtime on CPUs: fewest nodes, fastest load",
+        ),
+        # The kernels without a score matrix in memory take lengths, not masks: padding on the right only.
+        Target(
+            name="ort-cuda",
+            opset=18,
+            domains=("", "com.microsoft"),
+            operators=PORTABLE_OPERATORS | MICROSOFT_OPERATORS,
+            passes=(
+                *PREPARE,
+                *RAISE,
+                "fold_token_type",
+                "lower_attention_lengths",
+                "lower_mha",
+                *FUSE,
+                "lower_plain",
+                *CLOSE,
+            ),
+            precisions=("fp32",),
+            purpose="ONNX Runtime on NVIDIA GPUs; padding on the right only",
+            requires=("right_padding",),
+        ),
+        # onnxruntime-web's wasm build runs ONNX Runtime's operators no faster than plain ones, and its WebGPU build
+        # does not have all of them; opset 18 is the highest that every reader of the last three years has.
+        Target(
+            name="web",
+            opset=18,
+            domains=("",),
+            operators=PORTABLE_OPERATORS,
+            passes=(*PREPARE, *RAISE, *ALGEBRA, "lower_plain", *CLOSE),
+            precisions=("fp32",),
+            purpose="onnxruntime-web: standard operators, few of them",
+        ),
+        # OpenVINO reads some of ONNX Runtime's operators, and runs them no faster than plain ones.
+        Target(
+            name="openvino",
+            opset=18,
+            domains=("",),
+            operators=PORTABLE_OPERATORS,
+            passes=(*PREPARE, *RAISE, *ALGEBRA, "lower_plain", *CLOSE),
+            precisions=("fp32",),
+            purpose="OpenVINO: standard operators, merged projections",
         ),
     )
 }

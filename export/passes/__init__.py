@@ -20,6 +20,7 @@ from export.passes.fuse_bias_gelu import fuse_bias_gelu
 from export.passes.fuse_embeddings import fuse_embeddings
 from export.passes.fuse_skip_layer_norm import fuse_skip_layer_norm
 from export.passes.infer_shapes import infer_shapes
+from export.passes.lower_attention_lengths import lower_attention_lengths
 from export.passes.lower_attention_microsoft import lower_attention_microsoft
 from export.passes.lower_attention_onnx import lower_attention_onnx
 from export.passes.lower_gelu import lower_gelu
@@ -57,6 +58,7 @@ PASSES: dict[str, Pass] = {
     "lower_attention_microsoft": lower_attention_microsoft,
     "lower_mha": lower_mha,
     "merge_qkv": merge_qkv,
+    "lower_attention_lengths": lower_attention_lengths,
     "lower_attention_onnx": lower_attention_onnx,
     "lower_gelu": lower_gelu,
     "lower_plain": lower_plain,

@@ -9,6 +9,8 @@ probabilities, a bias other than a KeyMask, a source that is not [B, S, D], and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx_ir as ir
 
 from export.passes import canonical
@@ -22,13 +24,18 @@ from export.passes.values import is_operator
 
 def lower_attention_microsoft(model: ir.Model, context: PassContext) -> PassOutcome:
     """Counts the Attention nodes that took their projections in."""
+    return lower_with(model, integer_mask)
+
+
+def lower_with(model: ir.Model, make_mask: Callable[[Emitter, ir.Node], ir.Value]) -> PassOutcome:
+    """Lower every self-attention; `make_mask` gives the operator's mask for a KeyMask node."""
     fired, refusals = 0, []
     for node in [node for node in model.graph if is_operator(node, canonical.ATTENTION, domain=canonical.DOMAIN)]:
         linears = find_projections(node)
         if isinstance(linears, str):
             refusals.append(Refusal(node.name or "", linears))
             continue
-        _lower(node, linears)
+        _lower(node, linears, make_mask)
         fired += 1
     use_microsoft(model)
     return PassOutcome(fired, tuple(refusals))
@@ -60,7 +67,7 @@ def find_projections(node: ir.Node) -> list[Linear] | str:
     return next((reason for reason in shared if reason is not None), linears)
 
 
-def _lower(node: ir.Node, linears: list[Linear]) -> None:
+def _lower(node: ir.Node, linears: list[Linear], make_mask: Callable[[Emitter, ir.Node], ir.Value]) -> None:
     emit, name = Emitter(node), joined_name(linears, node, "qkv")
     attributes: dict[str, int | float] = {
         "num_heads": node.attributes["num_heads"].as_int(),
@@ -69,7 +76,7 @@ def _lower(node: ir.Node, linears: list[Linear]) -> None:
     mask = key_mask_of(optional_input(node, canonical.BIAS))
     padding = None
     if mask is not None:
-        padding = integer_mask(emit, mask)
+        padding = make_mask(emit, mask)
         attributes["mask_filter_value"] = filter_value(mask)
     weight = joined_weight(emit.graph, f"{name}.weight", linears)
     bias = joined_bias(emit.graph, f"{name}.bias", linears)

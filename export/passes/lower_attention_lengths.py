@@ -1,0 +1,39 @@
+"""Canonical self-attention with its projections -> com.microsoft.Attention with one length a row, for CUDA.
+
+    Attention(x W_q + b_q, x W_k + b_k, x W_v + b_v, KeyMask(mask))
+        ->  com.microsoft.Attention(x, [W_q W_k W_v], [b_q b_k b_v], Cast(ReduceSum(mask, 1), int32))
+
+ONNX Runtime's kernels on CUDA that do not write the scores to memory take lengths [B] and no mask [B, S]. Lengths
+say where the padding on the right begins: a graph with them gives wrong answers for padding anywhere else. It carries
+the metadata `bert_onnx.requires` = `right_padding`, which a runtime must hold its inputs to. Refuses what
+`lower_attention_microsoft` refuses.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from export.passes.base import PassContext, PassOutcome
+from export.passes.emit import Emitter
+from export.passes.lower_attention_microsoft import lower_with
+
+#: Key of the model's metadata, and what it says here.
+REQUIRES = "bert_onnx.requires"
+RIGHT_PADDING = "right_padding"
+
+
+def lower_attention_lengths(model: ir.Model, context: PassContext) -> PassOutcome:
+    """Counts the Attention nodes that took their projections in."""
+    masked = False
+
+    def lengths(emit: Emitter, mask: ir.Node) -> ir.Value:
+        nonlocal masked
+        masked = True
+        total = emit.add("ReduceSum", [mask.inputs[0], emit.integers("axes", [1])], {"keepdims": 0})
+        int32 = ir.DataType.INT32
+        return emit.add("Cast", [total], {"to": int(int32)}, dtype=int32)
+
+    outcome = lower_with(model, lengths)
+    if masked:
+        model.metadata_props[REQUIRES] = RIGHT_PADDING
+    return outcome
