@@ -19,6 +19,7 @@ from bert_onnx.artifact.manifest import (
 )
 from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME
 from bert_onnx.artifact.opening import Artifact
+from bert_onnx.artifact.quality import Quality
 
 if TYPE_CHECKING:
     from bert_onnx.artifact.card import model_card
@@ -38,6 +39,7 @@ __all__ = [
     "OutputParity",
     "Parity",
     "PassRecord",
+    "Quality",
     "Variant",
     "check_destination",
     "model_card",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 
+from bert_onnx.artifact.card_markup import inline, table
+from bert_onnx.artifact.card_quality import degraded_warning, quality_text
 from bert_onnx.artifact.card_usage import other_tools, python_example, runtime_example
 from bert_onnx.artifact.manifest import Manifest, Variant
 from bert_onnx.source import Source
@@ -12,10 +13,6 @@ from bert_onnx.tasks import Port
 
 #: What the sample package holds, by its name on the model hub.
 _SAMPLE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-
-_MARKUP = str.maketrans(
-    {"`": "'", "<": "&lt;", ">": "&gt;", "\\": "\\\\", "|": "\\|", "[": "\\[", "]": "\\]", "*": "\\*"}
-)
 
 #: Names that model hubs have for our tasks; the others have none.
 _PIPELINE_TAGS = {
@@ -36,9 +33,11 @@ def model_card(manifest: Manifest) -> str:
     sections = [
         _front_matter(manifest),
         _introduction(manifest),
+        degraded_warning(manifest),
         "## Inputs and outputs\n\n" + _ports_table(manifest),
         "## Variants\n\n" + _variants_table(manifest),
         "## Measured differences\n\n" + _parity_text(manifest),
+        quality_text(manifest),
         "## Use\n\n`DIR` stands for this folder.\n\n" + python_example(manifest),
         runtime_example(manifest),
         other_tools(manifest),
@@ -93,7 +92,7 @@ def _ports_table(manifest: Manifest) -> str:
         for kind, ports in (("input", manifest.inputs), ("output", manifest.outputs))
         for port in ports
     ]
-    return _table(("", "name", "type", "axes"), rows)
+    return table(("", "name", "type", "axes"), rows)
 
 
 def _axes(port: Port) -> str:
@@ -116,7 +115,7 @@ def _variants_table(manifest: Manifest) -> str:
         for variant in manifest.variants
     ]
     titles = ("variant", "file", "target", "precision", "opset", "nodes", "size", "largest difference", "verdict")
-    return _table(titles, rows)
+    return table(titles, rows)
 
 
 def _parity_text(manifest: Manifest) -> str:
@@ -132,7 +131,7 @@ def _parity_of(variant: Variant) -> str:
     cases = ", ".join(inline(case) for case in parity.cases)
     return (
         f"`{variant.file}` on {inline(parity.runtime)}, against {inline(parity.reference)}; {len(parity.cases)} cases: "
-        f"{cases}.\n\n" + _table(("output", "largest absolute difference", "allowed", "in case"), rows)
+        f"{cases}.\n\n" + table(("output", "largest absolute difference", "allowed", "in case"), rows)
     )
 
 
@@ -156,13 +155,3 @@ def _base_model(source: Source) -> str | None:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def inline(text: str) -> str:
-    """`text` on one line, without what Markdown or HTML would take for markup: names come from outside."""
-    return " ".join(text.split()).translate(_MARKUP)

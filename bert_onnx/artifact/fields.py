@@ -106,7 +106,7 @@ class Fields:
     def number(self, name: str) -> float:
         """A finite number of at least 0."""
         value = self.raw(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LARGEST:
+        if not _is_number(value) or value < 0:
             raise self.fail(name, "a finite number of at least 0")
         return float(value)
 
@@ -137,6 +137,17 @@ class Fields:
         if not all(_is_count(item) for item in value.values()):
             raise self.fail(name, "an object of whole numbers")
         return dict(value)
+
+    def number_table(self, name: str) -> dict[str, float]:
+        """An object of finite numbers."""
+        value = self._object(name)
+        if not all(_is_number(item) for item in value.values()):
+            raise self.fail(name, "an object of finite numbers")
+        return {key: float(item) for key, item in value.items()}
+
+    def optional_one(self, name: str, parse: Callable[[Fields], T]) -> T | None:
+        """An object that `parse` reads, or null."""
+        return None if self.raw(name) is None else self.one(name, parse)
 
     def one(self, name: str, parse: Callable[[Fields], T]) -> T:
         """An object that `parse` reads."""
@@ -180,3 +191,7 @@ class Fields:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bert_onnx.artifact.quality import Quality
 from bert_onnx.errors import ArtifactError
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions
@@ -120,6 +121,7 @@ class Variant:
         passes: the ledger, in the order in which the passes ran.
         excluded_nodes: nodes that quantisation left in float.
         parity: the measured verdict.
+        quality: what the gate measured on held-out text; None for fp32, which parity alone judges.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Variant:
     passes: tuple[PassRecord, ...]
     excluded_nodes: tuple[str, ...]
     parity: Parity
+    quality: Quality | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:

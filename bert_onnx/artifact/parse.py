@@ -18,6 +18,7 @@ from bert_onnx.artifact.manifest import (
     Variant,
 )
 from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME, check_name
+from bert_onnx.artifact.quality import Quality, missed
 from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.source import Source
 from bert_onnx.tasks import TASKS, Port, TaskOptions
@@ -96,6 +97,16 @@ def _check_variant(variant: Variant, manifest: Manifest, where: str) -> None:
         )
     if sorted(output.name for output in variant.parity.outputs) != sorted(port.name for port in manifest.outputs):
         raise ArtifactError(f"{where}: the parity of the variant {variant.name!r} does not cover exactly the outputs.")
+    if variant.quality is not None:
+        _check_quality(variant.quality, f"{where}: the quality of the variant {variant.name!r}")
+
+
+def _check_quality(quality: Quality, what: str) -> None:
+    """The verdict is what the figures say, and what missed is published on purpose only."""
+    if quality.passed == bool(missed(quality.figures, quality.thresholds)):
+        raise ArtifactError(f"{what} says passed = {quality.passed}, but its figures do not; the artifact is damaged.")
+    if quality.degraded == quality.passed:
+        raise ArtifactError(f"{what} is marked degraded = {quality.degraded} with passed = {quality.passed}.")
 
 
 def _check_distinct(names: list[str], where: str) -> None:
@@ -171,6 +182,7 @@ def _variant(fields: Fields) -> Variant:
         passes=fields.many("passes", _pass_record),
         excluded_nodes=fields.texts("excluded_nodes"),
         parity=fields.one("parity", _parity),
+        quality=fields.optional_one("quality", _quality),
     )
 
 
@@ -201,8 +213,24 @@ def _output_parity(fields: Fields) -> OutputParity:
     )
 
 
+def _quality(fields: Fields) -> Quality:
+    return Quality(
+        figures=fields.number_table("figures"),
+        thresholds=fields.number_table("thresholds"),
+        texts=fields.text("texts"),
+        texts_sha256=_sha256(fields, "texts_sha256"),
+        count=fields.count("count", low=1),
+        passed=fields.flag("passed"),
+        degraded=fields.flag("degraded"),
+    )
+
+
 def _file_record(fields: Fields) -> FileRecord:
-    sha256 = fields.text("sha256")
-    if not _SHA256.fullmatch(sha256):
-        raise fields.fail("sha256", "64 hexadecimal digits")
-    return FileRecord(sha256, fields.count("size"))
+    return FileRecord(_sha256(fields, "sha256"), fields.count("size"))
+
+
+def _sha256(fields: Fields, name: str) -> str:
+    value = fields.text(name)
+    if not _SHA256.fullmatch(value):
+        raise fields.fail(name, "64 hexadecimal digits")
+    return value
