@@ -13,7 +13,8 @@ Refuses where something inside is read elsewhere, too, or returned, or where the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -44,13 +45,13 @@ _FORMS: dict[str, tuple[str, Polynomial]] = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Product:
-    """The product that 1 + f(...) is a factor of: the nodes up to it, its constant, and its other factors."""
+    """A product that 1 + f(...) is a factor of: the node that makes it, its constant, and its other factor."""
 
     node: ir.Node
     constant: float = 1.0
-    factors: list[ir.Value] = field(default_factory=list)
+    factor: ir.Value | None = None
 
 
 def raise_gelu(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -86,50 +87,41 @@ def _match(node: ir.Node) -> tuple[ir.Value, ir.Value] | Refusal | None:
         return None
     if not _adds_one(plus_one, node.outputs[0]):
         return None
-    product = _collect(plus_one)
-    source = _variable(node, product)
-    if source is None:
-        return Refusal(node.name or "", _reason(node, product))
-    return source, product.node.outputs[0]
+    product = _Product(plus_one)
+    for product in _products(plus_one):
+        source = _variable(node, product)
+        if source is not None:
+            return source, product.node.outputs[0]
+    return Refusal(node.name or "", _reason(node, product))
 
 
 def _adds_one(node: ir.Node, value: ir.Value) -> bool:
     return is_operator(node, "Add") and scalar(other_input(node, value)) == 1.0
 
 
-def _collect(plus_one: ir.Node) -> _Product:
-    """Follow the products that the output of `plus_one` goes into, until x and one half have been met."""
+def _products(plus_one: ir.Node) -> Iterator[_Product]:
+    """The products that the output of `plus_one` goes into, each with a constant or a factor more than the last."""
     product = _Product(plus_one)
-    while True:
+    while (user := only_user(product.node.outputs[0])) is not None and len(user.inputs) == 2:
         value = product.node.outputs[0]
-        user = only_user(value)
-        complete = bool(product.factors) and close(_full_constant(product), 0.5, rounding_of(value))
-        if user is None or complete:
-            return product
-        other = other_input(user, value) if len(user.inputs) == 2 else None
+        other = other_input(user, value)
         number = scalar(other)
         if is_operator(user, "Mul") and number is not None:
-            product.constant *= number
+            product = replace(product, node=user, constant=product.constant * number)
         elif is_operator(user, "Div") and user.inputs[0] is value and number:
-            product.constant /= number
-        elif is_operator(user, "Mul") and other is not None and other is not value and not product.factors:
-            product.factors.append(other)
+            product = replace(product, node=user, constant=product.constant / number)
+        elif is_operator(user, "Mul") and product.factor is None and other is not value:
+            product = replace(product, node=user, factor=other)
         else:
-            return product
-        product.node = user
-
-
-def _full_constant(product: _Product) -> float:
-    """The constant of the product, with that of the factor x, which may have been halved before."""
-    return product.constant * peel_scale(product.factors[0])[1] if product.constant != 0.5 else product.constant
+            return
+        yield product
 
 
 def _variable(node: ir.Node, product: _Product) -> ir.Value | None:
     """x, if the product is x/2 (1 + f(p(x))) with the polynomial p that belongs to the function f of `node`."""
-    argument = node.inputs[0]
-    if not product.factors or argument is None:
+    argument, factor = node.inputs[0], product.factor
+    if factor is None or argument is None:
         return None
-    factor = product.factors[0]
     peeled, scale = peel_scale(factor)
     for variable, constant in ((factor, product.constant), (peeled, product.constant * scale)):
         tolerance = rounding_of(variable)
@@ -163,9 +155,9 @@ def _shared_inside(node: ir.Node, variable: ir.Value) -> ir.Value | None:
 
 
 def _reason(node: ir.Node, product: _Product) -> str:
-    if not product.factors:
+    if product.factor is None:
         return f"1 + {node.op_type.lower()}(...) is not multiplied with x, or is read elsewhere, too"
-    variable, argument = peel_scale(product.factors[0])[0], node.inputs[0]
+    variable, argument = peel_scale(product.factor)[0], node.inputs[0]
     if argument is None or polynomial(argument, variable) is None:
         return f"what is under {node.op_type} is no polynomial in the other factor"
     shared = _shared_inside(node, variable)
