@@ -35,6 +35,7 @@ from export.passes.raise_layer_norm import raise_layer_norm
 from export.passes.raise_linear import raise_linear
 from export.passes.raise_masks import raise_masks
 from export.passes.set_opset import set_opset
+from export.passes.share_rows import share_rows
 from export.passes.simplify import simplify
 from export.passes.simplify_shapes import simplify_shapes
 from export.passes.simplify_transposes import simplify_transposes
@@ -55,10 +56,10 @@ PASSES: dict[str, Pass] = {
     "fuse_embeddings": fuse_embeddings,
     "fuse_bias_gelu": fuse_bias_gelu,
     "fuse_skip_layer_norm": fuse_skip_layer_norm,
+    "lower_attention_lengths": lower_attention_lengths,
     "lower_attention_microsoft": lower_attention_microsoft,
     "lower_mha": lower_mha,
     "merge_qkv": merge_qkv,
-    "lower_attention_lengths": lower_attention_lengths,
     "lower_attention_onnx": lower_attention_onnx,
     "lower_gelu": lower_gelu,
     "lower_plain": lower_plain,
@@ -75,6 +76,7 @@ PASSES: dict[str, Pass] = {
     "raise_attention": raise_attention,
     "first_row": first_row,
     "unpad": unpad,
+    "share_rows": share_rows,
     "set_opset": set_opset,
     "finish": finish,
 }

@@ -13,14 +13,15 @@ also where a text is padded on its left. So T >= B, and no gather ever reads fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
 
+from export.passes.append import Appender
 from export.passes.matching import constant_vector
-from export.passes.values import add_constant, constant_array, is_operator
+from export.passes.values import constant_array, is_operator
 
 #: Name of the axis of kept tokens, T, in annotations.
 TOKENS = "tokens"
@@ -35,44 +36,45 @@ class Packing:
     """
 
     def __init__(self, graph: ir.Graph, mask: ir.Value) -> None:
-        self.graph = graph
+        self.nodes = Appender(graph, "unpad")
         self.mask = mask
 
     def pack_ids(self, ids: ir.Value) -> ir.Value:
         """[B, S] -> [T]."""
-        flat = self._add("Reshape", [ids, self._integers([-1])], dtype=ids.dtype)
-        return self._add("Gather", [flat, self.places], {"axis": 0}, ids.dtype)
+        flat = self.nodes.add("Reshape", [ids, self.nodes.integers([-1])], dtype=ids.dtype)
+        return self.nodes.add("Gather", [flat, self.places], {"axis": 0}, ids.dtype)
 
     def pack(self, value: ir.Value, width: int, scope: str) -> ir.Value:
         """[B, S, D] -> [T, D], where D is `width`."""
-        flat = self._add("Reshape", [value, self._integers([-1, width])], dtype=value.dtype, scope=scope)
-        packed = self._add("Gather", [flat, self.places], {"axis": 0}, value.dtype, scope)
-        packed.shape = ir.Shape([TOKENS, width])
-        return packed
+        flat = self.nodes.add("Reshape", [value, self.nodes.integers([-1, width])], dtype=value.dtype, scope=scope)
+        packed = self.nodes.add("Gather", [flat, self.places], {"axis": 0}, value.dtype, scope)
+        return _annotated(packed, [TOKENS, width])
 
     def pack_positions(self, value: ir.Value, scope: str) -> ir.Value:
         """[S, D] or [1, S, D], the same for all rows of the batch -> [T, D]."""
         assert value.shape is not None
         table = _table_of_first_rows(value)
         if table is not None:
-            return self._add("Gather", [table, self.columns], {"axis": 0}, value.dtype, scope)
+            return self.nodes.add("Gather", [table, self.columns], {"axis": 0}, value.dtype, scope)
         if len(value.shape) == 3:
-            value = self._add("Squeeze", [value, self._integers([0])], dtype=value.dtype, scope=scope)
-        return self._add("Gather", [value, self.columns], {"axis": 0}, value.dtype, scope)
+            value = self.nodes.add("Squeeze", [value, self.nodes.integers([0])], dtype=value.dtype, scope=scope)
+        return self.nodes.add("Gather", [value, self.columns], {"axis": 0}, value.dtype, scope)
 
     def unpack(self, value: ir.Value, scope: str) -> ir.Value:
         """[T, D] -> [B, S, D], with finite numbers of no meaning at padding."""
-        return self._unpacked(value, self._add("Gather", [value, self.slots], {"axis": 0}, value.dtype, scope))
+        return self._unpacked(value, self.nodes.add("Gather", [value, self.slots], {"axis": 0}, value.dtype, scope))
 
     def restore(self, value: ir.Value, scope: str) -> ir.Value:
         """[T, D] -> [B, S, D], with zeros at padding."""
-        above = self._integers([1, 0, 0, 0])
-        with_zeros = self._add("Pad", [value, above], {"mode": "constant"}, value.dtype, scope)
-        return self._unpacked(value, self._add("Gather", [with_zeros, self.shown], {"axis": 0}, value.dtype, scope))
+        above = self.nodes.integers([1, 0, 0, 0])
+        with_zeros = self.nodes.add("Pad", [value, above], {"mode": "constant"}, value.dtype, scope)
+        return self._unpacked(
+            value, self.nodes.add("Gather", [with_zeros, self.shown], {"axis": 0}, value.dtype, scope)
+        )
 
     def first_row(self, value: ir.Value, keeps_axis: bool, scope: str) -> ir.Value:
         """[T, D] -> the token at the first place of each row, [B, 1, D] or [B, D]."""
-        return self._add(
+        return self.nodes.add(
             "Gather",
             [value, self.first_slots_kept if keeps_axis else self.first_slots],
             {"axis": 0},
@@ -83,96 +85,85 @@ class Packing:
     def clear_queries(self, probabilities: ir.Value, scope: str) -> ir.Value:
         """[B, H, S, R] -> the same with zeros where the query is padding."""
         dtype = probabilities.dtype or ir.DataType.FLOAT
-        queries = self._add("Unsqueeze", [self.mask, self._integers([1, 3])], dtype=self.mask.dtype)
-        real = self._add("Cast", [queries], {"to": int(dtype)}, dtype)
-        return self._add("Mul", [probabilities, real], dtype=dtype, scope=scope)
+        queries = self.nodes.add("Unsqueeze", [self.mask, self.nodes.integers([1, 3])], dtype=self.mask.dtype)
+        real = self.nodes.add("Cast", [queries], {"to": int(dtype)}, dtype)
+        return self.nodes.add("Mul", [probabilities, real], dtype=dtype, scope=scope)
 
     def clear_empty(self, value: ir.Value, scope: str) -> ir.Value:
         """[B, N] -> the same with zeros in the rows of texts without any real token."""
         dtype = value.dtype or ir.DataType.FLOAT
-        count = self._add("ReduceSum", [self.mask, self._integers([1])], {"keepdims": 1}, self.mask.dtype)
-        some = self._add("Cast", [count], {"to": int(ir.DataType.BOOL)}, ir.DataType.BOOL)
-        return self._add("Mul", [value, self._add("Cast", [some], {"to": int(dtype)}, dtype)], dtype=dtype, scope=scope)
+        count = self.nodes.add("ReduceSum", [self.mask, self.nodes.integers([1])], {"keepdims": 1}, self.mask.dtype)
+        some = self.nodes.add("Cast", [count], {"to": int(ir.DataType.BOOL)}, ir.DataType.BOOL)
+        return self.nodes.add(
+            "Mul", [value, self.nodes.add("Cast", [some], {"to": int(dtype)}, dtype)], dtype=dtype, scope=scope
+        )
 
     @cached_property
     def places(self) -> ir.Value:
         """[T]: where each kept token stands in B * S."""
-        found = self._add("NonZero", [self._kept], dtype=ir.DataType.INT64)
-        places = self._add("Reshape", [found, self._integers([-1])], dtype=ir.DataType.INT64)
+        found = self.nodes.add("NonZero", [self._kept], dtype=ir.DataType.INT64)
+        places = self.nodes.add("Reshape", [found, self.nodes.integers([-1])], dtype=ir.DataType.INT64)
         places.shape = ir.Shape([TOKENS])
         return places
 
     @cached_property
     def columns(self) -> ir.Value:
         """[T]: position of each kept token in its row."""
-        length = self._add("Shape", [self.mask], {"start": 1, "end": 2}, ir.DataType.INT64)
-        columns = self._add("Mod", [self.places, length], dtype=ir.DataType.INT64)
+        length = self.nodes.add("Shape", [self.mask], {"start": 1, "end": 2}, ir.DataType.INT64)
+        columns = self.nodes.add("Mod", [self.places, length], dtype=ir.DataType.INT64)
         columns.shape = ir.Shape([TOKENS])
         return columns
 
     @cached_property
     def slots(self) -> ir.Value:
         """[B, S]: where each place's token stands in T."""
-        slots = self._add("Sub", [self._ranks, self._number(1)], dtype=ir.DataType.INT64)
+        slots = self.nodes.add("Sub", [self._ranks, self.nodes.number(1)], dtype=ir.DataType.INT64)
         slots.shape = self.mask.shape
         return slots
 
     @cached_property
     def shown(self) -> ir.Value:
         """[B, S]: 1 + where each real token stands in T; 0 for padding."""
-        shown = self._add("Mul", [self._ranks, self.mask], dtype=ir.DataType.INT64)
+        shown = self.nodes.add("Mul", [self._ranks, self.mask], dtype=ir.DataType.INT64)
         shown.shape = self.mask.shape
         return shown
 
     @cached_property
     def first_slots(self) -> ir.Value:
         """[B]: where the token at the first place of each row stands in T."""
-        return self._add("Gather", [self.slots, self._number(0)], {"axis": 1}, ir.DataType.INT64)
+        return self.nodes.add("Gather", [self.slots, self.nodes.number(0)], {"axis": 1}, ir.DataType.INT64)
 
     @cached_property
     def first_slots_kept(self) -> ir.Value:
         """[B, 1]: the same."""
-        return self._add("Gather", [self.slots, self._integers([0])], {"axis": 1}, ir.DataType.INT64)
+        return self.nodes.add("Gather", [self.slots, self.nodes.integers([0])], {"axis": 1}, ir.DataType.INT64)
 
     @cached_property
     def _kept(self) -> ir.Value:
         """[B * S]: the mask, and 1 at the first place of every row."""
-        axis, last = self._integers([1]), self._integers([np.iinfo(np.int64).max])
-        rest = self._add("Slice", [self.mask, axis, last, axis], dtype=ir.DataType.INT64)
-        kept = self._add("Pad", [rest, self._integers([0, 1, 0, 0]), self._number(1)], {"mode": "constant"})
-        return self._add("Reshape", [kept, self._integers([-1])], dtype=ir.DataType.INT64)
+        axis, last = self.nodes.integers([1]), self.nodes.integers([np.iinfo(np.int64).max])
+        rest = self.nodes.add("Slice", [self.mask, axis, last, axis], dtype=ir.DataType.INT64)
+        kept = self.nodes.add(
+            "Pad", [rest, self.nodes.integers([0, 1, 0, 0]), self.nodes.number(1)], {"mode": "constant"}
+        )
+        return self.nodes.add("Reshape", [kept, self.nodes.integers([-1])], dtype=ir.DataType.INT64)
 
     @cached_property
     def _ranks(self) -> ir.Value:
         """[B, S]: how many tokens are kept up to each place, itself included. The axis of CumSum has rank 0."""
-        ranks = self._add("CumSum", [self._kept, self._number(0)], dtype=ir.DataType.INT64)
-        return self._add("Reshape", [ranks, self._add("Shape", [self.mask])], dtype=ir.DataType.INT64)
+        ranks = self.nodes.add("CumSum", [self._kept, self.nodes.number(0)], dtype=ir.DataType.INT64)
+        return self.nodes.add("Reshape", [ranks, self.nodes.add("Shape", [self.mask])], dtype=ir.DataType.INT64)
 
     def _unpacked(self, packed: ir.Value, unpacked: ir.Value) -> ir.Value:
         width = packed.shape[-1] if packed.shape is not None else None
-        if self.mask.shape is not None:
-            unpacked.shape = ir.Shape([*self.mask.shape, width])
-        return unpacked
+        return unpacked if self.mask.shape is None else _annotated(unpacked, [*self.mask.shape, width])
 
-    def _number(self, number: int) -> ir.Value:
-        return add_constant(self.graph, "number", np.array(number, np.int64))
 
-    def _integers(self, numbers: Sequence[int]) -> ir.Value:
-        return add_constant(self.graph, "integers", np.array(numbers, np.int64))
-
-    def _add(
-        self,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        attributes: Mapping[str, int | str] | None = None,
-        dtype: ir.DataType | None = ir.DataType.INT64,
-        scope: str = "unpad",
-    ) -> ir.Value:
-        node = ir.node(op_type, inputs, attributes or {}, name=f"{scope}/{op_type}" if scope else op_type)
-        if dtype is not None:
-            node.outputs[0].type = ir.TensorType(dtype)
-        self.graph.append(node)
-        return node.outputs[0]
+def _annotated(value: ir.Value, axes: Sequence[int | str | ir.SymbolicDim | None]) -> ir.Value:
+    """`value` with a shape, where its element type is known: one is not written without the other."""
+    if value.type is not None:
+        value.shape = ir.Shape(axes)
+    return value
 
 
 def _table_of_first_rows(value: ir.Value) -> ir.Value | None:
