@@ -12,6 +12,7 @@ from bert_onnx.artifact import Artifact, Parity, Variant
 if TYPE_CHECKING:
     from bert_onnx.tasks import Port
     from export.inspect_graph import GraphSummary
+    from export.optimize import OptimizeReport
     from export.reverify import VerifyReport
     from runtimes.pipelines.results import Result
 
@@ -65,8 +66,26 @@ def show_graph(graph: GraphSummary) -> None:
     ]
     print(format_rows(rows))
     print()
-    by_count = sorted(graph.operators.items(), key=lambda item: (-item[1], item[0]))
-    print(format_table(("operator", "nodes"), [(name, str(count)) for name, count in by_count]))
+    print(format_table(("operator", "nodes"), [(name, str(count)) for name, count in _by_count(graph.operators)]))
+
+
+def show_optimized(report: OptimizeReport) -> None:
+    """What became of a graph, what could not be matched and why, and how far its answers moved."""
+    recognised = [f"{count} {kind.replace('_', ' ')}" for kind, count in report.recognised.items()]
+    fired = [f"{name} {outcome.count}" for name, outcome in report.ledger if outcome.count]
+    comparison = report.comparison
+    rows = [
+        ("written", f"{report.destination} ({report.target}, opset {report.opset})"),
+        ("nodes", f"{report.nodes_before} -> {report.nodes_after}"),
+        ("recognised", ", ".join(recognised)),
+        ("operators", ", ".join(f"{count} {name}" for name, count in _by_count(report.operators))),
+        ("passes", ", ".join(fired)),
+        ("difference", f"{comparison.max_abs_diff:.2e} at most from the input graph ({len(comparison.cases)} cases)"),
+    ]
+    print(format_rows(rows))
+    if report.refusals:
+        print("\nleft as it was:")
+        print(format_table(("node", "why"), [(refusal.node, refusal.reason) for refusal in report.refusals]))
 
 
 def show_answers(answers: Sequence[Result]) -> None:
@@ -112,6 +131,11 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda step, share: bar.update(task, completed=share, description=step)
+
+
+def _by_count(operators: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Operators, the most frequent first."""
+    return sorted(operators.items(), key=lambda item: (-item[1], item[0]))
 
 
 _VARIANT_HEADER = ("variant", "target", "precision", "opset", "nodes", "size", "largest difference", "verdict")

@@ -12,8 +12,9 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -88,6 +89,14 @@ class OptimizeReport:
     refusals: tuple[Refusal, ...]
     comparison: Comparison
     data_file: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form for programs."""
+        values = asdict(self)
+        values["ledger"] = [{"name": name, "count": outcome.count} for name, outcome in self.ledger]
+        for name in ("source", "destination", "data_file"):
+            values[name] = None if values[name] is None else str(values[name])
+        return values
 
 
 def optimize(
