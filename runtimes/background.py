@@ -10,13 +10,16 @@ Value = TypeVar("Value")
 
 
 class Background(Generic[Value]):
-    """Runs `function` at once; `result` waits for it. concurrent.futures does the same and takes longer to import."""
+    """Runs `function` at once; `result` waits for it. concurrent.futures does the same and takes longer to import.
+
+    The thread is no daemon: a process that exits while a library is being imported would crash.
+    """
 
     def __init__(self, function: Callable[[], Value]) -> None:
         self._function = function
         self._values: list[Value] = []
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread = threading.Thread(target=self._work)
         self._thread.start()
 
     def _work(self) -> None:

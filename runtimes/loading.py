@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from bert_onnx.errors import ArtifactError
 from runtimes.background import Background
-from runtimes.base import RuntimeOptions
 
 if TYPE_CHECKING:
     from bert_onnx.artifact import Artifact
@@ -49,14 +48,14 @@ def load(
         ArtifactError: the folder is missing, damaged or changed, or has no such variant.
         RuntimeUnavailableError: onnxruntime is not installed.
     """
+    # Hashing lets go of the interpreter lock, importing does at times: side by side they take less than in turn.
+    libraries = Background(_import_libraries)
     from bert_onnx.artifact import Artifact
 
-    # Hashing and importing wait for different things; side by side they take as long as the slower one.
-    libraries = Background(_import_libraries)
     for _ in range(_ATTEMPTS):
         artifact = Artifact.open(folder, check_hashes=check_hashes)
         libraries.result()
-        pipeline = _open(artifact, variant, RuntimeOptions(threads=threads))
+        pipeline = _open(artifact, variant, threads)
         if artifact.is_current():
             return pipeline
         pipeline.close()  # another artifact was published meanwhile: graph and tokenizer may be of different ones
@@ -72,32 +71,29 @@ def _import_libraries() -> None:
             return
 
 
-def _open(artifact: Artifact, variant: str | None, options: RuntimeOptions) -> Pipeline:
+def _open(artifact: Artifact, variant: str | None, threads: int | None) -> Pipeline:
     from bert_onnx.config import BertConfig
     from bert_onnx.tokenization import load_tokenizer
+    from runtimes.base import RuntimeOptions
     from runtimes.onnxruntime import OnnxRuntimeCpu
     from runtimes.pipelines.base import Parts
 
     manifest = artifact.manifest
     chosen = artifact.variant(variant)
-    # onnxruntime works without the interpreter lock while it opens a graph.
-    tokenizer = Background(lambda: load_tokenizer(artifact.folder))
+    tokenizer = load_tokenizer(artifact.folder)
+    config = BertConfig.from_pretrained(artifact.folder)
     runtime = OnnxRuntimeCpu.open(
-        artifact.path(chosen), manifest.inputs, manifest.outputs, options, limits=manifest.config
+        artifact.path(chosen), manifest.inputs, manifest.outputs, RuntimeOptions(threads=threads), manifest.config
     )
-    try:
-        parts = Parts(
-            task=manifest.task,
-            runtime=runtime,
-            tokenizer=tokenizer.result(),
-            config=BertConfig.from_pretrained(artifact.folder),
-            max_length=min(manifest.model_max_length, manifest.config.max_position_embeddings),
-            variant=chosen.name,
-        )
-        return make_pipeline(parts)
-    except BaseException:
-        runtime.close()
-        raise
+    parts = Parts(
+        task=manifest.task,
+        runtime=runtime,
+        tokenizer=tokenizer,
+        config=config,
+        max_length=min(manifest.model_max_length, manifest.config.max_position_embeddings),
+        variant=chosen.name,
+    )
+    return make_pipeline(parts)
 
 
 def make_pipeline(parts: Parts) -> Pipeline:

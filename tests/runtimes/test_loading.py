@@ -164,3 +164,14 @@ def test_importing_runtimes_imports_nothing_else() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=120
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_process_that_fails_early_ends_in_order(tmp_path: Path, attempt: int) -> None:
+    """The libraries are still being imported on a thread when the error is raised: leaving then must not crash."""
+    program = f"import runtimes; runtimes.load({str(tmp_path / 'missing')!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=REPOSITORY, timeout=120
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("bert_onnx.errors.ArtifactError")
