@@ -22,6 +22,11 @@ PAST = "past_sequence_length"
 PAST_PLUS_SEQUENCE = "past_sequence_length + sequence_length"
 ENCODER_SEQUENCE = "encoder_sequence_length"
 
+#: Key of a graph's metadata that says what its inputs must keep to beside their ports, and what it may say:
+#: padding stands after the text in every row.
+REQUIRES = "bert_onnx.requires"
+RIGHT_PADDING = "right_padding"
+
 POOLINGS = ("mean", "cls", "max", "none")
 
 

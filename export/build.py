@@ -65,7 +65,7 @@ def build_variant(
     check_file(path)
     limits = input_limits(eager)
     with OnnxRuntimeCpu.open(path, eager.module.inputs, eager.module.outputs, limits=limits) as runtime:
-        cases = verification_cases(eager.task, eager.config, eager.module.inputs)
+        cases = verification_cases(eager.task, eager.config, eager.module.inputs, plan.target.requires)
         parity = compare(runtime, eager_runtime(eager), cases, PRECISION, on_case)
     require_parity(parity, f"the {plan.target.name} graph")
     return Variant(

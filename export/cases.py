@@ -6,13 +6,13 @@ Every case is made from a seed of its own, so that a verdict can be reproduced f
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bert_onnx.config import BertConfig
-from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, Task, axis_length
+from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, RIGHT_PADDING, SEQUENCE, Port, Task, axis_length
 
 #: Lengths of the axes that a case does not speak of.
 _CHOICES = 3
@@ -66,9 +66,17 @@ class _Plan:
     pairs: bool = False
 
 
-def verification_cases(task: Task, config: BertConfig, inputs: Sequence[Port]) -> Iterator[Case]:
-    """Cases for a graph with the ports `inputs`, made one by one, so that only one is in memory."""
+def verification_cases(
+    task: Task, config: BertConfig, inputs: Sequence[Port], requires: Collection[str] = ()
+) -> Iterator[Case]:
+    """Cases for a graph with the ports `inputs`, made one by one, so that only one is in memory.
+
+    Args:
+        requires: what inputs must keep to; cases that do not are left out.
+    """
     for plan in _plans(task, config.max_position_embeddings):
+        if RIGHT_PADDING in requires and plan.mask in (_left, _holes):
+            continue
         sequence = f"{plan.past}+{plan.sequence}" if task.cached else str(plan.sequence)
         name = f"{plan.label} {plan.batch}x{sequence}"
         yield Case(name, _arrays(plan, config, inputs, np.random.default_rng(zlib.crc32(name.encode()))))

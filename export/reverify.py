@@ -15,6 +15,7 @@ from export.build import check_file, eager_runtime, input_limits
 from export.cases import verification_cases
 from export.load_model import Eager, load_eager
 from export.request import Progress, no_progress
+from export.targets import find_target
 from export.verify import compare, require_parity
 from runtimes.onnxruntime import OnnxRuntimeCpu
 
@@ -74,7 +75,8 @@ def verify_artifact(
         with OnnxRuntimeCpu.open(
             path, eager.module.inputs, eager.module.outputs, limits=input_limits(eager)
         ) as runtime:
-            cases = verification_cases(eager.task, eager.config, eager.module.inputs)
+            requires = find_target(variant.target).requires
+            cases = verification_cases(eager.task, eager.config, eager.module.inputs, requires)
             parities[variant.name] = compare(runtime, eager_runtime(eager), cases, variant.precision, on_case)
     progress("done", 1.0)
     return VerifyReport(artifact, parities)

@@ -69,6 +69,24 @@ def check_inputs(
     return arrays
 
 
+def check_right_padding(inputs: Mapping[str, np.ndarray]) -> None:
+    """Refuse a mask in which a real token follows padding: the graph knows the length of each row only.
+
+    Raises:
+        InputError: naming the first such token.
+    """
+    for name in MASKS & inputs.keys():
+        mask = inputs[name]
+        late = mask[..., 1:] > mask[..., :-1]
+        if late.any():
+            *row, position = _first(late)
+            index = [*row, position + 1]
+            raise InputError(
+                f"{name}{index} is a real token after padding; this variant needs padding on the right, "
+                "so pad after the text or use another variant."
+            )
+
+
 def _check_names(inputs: Mapping[str, np.ndarray], ports: Sequence[Port]) -> None:
     expected = [port.name for port in ports]
     missing = [name for name in expected if name not in inputs]

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.errors import ArtifactError, BertOnnxError, RuntimeUnavailableError, UsageError
-from bert_onnx.tasks import Port
+from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeDescription, RuntimeOptions, check_finite, chosen_outputs
 from runtimes.cpu import usable_threads
-from runtimes.inputs import Limits, check_inputs
+from runtimes.inputs import Limits, check_inputs, check_right_padding
 
 INSTALL = 'pip install "bert-onnx[cpu]"'
 PROVIDER = "CPUExecutionProvider"
@@ -33,6 +33,7 @@ class _Details:
     threads: int
     version: str
     limits: Limits | None
+    right_padding: bool
 
 
 class OnnxRuntimeCpu:
@@ -66,7 +67,8 @@ class OnnxRuntimeCpu:
         threads = options.threads or usable_threads()
         session = _open_session(library, Path(path), _session_options(library, options, threads))
         _check_ports(session, Path(path), inputs, outputs)
-        details = _Details(Path(path), threads, library.__version__, limits)
+        requires = session.get_modelmeta().custom_metadata_map.get(REQUIRES, "")
+        details = _Details(Path(path), threads, library.__version__, limits, requires == RIGHT_PADDING)
         return cls(session, tuple(inputs), tuple(outputs), details)
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -82,6 +84,8 @@ class OnnxRuntimeCpu:
             raise UsageError(f"the runtime of {path.name} is closed; open it again.")
         names = chosen_outputs(self.outputs, outputs)
         checked = check_inputs(inputs, self.inputs, self._details.limits)
+        if self._details.right_padding:
+            check_right_padding(checked)
         try:
             values = session.run(names, checked)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own

@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from bert_onnx.tasks import REQUIRES, RIGHT_PADDING
 from export.passes.base import PassContext, PassOutcome
 from export.passes.emit import Emitter
 from export.passes.lower_attention_microsoft import lower_with
-
-#: Key of the model's metadata, and what it says here.
-REQUIRES = "bert_onnx.requires"
-RIGHT_PADDING = "right_padding"
 
 
 def lower_attention_lengths(model: ir.Model, context: PassContext) -> PassOutcome:

@@ -10,7 +10,7 @@ import pytest
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import InputError
 from bert_onnx.tasks import find_task, input_ports
-from runtimes.inputs import check_inputs
+from runtimes.inputs import check_inputs, check_right_padding
 
 CONFIG = BertConfig(
     vocab_size=100,
@@ -158,3 +158,17 @@ def test_choices_have_three_axes() -> None:
     inputs["attention_mask"][1, 2] = 0
     with pytest.raises(InputError, match=r"attention_mask\[1, 2\] is all 0"):
         check_inputs(inputs, CHOICES, CONFIG)
+
+
+@pytest.mark.parametrize("mask", [[[1, 1, 0], [1, 0, 0]], [[1, 1, 1]], [[[1, 0], [1, 1]]]])
+def test_padding_on_the_right_is_right(mask: list[object]) -> None:
+    check_right_padding({"attention_mask": np.array(mask)})
+
+
+@pytest.mark.parametrize(
+    ("mask", "place"),
+    [([[1, 1, 1], [0, 1, 1]], r"\[1, 1\]"), ([[1, 0, 1]], r"\[0, 2\]"), ([[[1, 1], [0, 1]]], r"\[0, 1, 1\]")],
+)
+def test_padding_elsewhere_is_named(mask: list[object], place: str) -> None:
+    with pytest.raises(InputError, match=rf"attention_mask{place} is a real token after padding"):
+        check_right_padding({"attention_mask": np.array(mask)})
