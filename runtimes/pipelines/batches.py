@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from bert_onnx.errors import UsageError
 from runtimes.base import Runtime
 from runtimes.pipelines.encoding import Window
+from runtimes.pipelines.options import check_count
 
 Answer = TypeVar("Answer")
 Row = Mapping[str, np.ndarray]
@@ -19,10 +19,9 @@ def length_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int
     """Indices in batches of at most `batch_size`, longest first: what does not fit into memory fails at once.
 
     Raises:
-        UsageError: `batch_size` is below 1.
+        UsageError: `batch_size` is not a number of at least 1.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}; it must be at least 1.")
+    check_count("batch_size", batch_size)
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

@@ -10,6 +10,7 @@ import numpy as np
 from runtimes.pipelines.base import Pipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_pairs, check_texts
+from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import best, sigmoid, softmax
 
@@ -59,6 +60,8 @@ class TextClassification(Pipeline):
         Raises:
             InputError: something among the texts is not a text.
         """
+        if top_k is not None:
+            check_count("top_k", top_k)
         first = check_texts(texts)
         windows = self._encode(first, check_pairs(first, pairs, "pair"))
 

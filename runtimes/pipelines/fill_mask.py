@@ -11,6 +11,7 @@ from bert_onnx.errors import InputError, TokenizerError, UsageError
 from runtimes.pipelines.base import Parts, Pipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_pairs, check_texts
+from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import best, softmax
 from runtimes.pipelines.sentence_pair import NextSentence, next_sentence
@@ -116,6 +117,7 @@ class FillMask(_MaskPipeline):
             InputError: a text has no mask, or none before it is cut.
             UsageError: a target is not a token.
         """
+        check_count("top_k", top_k)
         target_ids = self._target_ids(targets)
         windows = self._encode(check_texts(texts))
         for window in windows:
@@ -150,6 +152,7 @@ class Pretraining(_MaskPipeline):
         Raises:
             InputError: something among the texts is not a text.
         """
+        check_count("top_k", top_k)
         first = check_texts(texts)
         second = check_pairs(first, pairs, "pair")
 

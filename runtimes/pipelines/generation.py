@@ -13,6 +13,7 @@ from runtimes.base import Runtime
 from runtimes.pipelines.base import Parts, Pipeline
 from runtimes.pipelines.batches import length_batches
 from runtimes.pipelines.encoding import Window, check_texts, encode
+from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 
 _PAST = "past_key_values."
@@ -64,8 +65,7 @@ class TextGeneration(Pipeline):
             InputError: a prompt is empty, or as long as the model is.
             UsageError: `max_new_tokens` is below 1, or the model reads an encoder's states.
         """
-        if max_new_tokens < 1:
-            raise UsageError(f"max_new_tokens is {max_new_tokens}; it must be at least 1.")
+        check_count("max_new_tokens", max_new_tokens)
         if any(port.name == "encoder_hidden_states" for port in self.runtime.inputs):
             raise UsageError("this model reads an encoder's states, which no text gives it; call its runtime directly.")
         end = self.config.eos_token_id if eos_token_id is None else eos_token_id

@@ -10,6 +10,7 @@ from runtimes.pipelines.answer_spans import Answer, Candidates, best_answers, wi
 from runtimes.pipelines.base import Pipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_pairs, check_texts, encode_spans
+from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 
 #: Window and overlap where the caller names none, in tokens.
@@ -63,9 +64,8 @@ class QuestionAnswering(Pipeline):
             UsageError: an option out of range.
         """
         length = self._length(max_seq_len)
-        for name, value in (("top_k", top_k), ("max_answer_len", max_answer_len)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; it must be at least 1.")
+        check_count("top_k", top_k)
+        check_count("max_answer_len", max_answer_len)
         asked, searched = _check(questions, contexts)
         windows = [
             window
