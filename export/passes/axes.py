@@ -30,14 +30,23 @@ def axes_of(value: ir.Value | None, depth: int = _DEPTH) -> tuple[Axis, ...] | N
     if value is None:
         return None
     if value.shape is not None and all(isinstance(axis, int) or axis.value is not None for axis in value.shape):
-        return tuple(axis if isinstance(axis, int) else str(axis.value) for axis in value.shape)
+        return tuple(axis if isinstance(axis, int) else _name(str(axis.value)) for axis in value.shape)
     computed = _from_producer(value, depth - 1) if depth else None
     if computed is not None or value.shape is None:
         return computed
     return tuple(
-        axis if isinstance(axis, int) else (str(axis.value) if axis.value is not None else (value, position))
+        axis if isinstance(axis, int) else (_name(axis.value) if axis.value is not None else (value, position))
         for position, axis in enumerate(value.shape)
     )
+
+
+def _name(name: str) -> str:
+    """One spelling for a sum or a product of names: `b*a` -> `a * b`."""
+    for operator in "+*":
+        terms = [term.strip() for term in name.split(operator)]
+        if all(term.isidentifier() for term in terms):
+            return f" {operator} ".join(sorted(terms))
+    return name
 
 
 def same_shape(left: ir.Value | None, right: ir.Value | None) -> bool:

@@ -41,6 +41,8 @@ def _same_operator(node: ir.Node, traced: int, wanted: int) -> bool:
     """Whether `node` means the same under both opsets, or a rule of this pass has seen to it."""
     if traced == wanted or (wanted < 18 and node.op_type in _AXES_BECAME_INPUT_AT_18):
         return True
+    if node.op_type == "Split" and len(node.inputs) == 2:  # what opset 18 added is for one without its lengths
+        return True
     versions = {
         onnx.defs.get_schema(node.op_type, opset, "").since_version if onnx.defs.has(node.op_type, opset, "") else None
         for opset in (traced, wanted)

@@ -1,0 +1,42 @@
+"""A target's clients open only what its row lists: every other operator is an error, named with its node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from bert_onnx.errors import ExportError
+from export.targets import Target
+
+
+def operator_name(node: ir.Node) -> str:
+    """`Add` for ai.onnx, `com.microsoft.BiasGelu` for others."""
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Every node, those of subgraphs and functions included."""
+    yield from model.graph.all_nodes()
+    for function in model.functions.values():
+        yield from function.all_nodes()
+
+
+def count_operators(model: ir.Model) -> Counter[str]:
+    """How many nodes there are of each operator."""
+    return Counter(operator_name(node) for node in all_nodes(model))
+
+
+def check_operators(model: ir.Model, target: Target) -> None:
+    """Compare every node, with the row of `target`.
+
+    Raises:
+        ExportError: naming the first operator that the target does not allow, and its node.
+    """
+    for node in all_nodes(model):
+        if node.domain not in target.domains or operator_name(node) not in target.operators:
+            raise ExportError(
+                f"{operator_name(node)} ({node.name}) is not an operator of the target {target.name}; "
+                "choose another target."
+            )

@@ -1,0 +1,102 @@
+"""Tiny models, traced once a process, and what a target makes of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import torch
+
+import bert_onnx
+from bert_onnx.config import BertConfig
+from bert_onnx.tasks import TaskOptions, find_task, input_ports, output_ports
+from export.cases import Case, verification_cases
+from export.expectations import check_expectations
+from export.graph_module import GraphModule
+from export.load_model import Eager
+from export.passes import Ledger, PassContext, run_passes
+from export.targets import TARGETS, Target
+from export.tracer import trace
+
+#: Sizes that are small and all different.
+SIZES: dict[str, Any] = {
+    "vocab_size": 41,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 36,
+    "initializer_range": 0.25,
+}
+
+
+def tiny(task: str, options: TaskOptions | None = None, seed: int = 0, **changes: Any) -> Eager:
+    """A random model whose weights and biases are large enough that a lost one shows."""
+    row = find_task(task)
+    config = BertConfig(**{**SIZES, "is_decoder": row.decoder, **changes})
+    options = options or TaskOptions(pooler=task == "feature-extraction")
+    torch.manual_seed(seed)
+    model = getattr(bert_onnx, row.model_class)(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0.0, 0.2)
+    inputs, outputs = input_ports(row, config), output_ports(row, config, options)
+    return Eager(GraphModule(model, row, options, inputs, outputs).eval(), config, row, options, ())
+
+
+@cache
+def traced(task: str, opset: int = 18) -> tuple[Eager, ir.Model]:
+    """The default model of a task, and its traced graph; clone it before it is changed."""
+    eager = tiny(task)
+    return eager, trace(eager.module, opset)
+
+
+def apply_target(
+    eager: Eager, model: ir.Model, target: Target | str, opset: int | None = None
+) -> tuple[ir.Model, Ledger]:
+    """What a target makes of a traced graph, which stays as it is."""
+    row, copy = TARGETS[target] if isinstance(target, str) else target, model.clone()
+    return copy, run_passes(copy, row.passes, PassContext(opset or row.opset, eager.config))
+
+
+def fused(eager: Eager, model: ir.Model, target: str) -> dict[str, int]:
+    """The counts that the expectations allow; raises where they do not."""
+    copy, ledger = apply_target(eager, model, target)
+    return check_expectations(copy, ledger, TARGETS[target], eager.config, eager.task, eager.options)
+
+
+def session(model: ir.Model) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    proto = ir.serde.serialize_model(model)
+    return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def cases(eager: Eager, target: str = "portable") -> list[Case]:
+    """The verification cases that inputs of `target` may be."""
+    right_only = "right_padding" in TARGETS[target].requires
+    found = verification_cases(eager.task, eager.config, eager.module.inputs)
+    return [case for case in found if not (right_only and case.name.startswith(("left", "holed")))]
+
+
+def expected(eager: Eager, case: Case) -> list[np.ndarray]:
+    """What the eager model answers."""
+    with torch.no_grad():
+        outputs = eager.module(*(torch.from_numpy(case.inputs[port.name]) for port in eager.module.inputs))
+    return [output.numpy() for output in outputs]
+
+
+def largest_difference(eager: Eager, model: ir.Model, target: str = "portable") -> float:
+    """Over all cases and outputs, as a share of the output's largest magnitude, or of 1."""
+    run, worst = session(model), 0.0
+    for case in cases(eager, target):
+        for wanted, got in zip(expected(eager, case), run.run(None, case.inputs), strict=True):
+            assert wanted.shape == got.shape
+            assert np.isfinite(got).all()
+            worst = max(worst, float(np.abs(wanted - got).max(initial=0) / max(1.0, np.abs(wanted).max(initial=0))))
+    return worst
