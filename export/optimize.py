@@ -45,6 +45,7 @@ RECOGNISE = (
 )
 RAISE = (
     "raise_attention_operator",
+    "raise_positions",
     "raise_linear",
     "raise_layer_norm",
     "raise_gelu",

@@ -34,6 +34,7 @@ from export.passes.raise_gelu import raise_gelu
 from export.passes.raise_layer_norm import raise_layer_norm
 from export.passes.raise_linear import raise_linear
 from export.passes.raise_masks import raise_masks
+from export.passes.raise_positions import raise_positions
 from export.passes.set_opset import set_opset
 from export.passes.share_rows import share_rows
 from export.passes.simplify import simplify
@@ -71,6 +72,7 @@ PASSES: dict[str, Pass] = {
     "raise_attention_operator": raise_attention_operator,
     "upgrade_opset": upgrade_opset,
     "downgrade_opset": downgrade_opset,
+    "raise_positions": raise_positions,
     "raise_gelu": raise_gelu,
     "raise_masks": raise_masks,
     "raise_attention": raise_attention,

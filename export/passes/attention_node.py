@@ -108,4 +108,21 @@ def _combine(
     graph.insert_before(place, node)
     dtype = right.dtype if operator == "Add" else left.dtype
     node.outputs[0].type = None if dtype is None else ir.TensorType(dtype)
+    node.outputs[0].shape = _broadcast_shape(left.shape, right.shape)
     return node.outputs[0]
+
+
+def _broadcast_shape(left: ir.Shape | None, right: ir.Shape | None) -> ir.Shape | None:
+    """The shape of an elementwise result; an axis that cannot be told from the names is left open."""
+    if left is None or right is None:
+        return None
+    rank = max(len(left), len(right))
+    ones: tuple[int | ir.SymbolicDim, ...] = (1,) * rank
+    lefts, rights = ((*ones, *shape)[-rank:] for shape in (left.dims, right.dims))
+    return ir.Shape([_broadcast_axis(one, other) for one, other in zip(lefts, rights, strict=True)])
+
+
+def _broadcast_axis(left: int | ir.SymbolicDim, right: int | ir.SymbolicDim) -> int | ir.SymbolicDim | None:
+    if left == 1 or right == 1 or left == right:
+        return right if left == 1 else left
+    return next((axis for axis in (left, right) if isinstance(axis, int)), None)

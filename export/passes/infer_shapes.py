@@ -4,7 +4,8 @@
 
 Shape inference of onnx gives up where two names meet in a broadcast, which in a BERT is at the first Add, and does not
 follow a -1. Here integers that are computed from shapes are followed through Gather, Concat, arithmetic and Where. An
-integer that turns out to be a constant is replaced by one.
+integer that turns out to be a constant is replaced by one; the length of an input's axis is read from that input, so
+that every layer computes the same, and common subexpressions are found.
 
 Needs a graph in topological order. An operator without a rule keeps the annotation that it has.
 """
@@ -16,24 +17,71 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome
+from export.passes.matching import make_node
 from export.passes.shape_contents import follow_contents
 from export.passes.shape_rules import find_dims
 from export.passes.shape_state import Contents, ShapeState
+from export.passes.symbolic_dims import Dim
 from export.passes.values import add_constant
 
 
 def infer_shapes(model: ir.Model, context: PassContext) -> PassOutcome:
-    """Counts the nodes that were replaced by constants."""
+    """Counts the nodes that were replaced: by constants, and by reads of an input's axis."""
     common.ShapeInferencePass(check_type=False, strict_mode=False)(model)  # for the element types
     state = ShapeState()
-    folded = 0
+    lengths = InputLengths(model.graph, state)
+    replaced = 0
     for node in list(model.graph):
         contents = follow_contents(node, state)
         if contents is not None:
             state.contents[node.outputs[0]] = contents
         _annotate(node, state)
-        folded += contents is not None and _fold(model.graph, node, contents)
-    return PassOutcome(folded)
+        if contents is not None:
+            replaced += _fold(model.graph, node, contents) or lengths.replace(node, contents)
+    return PassOutcome(replaced)
+
+
+class InputLengths:
+    """The axes of inputs that have names, each read once: as a vector of one element, and as a scalar."""
+
+    def __init__(self, graph: ir.Graph, state: ShapeState) -> None:
+        self._graph, self._state = graph, state
+        self._axes: dict[Dim, tuple[ir.Value, int]] = {}
+        self._read: dict[tuple[Dim, bool], ir.Value] = {}
+        for value in graph.inputs:
+            for axis, dim in enumerate(state.shape_of(value) or ()):
+                if isinstance(dim, str):
+                    self._axes.setdefault(dim, (value, axis))
+
+    def replace(self, node: ir.Node, contents: Contents) -> bool:
+        """Replace `node`, if what it computes is the length of an axis of an input."""
+        if len(contents.dims) != 1 or contents.dims[0] not in self._axes or node.outputs[0].is_graph_output():
+            return False
+        node.outputs[0].replace_all_uses_with(self._length(contents.dims[0], contents.scalar))
+        self._graph.remove(node, safe=True)
+        return True
+
+    def _length(self, dim: Dim, scalar: bool) -> ir.Value:
+        if (dim, scalar) not in self._read:
+            value, axis = self._axes[dim]
+            if scalar:
+                vector = self._length(dim, scalar=False)
+                node = make_node("", "Squeeze", [vector], {}, 1, f"length_of_{dim}/Squeeze")
+                self._graph.insert_after(_producer(vector), node)
+            else:
+                node = make_node("", "Shape", [value], {"start": axis, "end": axis + 1}, 1, f"length_of_{dim}/Shape")
+                self._graph.insert_before(self._graph[0], node)
+            node.outputs[0].type = ir.TensorType(ir.DataType.INT64)
+            node.outputs[0].shape = ir.Shape([] if scalar else [1])
+            self._state.contents[node.outputs[0]] = Contents((dim,), scalar)
+            self._read[dim, scalar] = node.outputs[0]
+        return self._read[dim, scalar]
+
+
+def _producer(value: ir.Value) -> ir.Node:
+    node = value.producer()
+    assert node is not None
+    return node
 
 
 def _annotate(node: ir.Node, state: ShapeState) -> None:

@@ -23,7 +23,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.canonical import DOMAIN, KEY_MASK
+from export.passes.canonical import ATTENTION, BIAS, DOMAIN, KEY_MASK
 from export.passes.matching import constant_vector, make_node, scalar, sibling_name, take_over
 from export.passes.values import constant_input, is_operator
 
@@ -236,7 +236,10 @@ def _replace(graph: ir.Graph, value: ir.Value, masked: _Masked, made: dict[tuple
     if bias is None:
         bias = _key_mask(graph, producer, masked.source, fill)
         made[(masked.source, fill)] = bias
-    if masked.expanded is not None:
+    for user, place in list(value.uses()):
+        if place == BIAS and is_operator(user, ATTENTION, domain=DOMAIN):  # which broadcasts it itself
+            user.replace_input_with(place, bias)
+    if masked.expanded is not None and (value.uses() or value.is_graph_output()):
         expand = make_node("", "Expand", [bias, masked.expanded], {}, 1, sibling_name(producer, "Expand"))
         graph.insert_before(producer, expand)
         bias = expand.outputs[0]

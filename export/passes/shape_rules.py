@@ -162,6 +162,18 @@ def _filled(node: ir.Node, state: ShapeState) -> Dims | None:
     return None if shape is None else shape.dims
 
 
+def _einsum(node: ir.Node, state: ShapeState) -> Dims | None:
+    """Every letter is one axis; letters are taken as they are, without an ellipsis."""
+    terms, arrow, result = node.attributes["equation"].as_string().replace(" ", "").partition("->")
+    axes: dict[str, Dim] = {}
+    for letters, value in zip(terms.split(","), node.inputs, strict=True):
+        shape = state.shape_of(value)
+        if shape is None or len(shape) != len(letters):
+            return None
+        axes.update(zip(letters, shape, strict=True))
+    return tuple(axes[letter] for letter in result) if arrow and set(result) <= set(axes) else None
+
+
 def _shape_vector(node: ir.Node, state: ShapeState) -> Dims | None:
     contents = state.contents.get(node.outputs[0])
     return None if contents is None or contents.scalar else (len(contents.dims),)
@@ -182,6 +194,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"), _reduce),
     "MatMul": _matmul,
     "Gemm": _gemm,
+    "Einsum": _einsum,
     "Gather": _gather,
     "Transpose": _transpose,
     "Reshape": _reshape,
