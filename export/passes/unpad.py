@@ -149,6 +149,7 @@ class _Unpadding:
         self.packing = Packing(graph, mask)
         self.inside = {*flow.nodes, *flow.splits}
         self.guarded = [value for value in graph.outputs if value in fates and not fates[value].zero]
+        self.shapes = {output: output.shape for output in graph.outputs}
         self.restored: dict[ir.Value, ir.Value] = {}
         self.unpacked: dict[ir.Value, ir.Value] = {}
         self.packed_operands: dict[ir.Value, ir.Value] = {}
@@ -251,7 +252,7 @@ class _Unpadding:
     def _replace_output(self, old: ir.Value, new: ir.Value) -> None:
         """Return `new` under the name of `old`."""
         name, old.name = old.name, f"{old.name}_before"
-        new.name, new.shape, new.type = name, old.shape, old.type
+        new.name, new.shape, new.type = name, self.shapes[old], old.type
         for position, output in enumerate(self.graph.outputs):
             if output is old:
                 self.graph.outputs[position] = new
