@@ -4,23 +4,7 @@ from __future__ import annotations
 
 from bert_onnx.artifact.card_markup import inline, table
 from bert_onnx.artifact.manifest import Manifest, Variant
-from bert_onnx.artifact.quality import LOWER_IS_BETTER, Quality
-
-#: Figures in words; others appear under their own name.
-TITLES = {
-    "cosine_mean": "mean cosine to the reference",
-    "cosine_min": "smallest cosine to the reference",
-    "neighbour_agreement": "share of texts with the same nearest neighbour",
-    "spearman": "rank correlation of the similarities of all pairs",
-    "label_agreement": "share of equal labels",
-    "kl_mean": "mean divergence of the probabilities (KL, nats)",
-    "span_agreement": "share of equal answers",
-    "top1_agreement": "share of equal first guesses",
-    "top5_agreement": "mean overlap of the five first guesses",
-    "next_token_agreement": "share of equal next tokens",
-    "invariance": "largest change of an output with its place in a batch",
-    "metric_loss": "loss of the task's metric",
-}
+from bert_onnx.artifact.quality import LOWER_IS_BETTER, TITLES, Quality
 
 
 def degraded_warning(manifest: Manifest) -> str:

@@ -7,6 +7,22 @@ from dataclasses import dataclass
 #: Figures that are good when they are small; all others are good when they are large.
 LOWER_IS_BETTER = frozenset({"kl_mean", "invariance", "metric_loss"})
 
+#: Figures in words; others appear under their own name.
+TITLES = {
+    "cosine_mean": "mean cosine to the reference",
+    "cosine_min": "smallest cosine to the reference",
+    "neighbour_agreement": "share of texts with the same nearest neighbour",
+    "spearman": "rank correlation of the similarities of all pairs",
+    "label_agreement": "share of equal labels",
+    "kl_mean": "mean divergence of the probabilities (KL, nats)",
+    "span_agreement": "share of equal answers",
+    "top1_agreement": "share of equal first guesses",
+    "top5_agreement": "mean overlap of the five first guesses",
+    "next_token_agreement": "share of equal next tokens",
+    "invariance": "largest change of an output with its place in a batch",
+    "metric_loss": "loss of the task's metric",
+}
+
 
 @dataclass(frozen=True)
 class Quality:

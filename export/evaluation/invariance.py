@@ -1,0 +1,118 @@
+"""Does the answer to a text depend on what else is in the batch? It must not, and dynamic quantisation makes it so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bert_onnx.tasks import BATCH, CHOICES, SEQUENCE
+from export.evaluation.examples import TextSet
+from export.evaluation.subject import Subject
+from runtimes.base import Runtime
+from runtimes.pipelines.encoding import Window
+
+#: What a batch-invariant variant may differ by: rounding of float32, which sums in another order for other shapes.
+INVARIANCE_LIMIT = 1e-5
+
+#: Texts that are tried, from the shortest to about the median length: short ones suffer most from long mates.
+_PROBES = 8
+_MATES = 3
+
+#: Compared alone where there is one: it is what the user came for.
+_EMBEDDING = "sentence_embedding"
+_SKIPPED = ("present", "attentions", "cross_attentions", "hidden_states")
+
+
+@dataclass(frozen=True)
+class Invariance:
+    """How much the answers to texts changed with their company.
+
+    Args:
+        largest: largest difference of an output element, as a share of the output's largest magnitude where that is
+            above 1; embeddings of length 1 are compared as they are.
+        output: in which output.
+        case: in which company.
+        text: of which text, cut to a line.
+    """
+
+    largest: float
+    output: str
+    case: str
+    text: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether a text's answer is its own."""
+        return self.largest <= INVARIANCE_LIMIT
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"a text's answer does not depend on its batch (largest difference {self.largest:.1e})"
+        return (
+            f"{self.output} of {self.text!r} differs by {self.largest:.1e} between the text alone and {self.case}; "
+            f"{INVARIANCE_LIMIT:.0e} is rounding"
+        )
+
+
+def measure_invariance(subject: Subject, runtime: Runtime, texts: TextSet) -> Invariance:
+    """Run short texts alone, beside their like, among much longer ones, and at other places in the batch.
+
+    Args:
+        subject: what `runtime` computes.
+        runtime: what is judged.
+        texts: where the texts and their company come from; two or more.
+    """
+    windows = sorted(subject.encode(texts.texts), key=lambda window: len(window.ids))
+    names = _compared(runtime)
+    worst = Invariance(0.0, names[0], "alone", "")
+    half = max(1, len(windows) // 2)
+    for probe in windows[:half][:: max(1, half // _PROBES)][:_PROBES]:
+        alone = _answer(subject, runtime, [probe], 0, names)
+        for case, batch, place in _companies(probe, windows):
+            there = _answer(subject, runtime, batch, place, names)
+            for name in names:
+                difference = _difference(alone[name], there[name])
+                if difference > worst.largest:
+                    worst = Invariance(difference, name, case, texts.texts[probe.sample][:60])
+    return worst
+
+
+def _companies(probe: Window, windows: Sequence[Window]) -> Iterator[tuple[str, list[Window], int]]:
+    """(name, batch, place of the probe in it); `windows` from short to long."""
+    like, long = list(windows[:_MATES]), list(windows[-_MATES:])
+    yield "among short texts", [probe, *like], 0
+    yield "first among long texts", [probe, *long], 0
+    yield "last among long texts", [*long, probe], len(long)
+    yield "beside one long text", [long[-1], probe], 1
+
+
+def _answer(
+    subject: Subject, runtime: Runtime, batch: Sequence[Window], place: int, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """What `runtime` says of the row `place`, without its padding."""
+    arrays = subject.arrays(runtime, batch)
+    if subject.task.choices:  # every text is the only choice of its prompt
+        arrays = {name: array[:, None] for name, array in arrays.items()}
+    results = runtime.run(arrays, names)
+    axes = {port.name: port.axes for port in runtime.outputs}
+    length = len(batch[place].ids)
+    return {
+        name: results[name][place][:length] if axes[name][1:2] == (SEQUENCE,) else results[name][place]
+        for name in names
+    }
+
+
+def _compared(runtime: Runtime) -> list[str]:
+    """The embedding alone where there is one, else every output with a row for each text."""
+    names = [
+        port.name
+        for port in runtime.outputs
+        if port.axes[0] == BATCH and port.name.partition(".")[0] not in _SKIPPED and CHOICES not in port.axes[2:]
+    ]
+    return [_EMBEDDING] if _EMBEDDING in names else names
+
+
+def _difference(alone: np.ndarray, there: np.ndarray) -> float:
+    return float(np.abs(alone - there).max() / max(1.0, float(np.abs(alone).max())))

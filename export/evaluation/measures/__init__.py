@@ -1,0 +1,30 @@
+"""What is measured for each task: one literal table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from export.evaluation.examples import Example
+from export.evaluation.measures.base import Measure
+from export.evaluation.measures.embeddings import EmbeddingMeasure
+from export.evaluation.measures.labels import ChoiceMeasure, LabelMeasure, NextSentenceMeasure
+from export.evaluation.measures.spans import SpanMeasure
+from export.evaluation.measures.tokens import TokenMeasure
+from export.evaluation.measures.vocabulary import MaskMeasure, NextTokenMeasure
+from export.evaluation.subject import Subject
+
+MEASURES: dict[str, Callable[[Subject, Sequence[Example]], Measure]] = {
+    "feature-extraction": EmbeddingMeasure,
+    "sentence-similarity": EmbeddingMeasure,
+    "fill-mask": MaskMeasure,
+    "next-sentence-prediction": NextSentenceMeasure,
+    "pretraining": MaskMeasure,
+    "text-classification": LabelMeasure,
+    "token-classification": TokenMeasure,
+    "question-answering": SpanMeasure,
+    "multiple-choice": ChoiceMeasure,
+    "text-generation": NextTokenMeasure,
+    "text-generation-with-past": NextTokenMeasure,
+}
+
+__all__ = ["MEASURES", "Measure"]

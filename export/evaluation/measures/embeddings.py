@@ -1,0 +1,71 @@
+"""Embeddings: do they point where the reference points, and are their neighbours the same?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bert_onnx.errors import InputError
+from export.evaluation.examples import Example
+from export.evaluation.metrics import cosines, neighbour_agreement, pair_similarities, spearman
+from export.evaluation.subject import Row, Subject
+from runtimes.base import Runtime
+
+#: Most vectors whose pairs are all compared: n (n - 1) / 2 similarities are sorted.
+_MOST_PAIRED = 2048
+
+
+class EmbeddingMeasure:
+    """Sentence embeddings, or the mean of the last hidden state where the graph returns none. Texts count once.
+
+    Figures: `cosine_mean`, `cosine_min`, `neighbour_agreement` (among all texts), `spearman` (of the similarities of
+    all pairs). With pairs and their similarities: `spearman_gold`.
+    """
+
+    def __init__(self, subject: Subject, examples: Sequence[Example]) -> None:
+        self._subject = subject
+        every = (text for example in examples for text in (example.text, example.pair) if text is not None)
+        self._place = {text: index for index, text in enumerate(dict.fromkeys(every))}
+        self._windows = subject.encode(list(self._place))
+        self._gold = [(e.text, e.pair, _similarity(e)) for e in examples if e.pair is not None and e.label is not None]
+
+    @property
+    def count(self) -> int:
+        return len(self._windows)
+
+    def ask(self, runtime: Runtime) -> np.ndarray:
+        """Vectors [N, D], one a text."""
+        pooled = any(port.name == "sentence_embedding" for port in runtime.outputs)
+        output = "sentence_embedding" if pooled else "last_hidden_state"
+
+        def finish(index: int, row: Row) -> np.ndarray:
+            if pooled:
+                return row[output]
+            return np.asarray(row[output][: len(self._windows[index].ids)].mean(axis=0, dtype=np.float64))
+
+        return np.stack(self._subject.run(runtime, self._windows, [output], finish))
+
+    def compare(self, expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
+        similar = cosines(expected, found)
+        figures = {"cosine_mean": float(similar.mean()), "cosine_min": float(similar.min())}
+        if len(expected) > 1:
+            figures["neighbour_agreement"] = neighbour_agreement(expected, found)
+        if len(expected) > 2:
+            pairs = (pair_similarities(vectors[:_MOST_PAIRED]) for vectors in (expected, found))
+            figures["spearman"] = spearman(*pairs)
+        return figures
+
+    def score(self, answers: np.ndarray) -> dict[str, float]:
+        if len(self._gold) < 2:
+            return {}
+        first = answers[[self._place[text] for text, _, _ in self._gold]]
+        second = answers[[self._place[pair] for _, pair, _ in self._gold if pair is not None]]
+        return {"spearman_gold": spearman(cosines(first, second), np.array([gold for _, _, gold in self._gold]))}
+
+
+def _similarity(example: Example) -> float:
+    try:
+        return float(example.label)  # type: ignore[arg-type]  # None was left out
+    except ValueError:
+        raise InputError(f"{example.where}: the similarity {example.label!r} is not a number.") from None

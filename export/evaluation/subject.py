@@ -1,0 +1,115 @@
+"""What is evaluated: a task, its tokenizer, and how texts become rows and rows answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from bert_onnx.config import BertConfig
+from bert_onnx.errors import TokenizerError
+from bert_onnx.tasks import PAST, Task, TaskOptions, axis_length
+from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
+from runtimes.base import Runtime
+from runtimes.pipelines.batches import length_batches, pad
+from runtimes.pipelines.encoding import Window, encode
+
+Answer = TypeVar("Answer")
+Row = Mapping[str, np.ndarray]
+
+#: Texts that are run together. Equal for reference and variant, though no figure should depend on it.
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model without the graph that computes it.
+
+    Args:
+        task, options: what it computes.
+        config: labels, sizes and token ids with a meaning.
+        tokenizer: makes ids of text.
+        max_length: most tokens of a text, special ones included.
+    """
+
+    task: Task
+    options: TaskOptions
+    config: BertConfig
+    tokenizer: BertTokenizerFast
+    max_length: int
+
+    @classmethod
+    def of_artifact(
+        cls, folder: Path, task: Task, options: TaskOptions, config: BertConfig, max_length: int
+    ) -> Subject:
+        """The subject whose tokenizer lies in `folder`, an artifact or a staged one.
+
+        Raises:
+            TokenizerError: there is none, so that no text can be read, or it is damaged.
+        """
+        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+            raise TokenizerError(
+                "a precision other than fp32 is judged on text, and the checkpoint has no tokenizer; "
+                "put its vocab.txt or tokenizer.json beside the weights."
+            )
+        longest = min(max_length, config.max_position_embeddings)
+        return cls(task, options, config, load_tokenizer(folder), longest)
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Window]:
+        """One row a text (or pair), cut to `max_length`."""
+        return encode(self.tokenizer, list(texts), None if pairs is None else list(pairs), self.max_length)
+
+    def run(
+        self,
+        runtime: Runtime,
+        windows: Sequence[Window],
+        outputs: Sequence[str],
+        finish: Callable[[int, Row], Answer],
+        batch_size: int = BATCH_SIZE,
+    ) -> list[Answer]:
+        """`finish(index, row)` for every window, in their order; `row` holds its part of each output, padded."""
+        answers: dict[int, Answer] = {}
+        for batch in length_batches([len(window.ids) for window in windows], batch_size):
+            results = runtime.run(self.arrays(runtime, [windows[index] for index in batch]), outputs)
+            for row, index in enumerate(batch):
+                answers[index] = finish(index, {name: array[row] for name, array in results.items()})
+        return [answers[index] for index in range(len(windows))]
+
+    def arrays(self, runtime: Runtime, windows: Sequence[Window], length: int | None = None) -> dict[str, np.ndarray]:
+        """Inputs of one batch, padded on the right to the longest row, or to `length` tokens.
+
+        A cache is empty, and what an encoder would say is the same random states for every row.
+        """
+        arrays = pad(windows, self.tokenizer.pad_token_id)
+        if length is not None:
+            arrays = {name: _widen(array, length, self._fill(name)) for name, array in arrays.items()}
+        sizes = {"batch_size": len(windows), PAST: 0, "encoder_sequence_length": _ENCODER_LENGTH}
+        for port in runtime.inputs:
+            if port.name not in arrays:
+                shape = tuple(axis_length(axis, sizes) for axis in port.axes)
+                arrays[port.name] = _ENCODER[port.name](shape) if port.name in _ENCODER else np.zeros(shape, np.float32)
+        return arrays
+
+    def _fill(self, name: str) -> int:
+        return self.tokenizer.pad_token_id if name == "input_ids" else 0
+
+
+_ENCODER_LENGTH = 7
+
+
+def _encoder_states(shape: tuple[int, ...]) -> np.ndarray:
+    one = np.random.default_rng(0).standard_normal((1, *shape[1:])).astype(np.float32)
+    return np.ascontiguousarray(np.broadcast_to(one, shape))
+
+
+_ENCODER: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
+    "encoder_hidden_states": _encoder_states,
+    "encoder_attention_mask": lambda shape: np.ones(shape, np.int64),
+}
+
+
+def _widen(array: np.ndarray, length: int, fill: int) -> np.ndarray:
+    return np.pad(array, ((0, 0), (0, length - array.shape[1])), constant_values=fill)
