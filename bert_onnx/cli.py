@@ -85,6 +85,7 @@ def _add_export(commands: Any) -> None:
     )
     parser.add_argument("--random-weights", type=int, metavar="SEED", help="use the config alone, with random weights")
     parser.add_argument("--new-head", action="store_true", help="allow a head that the checkpoint has no weights for")
+    parser.add_argument("--check-each-pass", action="store_true", help="compare the graph after every pass (slow)")
     parser.add_argument("--force", action="store_true", help="replace an artifact that is there")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(command=_export)
@@ -109,6 +110,7 @@ def _export(arguments: argparse.Namespace) -> None:
         random_seed=arguments.random_weights,
         allow_new_heads=arguments.new_head,
         force=arguments.force,
+        check_each_pass=arguments.check_each_pass,
     )
     with progress_bar(quiet=arguments.json) as progress:
         report = export(request, progress)

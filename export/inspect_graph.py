@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from bert_onnx.errors import ArtifactError
 from bert_onnx.tasks import Port
-from export.build import operator_name
+from export.check_operators import operator_name
 
 
 @dataclass(frozen=True)

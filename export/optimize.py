@@ -21,14 +21,16 @@ from onnx_ir.passes import common
 
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import ExportError, StorageError, UsageError
-from export.build import check_file, operator_name
-from export.foreign_cases import foreign_cases, longest_sequence, read_inputs
+from export.check_file import check_file
+from export.check_operators import operator_name
+from export.foreign_cases import ForeignInput, foreign_cases, longest_sequence, read_inputs
 from export.foreign_check import Comparison, compare_graphs
 from export.foreign_graph import count_fused, read_graph
 from export.passes import Ledger, PassContext, Refusal, run_passes
 from export.passes.head_layout import UNKNOWN_HEADS, assume_heads
 from export.passes.symbolic_dims import is_private
-from export.serialize import save
+from export.passes.values import is_operator
+from export.serialize import EXTERNAL_DATA_THRESHOLD, save, weight_bytes
 from export.targets import Target, check_opset, find_target
 
 #: What makes a graph from elsewhere look like one of ours, in order; a target's own passes follow.
@@ -42,6 +44,7 @@ RECOGNISE = (
     "fold_constants",
     "simplify",
     "simplify_transposes",
+    "simplify_expands",
 )
 RAISE = (
     "raise_attention_operator",
@@ -132,6 +135,7 @@ def optimize(
     model = read_graph(source)
     inputs, longest = read_inputs(model.graph), longest_sequence(model.graph)
     nodes_before, fused_before = _count_nodes(model), count_fused(model)
+    padding = _padding_to_ignore(model, inputs)
     common.ClearMetadataAndDocStringPass()(model)
     context = PassContext(wanted, config)
     ledger = run_passes(model, RECOGNISE, context)
@@ -145,9 +149,11 @@ def optimize(
     _forget_private_names(model.graph)
     with _beside(destination) as folder:
         written = folder / destination.name
+        if weight_bytes(model) <= EXTERNAL_DATA_THRESHOLD:
+            ir.external_data.load_to_model(model)  # what was beside the input would be missing beside the output
         data = save(model, written)
         check_file(written)
-        comparison = compare_graphs(source, written, foreign_cases(inputs, longest))
+        comparison = compare_graphs(source, written, foreign_cases(inputs, longest), padding)
         comparison.raise_if_failed(source, written)
         _move(written, data, destination)
     return OptimizeReport(
@@ -200,6 +206,13 @@ def _check_heads(refusals: tuple[Refusal, ...], heads: int | None) -> None:
         if UNKNOWN_HEADS in refusal.reason:
             advice = "give --heads and --hidden" if heads is None else "other --heads and --hidden may fit"
             raise UsageError(f"{refusal.node}: {refusal.reason}; {advice}.")
+
+
+def _padding_to_ignore(model: ir.Model, inputs: tuple[ForeignInput, ...]) -> str | None:
+    """The mask input of a graph with ai.onnx's Attention; see `compare_graphs`."""
+    if not any(is_operator(node, "Attention") for node in model.graph.all_nodes()):
+        return None
+    return next((one.name for one in inputs if one.is_mask), None)
 
 
 def _count_nodes(model: ir.Model) -> int:

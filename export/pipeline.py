@@ -116,12 +116,12 @@ def _build_variants(request: ExportRequest, eager: Eager, stage: Path, progress:
         progress(f"tracing for {target.name}", begin)
         if opset not in traced:
             traced[opset] = trace(eager.module, opset)
-        plan = BuildPlan(_variant_name(target), target, opset, request.external_data_threshold)
+        plan = BuildPlan(_variant_name(target), target, opset, request.external_data_threshold, request.check_each_pass)
 
         def on_case(case: str, at: float = begin + 0.7 * share, target: Target = target) -> None:
             progress(f"verifying {target.name}: {case}", at)
 
-        variants.append(build_variant(traced[opset].clone(), eager, plan, folder, on_case))
+        variants.append(build_variant(traced[opset], eager, plan, folder, on_case))
     return tuple(variants)
 
 

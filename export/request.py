@@ -43,6 +43,7 @@ class ExportRequest:
         random_seed: ignore the checkpoint's weights and draw random ones with this seed.
         allow_new_heads: accept a head that the checkpoint has no weights for.
         force: replace an artifact that is there.
+        check_each_pass: compare the graph after every pass, and name the one that breaks it; slow.
         external_data_threshold: bytes of weights beyond which they go into a file of their own.
 
     Raises:
@@ -63,6 +64,7 @@ class ExportRequest:
     random_seed: int | None = None
     allow_new_heads: bool = False
     force: bool = False
+    check_each_pass: bool = False
     external_data_threshold: int = EXTERNAL_DATA_THRESHOLD
 
     def __post_init__(self) -> None:

@@ -11,9 +11,10 @@ from bert_onnx.errors import ArtifactError, CheckpointError, VerificationError
 from bert_onnx.source import Source
 from bert_onnx.tasks import find_task
 from bert_onnx.weights import Checkpoint, find_checkpoint
-from export.build import check_file, eager_runtime, input_limits
 from export.cases import verification_cases
+from export.check_file import check_file
 from export.load_model import Eager, load_eager
+from export.reference import eager_runtime, input_limits
 from export.request import Progress, no_progress
 from export.targets import find_target
 from export.verify import compare, require_parity

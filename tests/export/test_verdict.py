@@ -124,8 +124,25 @@ def test_a_broken_graph_is_not_published(tmp_path: Path, capsys: pytest.CaptureF
     assert re.search(r"(last_hidden_state|pooler_output)\[\d+, ", message)
     assert "in case '" in message
     assert "allowed" in message
+    assert "breaks in the pass spoil" in message
     assert not (tmp_path / "artifact").exists()
     assert [path.name for path in tmp_path.iterdir() if "staging" in path.name] == []
+
+
+@pytest.mark.usefixtures("spoiled_passes")
+def test_checking_each_pass_names_the_one_that_breaks_the_graph(tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", "feature-extraction")
+    with pytest.raises(VerificationError, match="the pass spoil breaks the graph"):
+        export(ExportRequest(str(checkpoint), output=str(tmp_path / "artifact"), check_each_pass=True))
+
+
+def test_checking_each_pass_finds_nothing_in_whole_graphs(tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", "feature-extraction", num_hidden_layers=1)
+    request = ExportRequest(
+        str(checkpoint), output=str(tmp_path / "artifact"), targets=("ort-cpu",), check_each_pass=True
+    )
+    fused = {variant.name: variant.fused for variant in export(request).artifact.manifest.variants}
+    assert fused["model_ort_cpu"]["attention"] == 1
 
 
 def test_a_failed_export_leaves_the_old_artifact(tmp_path: Path, request: pytest.FixtureRequest) -> None:
