@@ -65,6 +65,11 @@ class ForeignInput:
     axes: tuple[int | str, ...]
     rows: int
 
+    @property
+    def is_mask(self) -> bool:
+        """Whether it says of each token [B, S] whether it is real."""
+        return len(self.axes) == 2 and not self.rows and self.dtype.kind in "iub"
+
 
 def read_inputs(graph: ir.Graph) -> tuple[ForeignInput, ...]:
     """What the inputs of `graph` are for.

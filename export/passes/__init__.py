@@ -38,6 +38,7 @@ from export.passes.raise_positions import raise_positions
 from export.passes.set_opset import set_opset
 from export.passes.share_rows import share_rows
 from export.passes.simplify import simplify
+from export.passes.simplify_expands import simplify_expands
 from export.passes.simplify_shapes import simplify_shapes
 from export.passes.simplify_transposes import simplify_transposes
 from export.passes.transpose_weights import transpose_weights
@@ -73,6 +74,7 @@ PASSES: dict[str, Pass] = {
     "upgrade_opset": upgrade_opset,
     "downgrade_opset": downgrade_opset,
     "raise_positions": raise_positions,
+    "simplify_expands": simplify_expands,
     "raise_gelu": raise_gelu,
     "raise_masks": raise_masks,
     "raise_attention": raise_attention,

@@ -57,7 +57,7 @@ def upgrade_opset(model: ir.Model, context: PassContext) -> PassOutcome:
             logger.setLevel(logging.CRITICAL)
         if found < LOWEST_WORKING_OPSET:  # onnx's own converter; onnxscript's begins at 18
             ConvertVersionPass(LOWEST_WORKING_OPSET, fallback=True)(model)
-        if model.graph.opset_imports.get("", 0) == LOWEST_WORKING_OPSET < wanted:
+        if LOWEST_WORKING_OPSET <= model.graph.opset_imports.get("", 0) < wanted:
             ConvertVersionPass(wanted, fallback=True)(model)
     finally:
         for logger, level in zip(loggers, levels, strict=True):

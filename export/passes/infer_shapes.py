@@ -21,7 +21,7 @@ from export.passes.matching import make_node
 from export.passes.shape_contents import follow_contents
 from export.passes.shape_rules import find_dims
 from export.passes.shape_state import Contents, ShapeState
-from export.passes.symbolic_dims import Dim
+from export.passes.symbolic_dims import Dim, is_private
 from export.passes.values import add_constant
 
 
@@ -90,9 +90,17 @@ def _annotate(node: ir.Node, state: ShapeState) -> None:
     for position, value in enumerate(node.outputs):
         dims = found[position] if found is not None and position < len(found) else None
         if dims is not None:
+            dims = tuple(_better_known(value, axis, dim) for axis, dim in enumerate(dims))
             state.dims[value] = dims
         if dims is not None and not value.is_graph_output():
             value.shape = ir.Shape(dims)
+
+
+def _better_known(value: ir.Value, axis: int, dim: Dim) -> Dim:
+    """`dim`, or the plain name that the file has for the axis where nothing better than a private one was found."""
+    named = value.shape[axis] if value.shape is not None and len(value.shape) > axis else None
+    name = named.value if isinstance(named, ir.SymbolicDim) else None
+    return name if name is not None and is_private(dim) and name.isidentifier() and not is_private(name) else dim
 
 
 def _fold(graph: ir.Graph, node: ir.Node, contents: Contents) -> bool:

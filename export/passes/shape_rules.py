@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from export.passes.shape_state import ShapeState
-from export.passes.symbolic_dims import Dim, Dims, add, at_most, broadcast, reshape, subtract
+from export.passes.symbolic_dims import Dim, Dims, add, at_most, broadcast, multiply, reshape, subtract
 from export.passes.values import constant_array
 
 _END = 2**31 - 1
@@ -84,6 +84,13 @@ def _reshape(node: ir.Node, state: ShapeState) -> Dims | None:
 def _expand(node: ir.Node, state: ShapeState) -> Dims | None:
     source, wanted = state.shape_of(node.inputs[0]), state.contents_of(node.inputs[1])
     return None if source is None or wanted is None else broadcast(source, wanted.dims, state.names)
+
+
+def _tile(node: ir.Node, state: ShapeState) -> Dims | None:
+    source, repeats = state.shape_of(node.inputs[0]), state.contents_of(node.inputs[1])
+    if source is None or repeats is None or len(source) != len(repeats.dims):
+        return None
+    return tuple(multiply(dim, repeat) for dim, repeat in zip(source, repeats.dims, strict=True))
 
 
 def _unsqueeze(node: ir.Node, state: ShapeState) -> Dims | None:
@@ -199,6 +206,7 @@ _RULES: dict[str, _Rule] = {
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Expand": _expand,
+    "Tile": _tile,
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
     "Slice": _slice,
