@@ -10,7 +10,7 @@ import torch
 import bert_onnx
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import CheckpointError
-from bert_onnx.modeling.initialisation import initialise_named
+from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
 from bert_onnx.modeling.pretrained import BertPreTrainedModel
 from bert_onnx.tasks import POOLINGS, Task, TaskOptions, find_task, infer_task, input_ports, output_ports
 from bert_onnx.weights import Checkpoint, Pooling, load_weights, read_pooling, tensor_names
@@ -83,10 +83,8 @@ def load_eager(checkpoint: Checkpoint, task: Task, options: TaskOptions, *, allo
         model: BertPreTrainedModel = build(config)
         warnings = (f"the weights are random (seed {checkpoint.source.seed}); the answers mean nothing.",)
     else:
-        with torch.device("meta"):  # shapes only: the weights come from the checkpoint
+        with NoRandomNumbers():  # the weights come from the checkpoint
             model = build(config)
-        model.to_empty(device="cpu")
-        model.tie_weights()
         report = load_weights(model, checkpoint, allow_new_heads=allow_new_heads)
         torch.manual_seed(0)
         initialise_named(model, report.newly_initialised, config.initializer_range)

@@ -14,6 +14,7 @@ import torch
 from bert_onnx.errors import ExportError
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, PAST_PLUS_SEQUENCE, SEQUENCE, Port
 from export.graph_module import GraphModule, example_inputs
+from export.repeat_layers import first_layers, layers_are_alike, repeat_last_layer
 
 #: The lowest opset that torch's exporter has operators for; lower ones are reached by a pass.
 _LOWEST_TRACED_OPSET = 18
@@ -39,6 +40,26 @@ def trace(module: GraphModule, opset: int) -> ir.Model:
     Raises:
         ExportError: torch could not trace the module, or fixed an axis that must be free.
     """
+    model = None
+    if layers_are_alike(module):
+        with first_layers(module):
+            model = _traced(module, opset)
+        if not repeat_last_layer(model.graph, module):
+            model = None
+    if model is None:
+        model = _traced(module, opset)
+    _check_axes(model.graph.inputs, module.inputs)
+    _check_axes(model.graph.outputs, module.outputs)
+    _name_axes(model.graph, module)
+    return model
+
+
+def _traced(module: GraphModule, opset: int) -> ir.Model:
+    """What torch makes of `module`, with symbols of its own for the axes.
+
+    Raises:
+        ExportError: torch could not trace the module.
+    """
     examples = example_inputs(module.inputs, _trace_lengths(module))
     axes = tuple(
         {i: torch.export.Dim.AUTO for i, axis in enumerate(port.axes) if isinstance(axis, str)}
@@ -61,9 +82,6 @@ def trace(module: GraphModule, opset: int) -> ir.Model:
         raise ExportError(f"torch could not trace {type(module.model).__name__}: {first_line}.") from error
     assert traced is not None
     model: ir.Model = traced.model
-    _check_axes(model.graph.inputs, module.inputs)
-    _check_axes(model.graph.outputs, module.outputs)
-    _name_axes(model.graph, module)
     return model
 
 

@@ -24,6 +24,8 @@ def fold_constants(model: ir.Model, context: PassContext) -> PassOutcome:
         output_size_limit=_LARGEST,
         should_fold=_small_enough,
     )
+    for value in model.graph.initializers.values():
+        value.metadata_props.clear()  # it notes the tracer's names of what was folded, which are no part of the model
     return PassOutcome(before - model.graph.num_nodes())
 
 

@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from export.passes.base import PassContext, PassOutcome
 
-_SCOPES = "pkg.torch.onnx.name_scopes"
+#: Where the tracer notes the paths of the modules that a node was traced in, outermost first, as a list in text.
+SCOPES = "pkg.torch.onnx.name_scopes"
 
 #: The attribute of GraphModule that holds the model; part of every traced name, and of no interest to a user.
 _WRAPPER = "model."
@@ -53,7 +54,7 @@ def name_by_scope(model: ir.Model, context: PassContext) -> PassOutcome:
 
 def _scope(node: ir.Node) -> str:
     """Path of the module that `node` was traced in, as `encoder/layer.0/output`; empty where there is none."""
-    recorded = node.metadata_props.get(_SCOPES)
+    recorded = node.metadata_props.get(SCOPES)
     if not recorded:
         return ""
     modules = [scope for scope in ast.literal_eval(recorded)[:-1] if scope]  # the last one is the operator itself
