@@ -51,6 +51,10 @@ class RuntimeUnavailableError(BertOnnxError):
     """A runtime, provider or library that this machine does not have."""
 
 
+class InferenceError(BertOnnxError):
+    """A graph that failed while it ran, ran out of memory, or gave an answer that is not a number."""
+
+
 class StorageError(BertOnnxError):
     """A disk that is full, read-only or otherwise refuses to store; the old state is intact."""
 
@@ -68,6 +72,7 @@ EXIT_STATUS: dict[type[BertOnnxError], int] = {
     ExportError: 10,
     RuntimeUnavailableError: 11,
     StorageError: 12,
+    InferenceError: 13,
 }
 
 

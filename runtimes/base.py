@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bert_onnx.errors import ArtifactError, UsageError
+from bert_onnx.errors import InferenceError, UsageError
 from bert_onnx.tasks import Port
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def check_finite(outputs: Mapping[str, np.ndarray], model: str) -> None:
     """Refuse an answer that holds infinities or is not a number.
 
     Raises:
-        ArtifactError: the inputs were finite and the outputs are not: the weights or the precision are at fault.
+        InferenceError: the inputs were finite and the outputs are not: the weights or the precision are at fault.
     """
     import numpy as np
 
@@ -112,7 +112,7 @@ def check_finite(outputs: Mapping[str, np.ndarray], model: str) -> None:
         # Two reductions need no temporary array; both carry NaN through.
         if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise ArtifactError(
+            raise InferenceError(
                 f"{model} answered {array[index]} in {name}{list(index)}; the input was finite, so the weights are "
                 "damaged or overflow in this precision. Run `bert-onnx verify`, or use another variant."
             )

@@ -48,7 +48,7 @@ class EagerRuntime:
         Raises:
             InputError: the data does not fit the model.
             UsageError: an output that there is not, or the runtime is closed.
-            ArtifactError: the answer is not finite.
+            InferenceError: the answer is not finite.
         """
         if self._module is None:
             raise UsageError("this runtime is closed; make another.")

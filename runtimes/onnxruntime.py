@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_onnx.errors import ArtifactError, BertOnnxError, RuntimeUnavailableError, UsageError
+from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError, UsageError
 from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeDescription, RuntimeOptions, check_finite, chosen_outputs
 from runtimes.cpu import usable_threads
@@ -77,7 +77,7 @@ class OnnxRuntimeCpu:
         Raises:
             InputError: the data does not fit the model.
             UsageError: an output that there is not, or the runtime is closed.
-            ArtifactError: the answer is not finite.
+            InferenceError: the graph failed, or the answer is not finite.
         """
         session, path = self._session, self._details.path
         if session is None:
@@ -171,11 +171,11 @@ def _check_ports(session: Any, path: Path, inputs: Sequence[Port], outputs: Sequ
         )
 
 
-def _run_failure(path: Path, error: Exception) -> BertOnnxError:
+def _run_failure(path: Path, error: Exception) -> InferenceError:
     reason = _reason(error)
     if "allocate memory" in reason or "bad_alloc" in reason or isinstance(error, MemoryError):
-        return RuntimeUnavailableError(f"{path.name} ran out of memory; use a smaller batch ({reason}).")
-    return ArtifactError(f"onnxruntime failed in {path.name}: {reason}.")
+        return InferenceError(f"{path.name} ran out of memory; use a smaller batch ({reason}).")
+    return InferenceError(f"onnxruntime failed in {path.name}: {reason}.")
 
 
 def _reason(error: Exception) -> str:

@@ -10,20 +10,21 @@ from pathlib import Path
 
 from bert_onnx.artifact.manifest import FileRecord
 
-_CHUNK = 1 << 20
+#: Large, so that a hashing thread asks for the interpreter lock seldom while others import.
+_CHUNK = 8 << 20
 # A thread costs about as much as hashing this many bytes.
 _WORTH_A_THREAD = 4 << 20
 
 
 def hash_file(path: Path) -> FileRecord:
-    """Hash and size of what can be read from `path`; memory stays at 1 MiB.
+    """Hash and size of what can be read from `path`; memory stays at 8 MiB.
 
     Raises:
         OSError: it cannot be read.
     """
     digest, size = hashlib.sha256(), 0
-    view = memoryview(bytearray(_CHUNK))
     with open(path, "rb", buffering=0) as file:
+        view = memoryview(bytearray(min(_CHUNK, max(1, os.fstat(file.fileno()).st_size))))
         while count := file.readinto(view):
             digest.update(view[:count])
             size += count

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from toy_artifacts import CONFIG, INPUTS, OUTPUTS, embedding_graph, save_graph, table
 
-from bert_onnx.errors import ArtifactError, InputError, RuntimeUnavailableError, UsageError
+from bert_onnx.errors import ArtifactError, InferenceError, InputError, RuntimeUnavailableError, UsageError
 from bert_onnx.tasks import Port
 from runtimes.base import OPTIMIZATIONS, RuntimeOptions
 from runtimes.onnxruntime import OnnxRuntimeCpu
@@ -111,7 +111,7 @@ def test_an_id_beyond_a_table_is_one_sentence_even_without_limits(graph: Path) -
     inputs["input_ids"][1, 1] = 10**6
     with (
         OnnxRuntimeCpu.open(graph, INPUTS, OUTPUTS) as runtime,
-        pytest.raises(ArtifactError, match=r"onnxruntime failed in model\.onnx: .*Gather"),
+        pytest.raises(InferenceError, match=r"onnxruntime failed in model\.onnx: .*Gather"),
     ):
         runtime.run(inputs)
 
@@ -120,7 +120,7 @@ def test_an_id_beyond_a_table_is_one_sentence_even_without_limits(graph: Path) -
 def test_an_answer_that_is_not_finite_is_an_error(tmp_path: Path, value: float) -> None:
     graph = save_graph(tmp_path / "model.onnx", table("world", value))
     with OnnxRuntimeCpu.open(graph, INPUTS, OUTPUTS) as runtime:
-        with pytest.raises(ArtifactError, match=r"model\.onnx answered .* in last_hidden_state\[0, 2, 1\]"):
+        with pytest.raises(InferenceError, match=r"model\.onnx answered .* in last_hidden_state\[0, 2, 1\]"):
             runtime.run(arrays())
         fine = {name: array[1:] for name, array in arrays().items()}
         assert np.isfinite(runtime.run(fine)["last_hidden_state"]).all()
