@@ -22,6 +22,9 @@ _GELUS = ("gelu", "gelu_new", "gelu_pytorch_tanh")
 #: Model classes whose head has an activation and a LayerNorm of its own before the vocabulary.
 _TRANSFORMING = ("BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel")
 
+#: Model classes that read the pooled first token and nothing else.
+_FIRST_ROW_ONLY = ("BertForSequenceClassification", "BertForNextSentencePrediction", "BertForMultipleChoice")
+
 #: Refusals that a message quotes.
 _QUOTED = 3
 
@@ -37,7 +40,8 @@ class Implied:
         probabilities: they are outputs of the graph.
         absolute: positions are embedded.
         cached: positions start after a cache.
-        packed: embeddings are looked up for real tokens only.
+        packed: everything but attention runs on real tokens only.
+        first_row: only the first row of the last layer is used.
     """
 
     attentions: int
@@ -47,6 +51,7 @@ class Implied:
     absolute: bool
     cached: bool
     packed: bool
+    first_row: bool
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,14 @@ EXPECTATIONS = (
     Expectation("skip_layer_norm", ("fuse_skip_layer_norm",), ("com.microsoft.SkipLayerNormalization",), _residuals),
     Expectation("embeddings", ("fuse_embeddings",), ("com.microsoft.EmbedLayerNormalization",), _embeddings),
     Expectation("unpadded_attention", ("unpad",), (), lambda implied: implied.attentions if implied.packed else None),
-    Expectation("first_row", ("first_row",), (), lambda implied: None),
+    Expectation("first_row", ("first_row",), (), lambda implied: int(implied.first_row)),
 )
 
 
 def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOptions) -> Implied:
     """What a graph of `task` must have."""
+    absolute = config.position_embedding_type == "absolute"
+    every_row = options.output_attentions or options.output_hidden_states or not absolute
     layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
     activations = layers + int(task.model_class in _TRANSFORMING)
     return Implied(
@@ -114,9 +121,10 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
         gelus=activations if config.hidden_act in _GELUS else 0,
         residuals=layers * (3 if cross else 2),
         probabilities=options.output_attentions,
-        absolute=config.position_embedding_type == "absolute",
+        absolute=absolute,
         cached=task.cached,
-        packed="unpad" in target.passes and not task.decoder,
+        packed="unpad" in target.passes and not task.cached and not cross,
+        first_row=task.model_class in _FIRST_ROW_ONLY and not every_row,
     )
 
 

@@ -33,11 +33,14 @@ MICROSOFT_OPERATORS = frozenset(
     )
 )  # fmt: skip
 
+#: What counting real tokens and sorting texts by length needs beside them.
+UNPADDING_OPERATORS = frozenset({"CumSum", "Mod", "NonZero", "Pad", "ScatterElements", "TopK"})
+
 #: Clean-up that every traced graph goes through before anything else.
 PREPARE = ("name_by_scope", "transpose_weights", "fold_constants", "simplify_shapes", "simplify")
 
-#: From what the tracer spelled out to the canonical form.
-RAISE = ("raise_gelu", "raise_masks", "raise_attention", "simplify")
+#: From what the tracer spelled out to the canonical form, and the part of it that is used.
+RAISE = ("raise_gelu", "raise_masks", "raise_attention", "simplify", "first_row")
 
 #: The same numbers with fewer operators.
 ALGEBRA = ("fold_token_type", "fold_scale", "drop_key_bias", "fold_value_bias", "merge_qkv")
@@ -45,6 +48,9 @@ ALGEBRA = ("fold_token_type", "fold_scale", "drop_key_bias", "fold_value_bias", 
 #: ONNX Runtime's operators for everything but attention. Embeddings come first: they end in a LayerNormalization,
 #: too.
 FUSE = ("fuse_embeddings", "fuse_bias_gelu", "fuse_skip_layer_norm")
+
+#: Real tokens only, and attention on rows that short texts share.
+UNPAD = ("unpad", "share_rows")
 
 #: What every graph ends with.
 CLOSE = ("simplify", "set_opset", "finish")
@@ -66,6 +72,7 @@ class Target:
         precisions: precisions that the clients run.
         purpose: one sentence for people.
         requires: what inputs must keep to, beside the contract; see `export.passes.lower_attention_lengths`.
+        zero_padding: outputs at padding are zeros, not what the model makes of padding; see `export.passes.unpad`.
     """
 
     name: str
@@ -76,6 +83,7 @@ class Target:
     precisions: tuple[str, ...]
     purpose: str
     requires: tuple[str, ...] = ()
+    zero_padding: bool = False
 
 
 #: Each choice below is one of those that docs/adr/0003-ort-cpu-operators.md measures.
@@ -110,6 +118,17 @@ TARGETS: dict[str, Target] = {
             ),
             precisions=("fp32",),
             purpose="ONNX Runtime on CPUs: fewest nodes, fastest load",
+        ),
+        # Packed tokens keep attention in plain operators, where MultiHeadAttention is slower at some shapes.
+        Target(
+            name="ort-cpu-unpadded",
+            opset=18,
+            domains=("", "com.microsoft"),
+            operators=PORTABLE_OPERATORS | MICROSOFT_OPERATORS | UNPADDING_OPERATORS,
+            passes=(*PREPARE, *RAISE, *ALGEBRA, *UNPAD, *FUSE, "lower_plain", *CLOSE),
+            precisions=("fp32",),
+            purpose="ONNX Runtime on CPUs, for batches of texts of different lengths: skips the padding",
+            zero_padding=True,
         ),
         # The kernels without a score matrix in memory take lengths, not masks: padding on the right only.
         Target(
@@ -151,6 +170,16 @@ TARGETS: dict[str, Target] = {
             passes=(*PREPARE, *RAISE, *ALGEBRA, "lower_plain", *CLOSE),
             precisions=("fp32",),
             purpose="OpenVINO: standard operators, merged projections",
+        ),
+        Target(
+            name="openvino-unpadded",
+            opset=18,
+            domains=("",),
+            operators=PORTABLE_OPERATORS | UNPADDING_OPERATORS,
+            passes=(*PREPARE, *RAISE, *ALGEBRA, *UNPAD, "lower_plain", *CLOSE),
+            precisions=("fp32",),
+            purpose="OpenVINO, for batches of texts of different lengths: skips the padding",
+            zero_padding=True,
         ),
     )
 }

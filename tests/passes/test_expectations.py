@@ -26,6 +26,7 @@ def counts(attention: int = LAYERS, gelu: int = LAYERS, skip: int = 2 * LAYERS, 
         "fused_gelu": gelu,
         "skip_layer_norm": skip,
         "embeddings": embeddings,
+        "first_row": 0,
     }
 
 
@@ -33,9 +34,20 @@ def test_an_encoder() -> None:
     eager, model = traced("feature-extraction")
     assert fused(eager, model, "ort-cpu") == counts()
     assert fused(eager, model, "ort-cuda") == counts()
-    merged = {"attention": LAYERS, "gelu": LAYERS, "merged_projections": LAYERS}
+    merged = {"attention": LAYERS, "gelu": LAYERS, "merged_projections": LAYERS, "first_row": 0}
     assert fused(eager, model, "web") == fused(eager, model, "openvino") == merged
+    assert fused(eager, model, "openvino-unpadded") == merged | {"unpadded_attention": LAYERS}
     assert fused(eager, model, "portable") == {}
+
+
+def test_a_classifier_needs_one_row_of_its_last_layer() -> None:
+    eager = tiny("text-classification")
+    model = trace(eager.module, 18)
+    for target in TARGETS:
+        if target != "portable":
+            assert fused(eager, model, target)["first_row"] == 1
+            assert largest_difference(eager, apply_target(eager, model, target)[0], target) <= 1e-5
+    assert fused(eager, model, "ort-cpu") == counts() | {"first_row": 1}
 
 
 def test_a_masked_language_model_has_one_gelu_more() -> None:
@@ -49,6 +61,7 @@ def test_a_decoder_with_cross_attention_and_cache() -> None:
     wanted = counts(attention=2 * LAYERS, gelu=LAYERS + 1, skip=3 * LAYERS, embeddings=0)
     assert fused(eager, model, "ort-cpu") == wanted
     assert fused(eager, model, "web")["merged_projections"] == 2 * LAYERS
+    assert fused(eager, model, "ort-cpu-unpadded")["unpadded_attention"] == 0
     for target in ("ort-cpu", "web"):
         assert largest_difference(eager, apply_target(eager, model, target)[0]) <= 2e-5
 
@@ -160,7 +173,7 @@ def test_any_model_is_fused_completely_and_keeps_parity(model: tuple[str, dict[s
     task, changes = model
     eager = tiny(task, **changes)
     traced_graph = trace(eager.module, 18)
-    for target in ("ort-cpu", "web"):
+    for target in ("ort-cpu", "web", "ort-cpu-unpadded"):
         fused(eager, traced_graph, target)
         assert largest_difference(eager, apply_target(eager, traced_graph, target)[0]) <= 2e-5
     assert len(expected(eager, cases(eager)[0])) == len(eager.module.outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 import bert_onnx
 from bert_onnx.config import BertConfig
-from bert_onnx.tasks import TaskOptions, find_task, input_ports, output_ports
+from bert_onnx.tasks import SEQUENCE, TaskOptions, find_task, input_ports, output_ports
 from export.cases import Case, verification_cases
 from export.expectations import check_expectations
 from export.graph_module import GraphModule
@@ -91,12 +92,39 @@ def expected(eager: Eager, case: Case) -> list[np.ndarray]:
     return [output.numpy() for output in outputs]
 
 
-def largest_difference(eager: Eager, model: ir.Model, target: str = "portable") -> float:
-    """Over all cases and outputs, as a share of the output's largest magnitude, or of 1."""
-    run, worst = session(model), 0.0
-    for case in cases(eager, target):
-        for wanted, got in zip(expected(eager, case), run.run(None, case.inputs), strict=True):
-            assert wanted.shape == got.shape
-            assert np.isfinite(got).all()
-            worst = max(worst, float(np.abs(wanted - got).max(initial=0) / max(1.0, np.abs(wanted).max(initial=0))))
+def real_tokens(eager: Eager, case: Case, number: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Which values of output `number` are not those of padding, broadcast to its shape."""
+    axes, mask = eager.module.outputs[number].axes, case.inputs["attention_mask"]
+    if SEQUENCE not in axes:
+        return np.ones(shape, bool)
+    place = axes.index(SEQUENCE)
+    mask = mask.reshape(shape[0], -1)[:, -shape[place] :] > 0
+    return np.broadcast_to(mask.reshape([shape[0], *[1] * (place - 1), -1, *[1] * (len(shape) - place - 1)]), shape)
+
+
+def difference(eager: Eager, case: Case, results: Sequence[np.ndarray], zeros: bool = False) -> float:
+    """Over all outputs of a case, as a share of the output's largest magnitude, or of 1.
+
+    With `zeros`, real tokens are compared, and padding must be zeros.
+    """
+    worst = 0.0
+    for number, (wanted, got) in enumerate(zip(expected(eager, case), results, strict=True)):
+        assert wanted.shape == got.shape
+        assert np.isfinite(got).all()
+        if zeros:
+            real = real_tokens(eager, case, number, wanted.shape)
+            assert (got[~real] == 0).all()
+            wanted, got = wanted * real, got * real
+        worst = max(worst, float(np.abs(wanted - got).max(initial=0) / max(1.0, np.abs(wanted).max(initial=0))))
     return worst
+
+
+def is_unpadded(model: ir.Model) -> bool:
+    """Whether padding gives zeros: the real tokens are looked up."""
+    return any(node.op_type == "NonZero" for node in model.graph)
+
+
+def largest_difference(eager: Eager, model: ir.Model, target: str = "portable") -> float:
+    """Of ONNX Runtime, over all cases that inputs of `target` may be."""
+    run, zeros = session(model), is_unpadded(model)
+    return max(difference(eager, case, run.run(None, case.inputs), zeros) for case in cases(eager, target))
