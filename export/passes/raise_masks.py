@@ -250,7 +250,7 @@ def _replace(graph: ir.Graph, value: ir.Value, masked: _Masked, made: dict[tuple
 
 def _key_mask(graph: ir.Graph, place: ir.Node, mask: ir.Value, fill: float) -> ir.Value:
     """A KeyMask of `mask`, as int64, before `place`."""
-    if mask.dtype != ir.DataType.INT64:
+    if _dtype(mask) != ir.DataType.INT64:
         cast = make_node("", "Cast", [mask], {"to": int(ir.DataType.INT64)}, 1, sibling_name(place, "Cast"))
         cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.INT64, mask.shape
         graph.insert_before(place, cast)
@@ -260,3 +260,10 @@ def _key_mask(graph: ir.Graph, place: ir.Node, mask: ir.Value, fill: float) -> i
     batch, length = (mask.shape[0], mask.shape[1]) if mask.shape is not None else (None, None)
     node.outputs[0].shape = ir.Shape([batch, 1, 1, length])
     return node.outputs[0]
+
+
+def _dtype(mask: ir.Value) -> ir.DataType | None:
+    """The element type of a mask, or of the input that it is a reshape of."""
+    node = mask.producer()
+    source = node.inputs[0] if mask.dtype is None and node is not None else None
+    return source.dtype if source is not None else mask.dtype

@@ -22,7 +22,7 @@ def parse(
     constants: Mapping[str, object] | None = None,
     opset: int = 18,
 ) -> ir.Model:
-    """A model of the nodes in `body`; Python floats among the constants are float32, ints int64."""
+    """A model of the nodes in `body`, with those of the `constants` that it reads; floats are float32, ints int64."""
     model = ir.from_onnx_text(
         f'<ir_version: 10, opset_import: ["" : {opset}, "com.microsoft" : 1]>\n'
         f"bert ({inputs}) => ({outputs}) {{\n{body}\n}}"
@@ -34,6 +34,8 @@ def parse(
             if value is not None and value.producer() is None and not value.is_graph_input():
                 used.setdefault(value.name or "", []).append((node, place))
     for name, content in (constants or {}).items():
+        if name not in used:
+            continue
         array = np.asarray(content)
         array = array.astype({"f": np.float32, "i": np.int64}.get(array.dtype.kind, array.dtype))
         value = ir.Value(name=name, shape=ir.Shape(array.shape), const_value=ir.tensor(array, name=name))

@@ -45,8 +45,7 @@ TANH = {
 
 
 def gelu(body: str, outputs: str = f"{STATES} y", inputs: str = f"{STATES} x", **constants: object) -> ir.Model:
-    used = {name: number for name, number in {**CONSTANTS, **constants}.items() if name in body.replace("(", ",")}
-    return parse(body, inputs, outputs, used)
+    return parse(body, inputs, outputs, {**CONSTANTS, **constants})
 
 
 @pytest.mark.parametrize(
