@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bert_onnx.errors import StorageError
+from export.stream_graph import write_model
 
 #: Bytes of weights beyond which they go into a file of their own. Protobuf refuses messages of 2 GiB; the rest is
 #: room for the graph.
@@ -33,7 +34,7 @@ def save(model: ir.Model, path: Path, threshold: int = EXTERNAL_DATA_THRESHOLD) 
     data = path.with_name(path.name + "_data") if weight_bytes(model) > threshold else None
     try:
         if data is None:
-            ir.save(model, path)
+            write_model(model, path)
         else:
             ir.save(model, path, external_data=data.name, size_threshold_bytes=_SMALLEST_EXTERNAL)
     except OSError as error:
