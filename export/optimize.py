@@ -52,6 +52,7 @@ RAISE = (
     "raise_linear",
     "raise_layer_norm",
     "raise_gelu",
+    "raise_masked_scores",
     "raise_masks",
     "raise_attention",
     "simplify",

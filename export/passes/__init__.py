@@ -33,6 +33,7 @@ from export.passes.raise_attention_operator import raise_attention_operator
 from export.passes.raise_gelu import raise_gelu
 from export.passes.raise_layer_norm import raise_layer_norm
 from export.passes.raise_linear import raise_linear
+from export.passes.raise_masked_scores import raise_masked_scores
 from export.passes.raise_masks import raise_masks
 from export.passes.raise_positions import raise_positions
 from export.passes.set_opset import set_opset
@@ -75,6 +76,7 @@ PASSES: dict[str, Pass] = {
     "downgrade_opset": downgrade_opset,
     "raise_positions": raise_positions,
     "simplify_expands": simplify_expands,
+    "raise_masked_scores": raise_masked_scores,
     "raise_gelu": raise_gelu,
     "raise_masks": raise_masks,
     "raise_attention": raise_attention,
