@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 from builders import operators, run
+from onnx_ir.passes import common
 
 from export.passes import PASSES, PassContext, PassOutcome
 
@@ -59,6 +60,7 @@ def assert_untouched(model: ir.Model, *passes: str, reason: str | None) -> None:
     """The last pass neither fires nor changes anything; it refuses for `reason`, or, with None, says nothing."""
     for name in passes[:-1]:
         apply(model, name)
+    common.RemoveUnusedNodesPass()(model)  # which passes may do
     before = [(node.op_type, [v.name if v else None for v in node.inputs]) for node in model.graph]
     outcome = apply(model, passes[-1])
     assert outcome.count == 0
