@@ -6,6 +6,7 @@ by arithmetic (`past + sequence`), or anew where nothing is known.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -99,7 +100,7 @@ def reshape(source: Dims, wanted: Sequence[Dim | None], copy_zero: bool, names: 
 
 def _rest(source: Dims, others: Sequence[Dim]) -> Dim | None:
     """The product of `source` divided by that of `others`; None where it cannot be told."""
-    left, right = Counter(map(str, _names(source))), Counter(map(str, _names(others)))
+    left, right = Counter(_names(source)), Counter(_names(others))
     size, divisor = _number(source), _number(others)
     if right - left or divisor == 0 or size % divisor:
         return None
@@ -109,12 +110,13 @@ def _rest(source: Dims, others: Sequence[Dim]) -> Dim | None:
     return rest
 
 
+def _factors(dims: Sequence[Dim]) -> list[str]:
+    return [factor for dim in dims for factor in str(dim).split(_TIMES)]
+
+
 def _names(dims: Sequence[Dim]) -> list[str]:
-    return [factor for dim in dims if isinstance(dim, str) for factor in dim.split(_TIMES)]
+    return [factor for factor in _factors(dims) if not factor.isdigit()]
 
 
 def _number(dims: Sequence[Dim]) -> int:
-    product = 1
-    for dim in dims:
-        product *= dim if isinstance(dim, int) else 1
-    return product
+    return math.prod(int(factor) for factor in _factors(dims) if factor.isdigit())
