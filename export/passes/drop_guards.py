@@ -26,8 +26,7 @@ def drop_guards(model: ir.Model, context: PassContext) -> PassOutcome:
             if kept is None:
                 refusals.append(Refusal(node.name or "", "Dropout is switched to training, or its mask is read"))
         if kept is not None:
-            _bypass(kept, node.outputs[0])
-            fired += 1
+            fired += _bypass(kept, node.outputs[0])
     if fired:
         common.RemoveUnusedNodesPass()(model)
     return PassOutcome(fired, tuple(refusals))
@@ -52,8 +51,12 @@ def _kept(node: ir.Node) -> ir.Value | None:
     return node.inputs[0]
 
 
-def _bypass(kept: ir.Value, result: ir.Value) -> None:
-    """Let `kept` stand for `result`, also where the graph returns it."""
-    if result.is_graph_output() and (kept.is_graph_output() or kept.is_graph_input() or kept.is_initializer()):
-        return  # an output needs a node of its own
-    take_over(kept, result)
+def _bypass(kept: ir.Value, result: ir.Value) -> bool:
+    """Let `kept` stand for `result`, also where the graph returns it; False where an output needs its own node."""
+    if not result.is_graph_output():
+        result.replace_all_uses_with(kept)
+    elif kept.producer() is None or kept.is_graph_output():
+        return False
+    else:
+        take_over(kept, result)
+    return True

@@ -164,7 +164,8 @@ def make_node(
 
 def take_over(new: ir.Value, old: ir.Value) -> None:
     """Let `new` stand wherever `old` is read or returned; it inherits its type and shape, and the name of an output."""
-    new.type, new.shape = old.type, old.shape
+    new.type = old.type if old.type is not None else new.type
+    new.shape = old.shape if old.shape is not None else new.shape
     if old.is_graph_output():
         new.name, old.name = old.name, f"{old.name}_replaced"
     old.replace_all_uses_with(new, replace_graph_outputs=True)
