@@ -7,7 +7,9 @@ import onnx_ir as ir
 import pytest
 from builders import AXES, HEAD_SIZE, HEADS, WIDTH, AttentionLayer, assert_close, layer_feeds, operators, run
 
-from export.passes import Pass, PassContext, canonical
+from bert_onnx.tasks import REQUIRES, RIGHT_PADDING
+from export.passes import Pass, PassContext, PassOutcome, canonical
+from export.passes.lower_attention_lengths import lower_attention_lengths
 from export.passes.lower_attention_microsoft import lower_attention_microsoft
 from export.passes.lower_mha import lower_mha
 from export.passes.lower_plain import lower_plain
@@ -211,3 +213,25 @@ def test_nothing_to_do() -> None:
     for apply in (lower_mha, lower_attention_microsoft):
         assert apply(model, CONTEXT).count == 0
     assert operators(model) == before
+
+
+def test_lengths_take_the_place_of_the_mask() -> None:
+    layer = AttentionLayer()
+    model = layer.model()
+    feeds = layer_feeds(model)
+    feeds["mask"][:] = 1
+    feeds["mask"][0, -2:] = 0
+    expected = answers(model, feeds)["y"]
+    assert lower_attention_lengths(model, CONTEXT) == PassOutcome(1)
+    assert model.metadata_props[REQUIRES] == RIGHT_PADDING
+    assert operators(model)["ReduceSum"] == 1
+    assert_close(answers(model, feeds)["y"], expected, 2e-6)
+
+
+def test_lengths_require_nothing_where_there_is_no_mask_or_no_place_for_them() -> None:
+    model = AttentionLayer(masked=False).model()
+    assert lower_attention_lengths(model, CONTEXT).count == 1
+    assert REQUIRES not in model.metadata_props
+    layer = AttentionLayer(memory=True)
+    refuse(lower_attention_lengths, layer, "one input")
+    assert REQUIRES not in layer.build.model({}).metadata_props
