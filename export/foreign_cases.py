@@ -67,8 +67,8 @@ class ForeignInput:
 
     @property
     def is_mask(self) -> bool:
-        """Whether it says of each token [B, S] whether it is real."""
-        return len(self.axes) == 2 and not self.rows and self.dtype.kind in "iub"
+        """Whether it says of each token [B, S] or [B, C, S] whether it is real."""
+        return len(self.axes) in (2, 3) and not self.rows and self.dtype.kind in "iub"
 
 
 def read_inputs(graph: ir.Graph) -> tuple[ForeignInput, ...]:
@@ -120,10 +120,18 @@ def longest_sequence(graph: ir.Graph) -> int:
     return min([512, *positions])
 
 
-def foreign_cases(inputs: tuple[ForeignInput, ...], longest: int) -> Iterator[Case]:
-    """Cases for a graph with `inputs` whose sequences have at most `longest` tokens; each has a seed of its own."""
+def foreign_cases(inputs: tuple[ForeignInput, ...], longest: int, right_padding: bool = False) -> Iterator[Case]:
+    """Cases for a graph; each has a seed of its own.
+
+    Args:
+        inputs: of the graph.
+        longest: tokens that a sequence may have.
+        right_padding: only such padding as follows a text.
+    """
     cached = any(isinstance(axis, str) and "+" in axis for one in inputs for axis in one.axes)
     for plan in _PLANS:
+        if right_padding and plan.padding in ("left", "holes"):
+            continue
         sequence = min(plan.sequence, max(1, longest * 2 // 3) if cached else longest)
         name = f"{plan.label} {plan.batch}x{sequence}"
         rng = np.random.default_rng(zlib.crc32(name.encode()))

@@ -53,10 +53,9 @@ def compare_graphs(source: Path, written: Path, cases: Iterable[Case], padding: 
     """Run both graphs on every case that the graph in `source` can run.
 
     Args:
-        padding: name of a mask [B, S]; outputs [B, S, ...] are compared at real tokens only. None compares all.
-            For a graph with ai.onnx's Attention: a query that may see no key at all gets the mean of the values from
-            the operator's definition, and zeros from ONNX Runtime 1.31, if the mask holds the lowest float. Such
-            queries are padding (of a decoder, on the left), and nothing reads what they get.
+        padding: name of a mask [B, S]: what becomes of padding does not count. Outputs [B, S, ...] are compared at
+            real tokens, other outputs of a text where its first token is real, since they may be made from that.
+            None compares everything.
 
     Raises:
         ArtifactError: ONNX Runtime does not open `source`.
@@ -76,7 +75,9 @@ def compare_graphs(source: Path, written: Path, cases: Iterable[Case], padding: 
             skipped.append((case.name, str(error).strip().splitlines()[0]))
             continue
         actual = _run(new, names, case, written)
-        found = _difference(names, expected, actual, case, None if padding is None else case.inputs[padding] != 0)
+        mask = None if padding is None else case.inputs[padding]
+        real = None if mask is None else mask.reshape(-1, mask.shape[-1]) != 0
+        found = _difference(names, expected, actual, case, real)
         done.append(case.name)
         if worst is None or found.max_abs_diff / found.tolerance > worst.max_abs_diff / worst.tolerance:
             worst = found
@@ -123,8 +124,8 @@ def _difference(
         with np.errstate(invalid="ignore"):
             gaps = np.where(wanted == given, 0.0, np.abs(wanted - given))
         gaps = np.where(np.isnan(wanted) & np.isnan(given), 0.0, gaps)
-        if real is not None and gaps.shape[:2] == real.shape:
-            gaps = gaps[real]
+        if real is not None and gaps.shape[:1] == real.shape[:1]:
+            gaps = gaps[real] if gaps.shape[:2] == real.shape else gaps[real[:, 0]]
         worst = float(np.nan_to_num(gaps, nan=np.inf).max(initial=0.0))
         found.append(Comparison(worst, name, case.name, limit, (), ()))
     return max(found, key=lambda one: one.max_abs_diff / one.tolerance)

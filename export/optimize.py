@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bert_onnx.config import BertConfig
-from bert_onnx.errors import ExportError, StorageError, UsageError
+from bert_onnx.errors import StorageError, UsageError
+from bert_onnx.tasks import RIGHT_PADDING
 from export.check_file import check_file
-from export.check_operators import operator_name
+from export.check_operators import check_operators, count_operators
 from export.foreign_cases import ForeignInput, foreign_cases, longest_sequence, read_inputs
 from export.foreign_check import Comparison, compare_graphs
 from export.foreign_graph import count_fused, read_graph
@@ -62,6 +62,9 @@ RAISE = (
 #: Names nodes by the modules of our own tracer, which a graph from elsewhere does not have.
 _OWN_GRAPHS_ONLY = ("name_by_scope",)
 _PLAIN_LOWERING = "lower_plain"
+
+#: What a target is chosen for: a user wants to know if it did not happen.
+_DECISIVE = ("unpad",)
 
 
 @dataclass(frozen=True)
@@ -136,25 +139,27 @@ def optimize(
     model = read_graph(source)
     inputs, longest = read_inputs(model.graph), longest_sequence(model.graph)
     nodes_before, fused_before = _count_nodes(model), count_fused(model)
-    padding = _padding_to_ignore(model, inputs)
+    padding = _padding_to_ignore(model, row, inputs)
     common.ClearMetadataAndDocStringPass()(model)
     context = PassContext(wanted, config)
     ledger = run_passes(model, RECOGNISE, context)
     if heads is not None and hidden is not None:
         assume_heads(model.graph, heads, hidden)
     ledger += run_passes(model, RAISE, context)
-    recognised, refusals = count_fused(model), _refusals(ledger)
+    recognised = count_fused(model)
+    refusals = _refusals(ledger, RAISE)
     _check_heads(refusals, heads)
-    ledger += run_passes(model, lowering_passes(row), context)
-    _check_operators(model, row)
+    lowering = run_passes(model, lowering_passes(row), context)
+    check_operators(model, row)
     _forget_private_names(model.graph)
     with _beside(destination) as folder:
         written = folder / destination.name
         if weight_bytes(model) <= EXTERNAL_DATA_THRESHOLD:
             ir.external_data.load_to_model(model)  # what was beside the input would be missing beside the output
-        data = save(model, written)
+        data = save(model, written, EXTERNAL_DATA_THRESHOLD)
         check_file(written)
-        comparison = compare_graphs(source, written, foreign_cases(inputs, longest), padding)
+        cases = foreign_cases(inputs, longest, right_padding=RIGHT_PADDING in row.requires)
+        comparison = compare_graphs(source, written, cases, padding)
         comparison.raise_if_failed(source, written)
         _move(written, data, destination)
     return OptimizeReport(
@@ -166,9 +171,9 @@ def optimize(
         nodes_after=_count_nodes(model),
         fused_before=fused_before,
         recognised=recognised,
-        operators=dict(sorted(Counter(operator_name(node) for node in model.graph.all_nodes()).items())),
-        ledger=ledger,
-        refusals=refusals,
+        operators=dict(sorted(count_operators(model).items())),
+        ledger=ledger + lowering,
+        refusals=refusals + _refusals(lowering, _DECISIVE),
         comparison=comparison,
         data_file=None if data is None else destination.with_name(data.name),
     )
@@ -196,9 +201,9 @@ def _check_request(source: Path, destination: Path, heads: int | None, hidden: i
         raise UsageError(f"--hidden {hidden} cannot be split into --heads {heads}.")
 
 
-def _refusals(ledger: Ledger) -> tuple[Refusal, ...]:
-    """What the raising passes refused; that a Reshape stays computed is no loss of its own."""
-    return tuple(refusal for name, outcome in ledger if name in RAISE for refusal in outcome.refusals)
+def _refusals(ledger: Ledger, names: tuple[str, ...]) -> tuple[Refusal, ...]:
+    """What the passes `names` refused; that another pass had to leave a Reshape computed is no loss of its own."""
+    return tuple(refusal for name, outcome in ledger if name in names for refusal in outcome.refusals)
 
 
 def _check_heads(refusals: tuple[Refusal, ...], heads: int | None) -> None:
@@ -209,25 +214,20 @@ def _check_heads(refusals: tuple[Refusal, ...], heads: int | None) -> None:
             raise UsageError(f"{refusal.node}: {refusal.reason}; {advice}.")
 
 
-def _padding_to_ignore(model: ir.Model, inputs: tuple[ForeignInput, ...]) -> str | None:
-    """The mask input of a graph with ai.onnx's Attention; see `compare_graphs`."""
-    if not any(is_operator(node, "Attention") for node in model.graph.all_nodes()):
+def _padding_to_ignore(model: ir.Model, target: Target, inputs: tuple[ForeignInput, ...]) -> str | None:
+    """The mask input, where the two graphs need not agree on what becomes of padding.
+
+    They need not for a target that returns zeros there. Nor for an input graph with ai.onnx's Attention: a query that
+    may see no key at all gets the mean of the values from the operator's definition, and zeros from ONNX Runtime 1.31,
+    if the mask holds the lowest float; such queries are padding (of a decoder, on the left), and nothing reads them.
+    """
+    if not target.zero_padding and not any(is_operator(node, "Attention") for node in model.graph.all_nodes()):
         return None
     return next((one.name for one in inputs if one.is_mask), None)
 
 
 def _count_nodes(model: ir.Model) -> int:
-    return sum(1 for _ in model.graph.all_nodes())
-
-
-def _check_operators(model: ir.Model, target: Target) -> None:
-    """Raises ExportError naming an operator that the clients of `target` do not have."""
-    for node in model.graph.all_nodes():
-        if node.domain not in target.domains or (node.domain == "" and node.op_type not in target.operators):
-            raise ExportError(
-                f"{operator_name(node)} ({node.name}) of the input is not an operator of the target {target.name}; "
-                "choose another target."
-            )
+    return sum(count_operators(model).values())
 
 
 def _forget_private_names(graph: ir.Graph) -> None:

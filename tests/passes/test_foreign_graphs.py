@@ -31,7 +31,7 @@ from export.graph_module import GraphModule
 from export.optimize import OptimizeReport, optimize
 from export.passes import PassContext, run_passes
 from export.serialize import save
-from export.targets import CLEAN_UP, PORTABLE_OPERATORS
+from export.targets import CLEAN_UP, PORTABLE_OPERATORS, TARGETS
 from export.tracer import trace
 
 #: What may be between two graphs of the same tiny model: measured 8e-6 on logits of magnitude 30.
@@ -150,6 +150,19 @@ def test_encoders_end_in_the_same_operators(recipe: Recipe, graphs: Graphs, tmp_
 def test_dynamo_encoders_end_in_the_same_operators(recipe: Recipe, graphs: Graphs, tmp_path: Path) -> None:
     report = optimize(graphs(recipe), tmp_path / "out.onnx", "ort-cpu")
     assert {name: count for name, count in report.operators.items() if "." in name} == FUSED
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target(target: str, graphs: Graphs, tmp_path: Path) -> None:
+    recipe = Recipe("torchscript", 14, "sdpa")
+    report = optimize(graphs(recipe), tmp_path / "out.onnx", target)
+    check_interface(report)
+    assert report.recognised == {"attention": LAYERS, "layer_norm": 1 + 2 * LAYERS, "gelu": LAYERS}
+    assert report.refusals == ()
+    assert report.comparison.max_abs_diff <= LARGEST_DIFFERENCE
+    assert len(report.comparison.cases) == (4 if TARGETS[target].requires else 6)
+    packed = [outcome.count for name, outcome in report.ledger if name == "unpad"]
+    assert packed == ([1] if target.endswith("-unpadded") else [])
 
 
 @pytest.mark.parametrize("opset", [17, 20, 23])
