@@ -92,6 +92,13 @@ def _add_export(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from export.collector import collector_paused
+
+    with collector_paused():  # the imports are a good part of it
+        _export_uncollected(arguments)
+
+
+def _export_uncollected(arguments: argparse.Namespace) -> None:
     from bert_onnx.console import progress_bar, show_artifact
     from export.pipeline import ExportRequest, export
 

@@ -1,9 +1,9 @@
-"""Traces the layers of an encoder once: two are traced, and the graph of the second is repeated for the others.
+"""Traces one layer of an encoder, and repeats its graph for the others.
 
-    layer 0, layer 1     ->     layer 0, layer 1, layer 2, ..., layer L-1, each with its own weights
+    layer 0     ->     layer 0, layer 1, ..., layer L-1, each with its own weights
 
-Layers differ in nothing but their weights, and torch takes about half a second to trace one. Nodes, names and order
-become those of a full trace, so that the written file is the same, byte by byte.
+Layers differ in nothing but their weights, and torch takes about half a second to trace one. After constant folding,
+nodes, names and order are those of a full trace, so that the written file is the same, byte by byte.
 
 It does not fire where layers are not alike (pruned heads), where an input or output belongs to one layer (caches,
 hidden states, attentions), or where the traced layer reads or gives more than one tensor of states.
@@ -24,33 +24,30 @@ from bert_onnx.modeling.encoder import BertEncoder
 from export.graph_module import GraphModule
 from export.passes.name_by_scope import SCOPES
 
-#: Layer 0 reads the embeddings and holds the constants that all layers share; layer 1 is the pattern.
-TRACED_LAYERS = 2
-
 
 def layers_are_alike(module: GraphModule) -> bool:
-    """Whether `module` has more layers than must be traced, and they differ from layer 1 in their values only."""
+    """Whether `module` has several layers, which differ from one another in their values only."""
     layers = list(_encoder(module)[1].layer)
-    if len(layers) <= TRACED_LAYERS or any("." in port.name for port in (*module.inputs, *module.outputs)):
+    if len(layers) == 1 or any("." in port.name for port in (*module.inputs, *module.outputs)):
         return False
     shapes = [[(name, tuple(tensor.shape)) for name, tensor in layer.state_dict().items()] for layer in layers]
-    return all(other == shapes[1] for other in shapes[2:])
+    return all(other == shapes[0] for other in shapes)
 
 
 @contextmanager
-def first_layers(module: GraphModule) -> Iterator[None]:
-    """While this is entered, `module` has its first `TRACED_LAYERS` layers only."""
+def first_layer_only(module: GraphModule) -> Iterator[None]:
+    """While this is entered, `module` has its first layer only."""
     encoder = _encoder(module)[1]
     every = encoder.layer
-    encoder.layer = every[:TRACED_LAYERS]
+    encoder.layer = every[:1]
     try:
         yield
     finally:
         encoder.layer = every
 
 
-def repeat_last_layer(graph: ir.Graph, module: GraphModule) -> bool:
-    """Give `graph`, traced from the first layers of `module`, the layers that it lacks.
+def repeat_layer(graph: ir.Graph, module: GraphModule) -> bool:
+    """Give `graph`, traced from the first layer of `module`, the layers that it lacks.
 
     Returns:
         Whether it was done; if not, the graph is as it was.
@@ -61,7 +58,7 @@ def repeat_last_layer(graph: ir.Graph, module: GraphModule) -> bool:
         return False
     readers = [use for use in pattern.result.uses() if use.node not in pattern.nodes]
     state, last = pattern.result, pattern.nodes[-1]
-    for index in range(TRACED_LAYERS, len(encoder.layer)):
+    for index in range(1, len(encoder.layer)):
         scope = f"{path}.layer.{index}"
         weights = _weights(graph, pattern, scope, encoder.layer[index])
         nodes, state = pattern.repeated(scope, state, weights)
@@ -82,7 +79,7 @@ class _Pattern:
 
     Args:
         scope: its module path.
-        nodes: its nodes, which stand side by side.
+        nodes: its nodes but for constants.
         states: the hidden states that it reads.
         result: the hidden states that it gives.
     """
@@ -129,12 +126,12 @@ def _encoder(module: GraphModule) -> tuple[str, BertEncoder]:
 
 
 def _find_pattern(graph: ir.Graph, path: str) -> _Pattern | None:
-    """The last traced layer, unless it is entangled with the rest of the graph as no layer should be."""
-    scope, before = f"{path}.layer.{TRACED_LAYERS - 1}", f"{path}.layer.{TRACED_LAYERS - 2}"
+    """The traced layer, unless it is entangled with the rest of the graph as no layer should be."""
+    scope, before = f"{path}.layer.0", f"{path.rpartition('.')[0]}.embeddings"
     places = [place for place, node in enumerate(graph) if _is_in(node, scope)]
     if not places or places[-1] - places[0] + 1 != len(places):
         return None
-    nodes = tuple(graph[place] for place in places)
+    nodes = tuple(graph[place] for place in places if not _is_constant(graph[place]))
     own = set(nodes)
     read = {value for node in nodes for value in node.inputs if value is not None and _is_state(value, before)}
     given = {
@@ -146,10 +143,15 @@ def _find_pattern(graph: ir.Graph, path: str) -> _Pattern | None:
     return _Pattern(scope, nodes, read.pop(), given.pop()) if len(read) == len(given) == 1 else None
 
 
+def _is_constant(node: ir.Node) -> bool:
+    """A constant is everybody's: the tracer leaves it in the layer that had it first."""
+    return node.op_type == "Constant"
+
+
 def _is_state(value: ir.Value, before: str) -> bool:
-    """Whether `value` was computed in the layer `before`; constants that it holds are everybody's."""
+    """Whether `value` was computed in the module `before`."""
     maker = value.producer()
-    return maker is not None and maker.op_type != "Constant" and _is_in(maker, before)
+    return maker is not None and not _is_constant(maker) and _is_in(maker, before)
 
 
 def _is_in(node: ir.Node, scope: str) -> bool:

@@ -14,7 +14,7 @@ import torch
 from bert_onnx.errors import ExportError
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, PAST_PLUS_SEQUENCE, SEQUENCE, Port
 from export.graph_module import GraphModule, example_inputs
-from export.repeat_layers import first_layers, layers_are_alike, repeat_last_layer
+from export.repeat_layers import first_layer_only, layers_are_alike, repeat_layer
 
 #: The lowest opset that torch's exporter has operators for; lower ones are reached by a pass.
 _LOWEST_TRACED_OPSET = 18
@@ -42,9 +42,9 @@ def trace(module: GraphModule, opset: int) -> ir.Model:
     """
     model = None
     if layers_are_alike(module):
-        with first_layers(module):
+        with first_layer_only(module):
             model = _traced(module, opset)
-        if not repeat_last_layer(model.graph, module):
+        if not repeat_layer(model.graph, module):
             model = None
     if model is None:
         model = _traced(module, opset)

@@ -12,7 +12,7 @@ import export.tracer as tracer
 from bert_onnx.tasks import TaskOptions
 from export.load_model import Eager
 from export.passes import PassContext, run_passes
-from export.repeat_layers import first_layers, layers_are_alike, repeat_last_layer
+from export.repeat_layers import first_layer_only, layers_are_alike, repeat_layer
 from export.serialize import save
 from export.targets import TARGETS
 
@@ -48,35 +48,27 @@ def test_file_is_that_of_a_full_trace(
 @pytest.mark.parametrize(
     ("task", "options", "changes"),
     [
-        ("feature-extraction", None, {"num_hidden_layers": 2}),
+        ("feature-extraction", None, {"num_hidden_layers": 1}),
         ("feature-extraction", None, {"pruned_heads": {2: (0,)}}),
         ("feature-extraction", TaskOptions(output_hidden_states=True), {}),
         ("feature-extraction", TaskOptions(output_attentions=True), {}),
         ("text-generation-with-past", None, {}),
     ],
-    ids=["two layers", "pruned heads", "hidden states", "attentions", "cache"],
+    ids=["one layer", "pruned heads", "hidden states", "attentions", "cache"],
 )
 def test_refuses_where_layers_differ_or_show(task: str, options: TaskOptions | None, changes: dict[str, Any]) -> None:
     eager = tiny_eager(task, options, **{"num_hidden_layers": LAYERS} | changes)
     assert not layers_are_alike(eager.module)
 
 
-def test_heads_pruned_in_the_first_layer_alone_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    eager = tiny_eager("feature-extraction", num_hidden_layers=LAYERS, pruned_heads={0: (1, 2)})
-    assert layers_are_alike(eager.module)
-    repeated = published_bytes(eager, tmp_path / "repeated.onnx")
-    monkeypatch.setattr(tracer, "layers_are_alike", lambda module: False)
-    assert repeated == published_bytes(eager, tmp_path / "full.onnx")
-
-
 def test_a_layer_that_is_read_elsewhere_is_not_repeated() -> None:
     eager = tiny_eager("feature-extraction", num_hidden_layers=LAYERS)
-    with first_layers(eager.module):
+    with first_layer_only(eager.module):
         graph = tracer.trace(eager.module, 18).graph
-    inner = next(node for node in graph if ".layer.1." in str(node.metadata_props))
+    inner = next(node for node in graph if ".layer.0." in str(node.metadata_props))
     graph.outputs.append(inner.outputs[0])
     nodes = list(graph)
-    assert not repeat_last_layer(graph, eager.module)
+    assert not repeat_layer(graph, eager.module)
     assert list(graph) == nodes
 
 
@@ -86,10 +78,10 @@ def test_the_model_has_all_its_layers_again() -> None:
     seen = []
 
     def fail_inside() -> None:
-        with first_layers(eager.module):
+        with first_layer_only(eager.module):
             seen.append(len(encoder.layer))
             raise KeyError
 
     with pytest.raises(KeyError):
         fail_inside()
-    assert (seen, len(encoder.layer)) == ([2], LAYERS)
+    assert (seen, len(encoder.layer)) == ([1], LAYERS)
