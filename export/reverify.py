@@ -11,6 +11,7 @@ from bert_onnx.errors import ArtifactError, CheckpointError, VerificationError
 from bert_onnx.source import Source
 from bert_onnx.tasks import find_task
 from bert_onnx.weights import Checkpoint, find_checkpoint
+from export.build import skips_padding
 from export.cases import verification_cases
 from export.check_file import check_file
 from export.load_model import Eager, load_eager
@@ -78,7 +79,9 @@ def verify_artifact(
         ) as runtime:
             requires = find_target(variant.target).requires
             cases = verification_cases(eager.task, eager.config, eager.module.inputs, requires)
-            parities[variant.name] = compare(runtime, eager_runtime(eager), cases, variant.precision, on_case)
+            parities[variant.name] = compare(
+                runtime, eager_runtime(eager), cases, variant.precision, on_case, skips_padding(variant.fused)
+            )
     progress("done", 1.0)
     return VerifyReport(artifact, parities)
 

@@ -10,6 +10,7 @@ import numpy as np
 from bert_onnx.artifact import Parity
 from bert_onnx.artifact.manifest import FAIL, PASS, OutputParity
 from bert_onnx.errors import VerificationError
+from bert_onnx.tasks import SEQUENCE, Port
 from export.cases import Case
 from export.tolerances import find_tolerance
 from runtimes.base import Runtime
@@ -21,6 +22,7 @@ def compare(
     cases: Iterable[Case],
     precision: str,
     on_case: Callable[[str], None] | None = None,
+    zero_padding: bool = False,
 ) -> Parity:
     """Run every case on both and compare every output.
 
@@ -32,6 +34,7 @@ def compare(
         cases: inputs, at least one.
         precision: chooses the tolerances.
         on_case: called with the name of each case before it runs.
+        zero_padding: the graph must give zeros at padding, whatever the eager model makes of it.
     """
     worst: dict[str, OutputParity] = {}
     names = []
@@ -41,7 +44,10 @@ def compare(
         names.append(case.name)
         expected, actual = reference.run(case.inputs), runtime.run(case.inputs)
         for port in reference.outputs:
-            found = _difference(port.name, expected[port.name], actual[port.name], case.name, precision, runtime.name)
+            wanted = expected[port.name]
+            if zero_padding:
+                wanted = wanted * _real_tokens(port, wanted.shape, case.inputs["attention_mask"])
+            found = _difference(port.name, wanted, actual[port.name], case.name, precision, runtime.name)
             if port.name not in worst or _strain(found) > _strain(worst[port.name]):
                 worst[port.name] = found
     if not names:
@@ -71,6 +77,19 @@ def require_parity(parity: Parity, what: str) -> None:
 def _strain(output: OutputParity) -> float:
     """Share of its tolerance that an output uses up; more than 1 fails."""
     return output.max_abs_diff / output.tolerance
+
+
+def _real_tokens(port: Port, shape: tuple[int, ...], mask: np.ndarray) -> np.ndarray:
+    """1 where an output of `shape` belongs to a real token or to no token, 0 where it belongs to padding.
+
+    Args:
+        mask: the attention mask, [B, S] or [B, C, S]; with a cache [B, P+S], of which the last S are the output's.
+    """
+    if SEQUENCE not in port.axes:
+        return np.ones((1,) * len(shape), np.float32)
+    at = port.axes.index(SEQUENCE)
+    rows = mask.reshape(shape[0], -1)[:, -shape[at] :].astype(np.float32)  # [B, S]
+    return rows.reshape(shape[0], *[1] * (at - 1), shape[at], *[1] * (len(shape) - at - 1))
 
 
 def _difference(
