@@ -21,16 +21,18 @@ from export.passes.lower_attention_microsoft import lower_with
 
 def lower_attention_lengths(model: ir.Model, context: PassContext) -> PassOutcome:
     """Counts the Attention nodes that took their projections in."""
-    masked = False
+    made: dict[ir.Value | None, ir.Value] = {}
 
     def lengths(emit: Emitter, mask: ir.Node) -> ir.Value:
-        nonlocal masked
-        masked = True
-        total = emit.add("ReduceSum", [mask.inputs[0], emit.integers("axes", [1])], {"keepdims": 0})
-        int32 = ir.DataType.INT32
-        return emit.add("Cast", [total], {"to": int(int32)}, dtype=int32)
+        """Once for all layers: they are met in the order of the graph."""
+        source = mask.inputs[0]
+        if source not in made:
+            total = emit.add("ReduceSum", [source, emit.integers("axes", [1])], {"keepdims": 0})
+            int32 = ir.DataType.INT32
+            made[source] = emit.add("Cast", [total], {"to": int(int32)}, dtype=int32)
+        return made[source]
 
     outcome = lower_with(model, lengths)
-    if masked:
+    if made:
         model.metadata_props[REQUIRES] = RIGHT_PADDING
     return outcome
