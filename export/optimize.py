@@ -10,61 +10,26 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import StorageError, UsageError
 from bert_onnx.tasks import RIGHT_PADDING
 from export.check_file import check_file
-from export.check_operators import check_operators, count_operators
+from export.check_operators import count_operators
 from export.foreign_cases import ForeignInput, foreign_cases, longest_sequence, read_inputs
 from export.foreign_check import Comparison, compare_graphs
 from export.foreign_graph import count_fused, read_graph
-from export.passes import Ledger, PassContext, Refusal, run_passes
-from export.passes.head_layout import UNKNOWN_HEADS, assume_heads
-from export.passes.symbolic_dims import is_private
+from export.passes import Ledger, PassContext, Refusal
 from export.passes.values import is_operator
+from export.recognise import lower_recognised, recognise
 from export.serialize import EXTERNAL_DATA_THRESHOLD, save, weight_bytes
 from export.targets import Target, check_opset, find_target
-
-#: What makes a graph from elsewhere look like one of ours, in order; a target's own passes follow.
-RECOGNISE = (
-    "upgrade_opset",
-    "simplify",
-    "drop_guards",
-    "transpose_weights",
-    "infer_shapes",
-    "simplify_shapes",
-    "fold_constants",
-    "simplify",
-    "simplify_transposes",
-    "simplify_expands",
-)
-RAISE = (
-    "raise_attention_operator",
-    "raise_positions",
-    "raise_linear",
-    "raise_layer_norm",
-    "raise_gelu",
-    "raise_masked_scores",
-    "raise_masks",
-    "raise_attention",
-    "simplify",
-    "downgrade_opset",
-)
-
-#: Names nodes by the modules of our own tracer, which a graph from elsewhere does not have.
-_OWN_GRAPHS_ONLY = ("name_by_scope",)
-_PLAIN_LOWERING = "lower_plain"
-
-#: What a target is chosen for: a user wants to know if it did not happen.
-_DECISIVE = ("unpad",)
 
 
 @dataclass(frozen=True)
@@ -137,31 +102,13 @@ def optimize(
     wanted = check_opset(opset or row.opset)
     _check_request(source, destination, heads, hidden)
     model = read_graph(source)
-    inputs, longest = read_inputs(model.graph), longest_sequence(model.graph)
     nodes_before, fused_before = _count_nodes(model), count_fused(model)
+    inputs, longest = read_inputs(model.graph), longest_sequence(model.graph)
     padding = _padding_to_ignore(model, row, inputs)
-    common.ClearMetadataAndDocStringPass()(model)
-    context = PassContext(wanted, config)
-    ledger = run_passes(model, RECOGNISE, context)
-    if heads is not None and hidden is not None:
-        assume_heads(model.graph, heads, hidden)
-    ledger += run_passes(model, RAISE, context)
-    recognised = count_fused(model)
-    refusals = _refusals(ledger, RAISE)
-    _check_heads(refusals, heads)
-    lowering = run_passes(model, lowering_passes(row), context)
-    check_operators(model, row)
-    _forget_private_names(model.graph)
-    with _beside(destination) as folder:
-        written = folder / destination.name
-        if weight_bytes(model) <= EXTERNAL_DATA_THRESHOLD:
-            ir.external_data.load_to_model(model)  # what was beside the input would be missing beside the output
-        data = save(model, written, EXTERNAL_DATA_THRESHOLD)
-        check_file(written)
-        cases = foreign_cases(inputs, longest, right_padding=RIGHT_PADDING in row.requires)
-        comparison = compare_graphs(source, written, cases, padding)
-        comparison.raise_if_failed(source, written)
-        _move(written, data, destination)
+    found = recognise(model, PassContext(wanted, config), heads, hidden)
+    lowering, refusals = lower_recognised(model, PassContext(wanted, config), row)
+    cases = foreign_cases(inputs, longest, right_padding=RIGHT_PADDING in row.requires)
+    comparison, data = _write(model, source, destination, lambda path: compare_graphs(source, path, cases, padding))
     return OptimizeReport(
         source=source,
         destination=destination,
@@ -170,24 +117,29 @@ def optimize(
         nodes_before=nodes_before,
         nodes_after=_count_nodes(model),
         fused_before=fused_before,
-        recognised=recognised,
+        recognised=found.counts,
         operators=dict(sorted(count_operators(model).items())),
-        ledger=ledger + lowering,
-        refusals=refusals + _refusals(lowering, _DECISIVE),
+        ledger=found.ledger + lowering,
+        refusals=found.refusals + refusals,
         comparison=comparison,
-        data_file=None if data is None else destination.with_name(data.name),
+        data_file=data,
     )
 
 
-def lowering_passes(target: Target) -> tuple[str, ...]:
-    """The passes of `target` that a recognised graph still needs.
-
-    A target that does not raise anything itself does not lower it either: it gets the plain lowering.
-    """
-    names = tuple(name for name in target.passes if name not in _OWN_GRAPHS_ONLY)
-    if any(name.startswith("lower_") for name in names):
-        return names
-    return (_PLAIN_LOWERING, *names)
+def _write(
+    model: ir.Model, source: Path, destination: Path, compare: Callable[[Path], Comparison]
+) -> tuple[Comparison, Path | None]:
+    """Write, check, compare, and only then publish; the comparison, and the file with the weights if there is one."""
+    with _beside(destination) as folder:
+        written = folder / destination.name
+        if weight_bytes(model) <= EXTERNAL_DATA_THRESHOLD:
+            ir.external_data.load_to_model(model)  # what was beside the input would be missing beside the output
+        data = save(model, written, EXTERNAL_DATA_THRESHOLD)
+        check_file(written)
+        comparison = compare(written)
+        comparison.raise_if_failed(source, written)
+        _move(written, data, destination)
+    return comparison, None if data is None else destination.with_name(data.name)
 
 
 def _check_request(source: Path, destination: Path, heads: int | None, hidden: int | None) -> None:
@@ -199,19 +151,6 @@ def _check_request(source: Path, destination: Path, heads: int | None, hidden: i
         raise UsageError("--heads and --hidden belong together; give both or neither.")
     if heads is not None and hidden is not None and (heads < 1 or hidden < 1 or hidden % heads):
         raise UsageError(f"--hidden {hidden} cannot be split into --heads {heads}.")
-
-
-def _refusals(ledger: Ledger, names: tuple[str, ...]) -> tuple[Refusal, ...]:
-    """What the passes `names` refused; that another pass had to leave a Reshape computed is no loss of its own."""
-    return tuple(refusal for name, outcome in ledger if name in names for refusal in outcome.refusals)
-
-
-def _check_heads(refusals: tuple[Refusal, ...], heads: int | None) -> None:
-    """Raises UsageError where the number of heads is what is missing."""
-    for refusal in refusals:
-        if UNKNOWN_HEADS in refusal.reason:
-            advice = "give --heads and --hidden" if heads is None else "other --heads and --hidden may fit"
-            raise UsageError(f"{refusal.node}: {refusal.reason}; {advice}.")
 
 
 def _padding_to_ignore(model: ir.Model, target: Target, inputs: tuple[ForeignInput, ...]) -> str | None:
@@ -228,18 +167,6 @@ def _padding_to_ignore(model: ir.Model, target: Target, inputs: tuple[ForeignInp
 
 def _count_nodes(model: ir.Model) -> int:
     return sum(count_operators(model).values())
-
-
-def _forget_private_names(graph: ir.Graph) -> None:
-    """Leave no axis name in the file that means nothing to its reader."""
-    for node in graph:
-        for value in node.outputs:
-            if value.shape is not None and any(is_private(_name(axis)) for axis in value.shape):
-                value.shape = ir.Shape([None if is_private(_name(axis)) else axis for axis in value.shape])
-
-
-def _name(axis: int | ir.SymbolicDim) -> int | str | None:
-    return axis if isinstance(axis, int) else axis.value
 
 
 @contextlib.contextmanager

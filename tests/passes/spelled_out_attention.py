@@ -53,6 +53,16 @@ class Spelling:
         return parse(body, self.inputs, self.outputs, {**CONSTANTS, **constants})
 
 
+#: Keys and values with a cache before them.
+CACHE = f"{STATE_INPUTS}, float[B,1,1,T] bias, float[B,{H},P,{K}] pk, float[B,{H},P,{K}] pv"
+CACHED = {
+    "key": "kr = Reshape(k, heads) kh = Transpose<perm = [0, 2, 1, 3]>(kr) kc = Concat<axis = 2>(pk, kh) "
+    "kt = Transpose<perm = [0, 1, 3, 2]>(kc)",
+    "value": "vr = Reshape(v, heads) vn = Transpose<perm = [0, 2, 1, 3]>(vr) vh = Concat<axis = -2>(pv, vn)",
+    "inputs": CACHE,
+}
+
+
 def feeds(model: ir.Model, batch: int = 2, queries: int = 4, keys: int = 7, past: int = 3) -> dict[str, np.ndarray]:
     """Random arrays for the inputs of a spelling; biases hide one key."""
     lengths = {"B": batch, "S": queries, "R": keys, "P": past, "T": past + keys}
