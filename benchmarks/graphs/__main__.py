@@ -14,20 +14,20 @@ import os
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # torch's threads, too, sleep between their runs
 
 import argparse
-import platform
+import gc
 import sys
 import tempfile
-from collections.abc import Iterator
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import onnx
 
 from benchmarks.graphs.batches import Batch, Texts
-from benchmarks.graphs.engines import Engine, onnxruntime_session, open_engines, torch_run
+from benchmarks.graphs.engines import Engine, onnxruntime_session, open_modules, open_sessions, torch_run
 from benchmarks.graphs.measure import CLOCKS, Comparison, bare_products, compare, load_times
 from benchmarks.graphs.models import Model, bert_base_folder, make_graphs, sample_folder
 from benchmarks.graphs.report import load_table, plot, ratio_table, spread, time_table, wanted_ratio
+from benchmarks.machine import describe_machine
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _PACKAGES = ("onnxruntime", "openvino", "torch", "transformers", "optimum", "optimum-onnx", "onnx")
@@ -35,6 +35,10 @@ _LONGEST = 256
 _FILLS = (0.1, 0.2, 0.3, 0.4, 0.6)
 _LENGTHS = (16, 32, 64, 128, 256)
 _SWEPT_ROWS, _MIXED_ROWS = 8, 32
+
+#: Where weights come to lie in memory makes a session a few percent faster or slower for as long as it lives; so all
+#: sessions are opened anew this often.
+_OPENINGS = 3
 
 
 def main() -> int:
@@ -56,14 +60,12 @@ def main() -> int:
         paths = {graph: str(path) for graph, path in graphs.items()}
         loads[name] = load_times(paths, lambda path: onnxruntime_session(Path(path), arguments.threads), rounds=5)
         nodes[name] = {graph: len(onnx.load(str(path)).graph.node) for graph, path in graphs.items()}
-        engines = list(open_engines(model, arguments.threads, compiled=not arguments.quick))
-        runner = _Runner(model, engines, arguments)
-        for batch in _batches(texts, arguments.quick):
-            comparisons.append(runner.run(batch))
+        runner = _Runner(model, arguments)
+        comparisons += runner.run(list(_batches(texts, arguments.quick)))
         if not arguments.quick and not sweeps["fill"]:
-            sweeps["length"] = [runner.run(texts.full(_SWEPT_ROWS, length)) for length in _LENGTHS]
-            sweeps["fill"] = [runner.run(texts.mixed(_MIXED_ROWS, _LONGEST, fill)) for fill in _FILLS]
-            sweeps["fill"].append(runner.run(texts.full(_MIXED_ROWS, _LONGEST)))
+            sweeps["length"] = runner.run([texts.full(_SWEPT_ROWS, length) for length in _LENGTHS])
+            mixed = [texts.mixed(_MIXED_ROWS, _LONGEST, fill) for fill in _FILLS]
+            sweeps["fill"] = runner.run([*mixed, texts.full(_MIXED_ROWS, _LONGEST)])
     page = _page(comparisons, sweeps, load_table(loads, nodes), notes, arguments)
     print(page)
     if not arguments.quick:
@@ -107,21 +109,30 @@ def _batches(texts: Texts, quick: bool) -> Iterator[Batch]:
 class _Runner:
     """Compares the engines of one model, and says so as it goes."""
 
-    def __init__(self, model: Model, engines: list[Engine], arguments: argparse.Namespace) -> None:
-        self.model, self.engines = model, engines
-        self.seconds, self.clock = arguments.seconds, arguments.clock
+    def __init__(self, model: Model, arguments: argparse.Namespace) -> None:
+        self.model, self.arguments = model, arguments
+        self.modules = list(open_modules(model, arguments.threads, compiled=not arguments.quick))
         self.reference = torch_run(model.folder, arguments.threads, compiled=False, attention="eager")
         self.products = bare_products(arguments.threads)
 
-    def run(self, batch: Batch) -> Comparison:
-        """One comparison."""
-        config = self.model.config
-        found = compare(
-            self.model.name, config, self.engines, self.reference, self.products, batch, self.seconds, self.clock
-        )
-        peer, ours = found.best_peer, found.find("ours: ort-cpu-unpadded")
-        line = f"{self.model.name} {batch.name}: unpadded {spread(found.ratios(ours))} of {peer.name}"
-        print(line, f"wanted {wanted_ratio(found)}", file=sys.stderr, flush=True)
+    def run(self, batches: Sequence[Batch]) -> list[Comparison]:
+        """One comparison a batch, each over several openings of all sessions."""
+        found: list[Comparison] = []
+        openings = 1 if self.arguments.quick else _OPENINGS
+        for _ in range(openings):
+            engines = [*open_sessions(self.model, self.arguments.threads), *self.modules]
+            rounds = [self._compare(engines, batch, self.arguments.seconds / openings) for batch in batches]
+            found = [one.joined(other) for one, other in zip(found, rounds, strict=True)] if found else rounds
+            del engines
+            gc.collect()
+        return found
+
+    def _compare(self, engines: list[Engine], batch: Batch, seconds: float) -> Comparison:
+        config, clock = self.model.config, self.arguments.clock
+        found = compare(self.model.name, config, engines, self.reference, self.products, batch, seconds, clock)
+        ratio = spread(found.ratios(found.find("ours: ort-cpu-unpadded")))
+        line = f"{self.model.name} {batch.name}: ort-cpu-unpadded {ratio} of {found.best_peer.name}"
+        print(line, f"(wanted {wanted_ratio(found)})", file=sys.stderr, flush=True)
         return found
 
 
@@ -133,12 +144,11 @@ def _page(
     arguments: argparse.Namespace,
 ) -> str:
     """The page, in Markdown."""
-    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     parts = [
         "# Graphs beside those of other tools",
         "Written by `python -m benchmarks.graphs`; its docstring says how it measures.",
-        f"{_processor()}, {arguments.threads} threads, {arguments.clock} time; Python {platform.python_version()}, "
-        f"{versions}.",
+        describe_machine(_PACKAGES),
+        f"{arguments.threads} threads; {arguments.clock} time.",
         "## Against the best float32 peer",
         "Median ratio of the peer's time to ours, with the middle half of the rounds in brackets; above 1 we are "
         "faster. The difference is the largest of our graphs from eager torch, on real tokens.",
@@ -160,13 +170,6 @@ def _page(
             time_table(sweeps["fill"]),
         ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

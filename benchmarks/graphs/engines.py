@@ -30,14 +30,18 @@ class Engine:
     run: Run
 
 
-def open_engines(model: Model, threads: int, compiled: bool) -> Iterator[Engine]:
-    """Every competitor for `model`; `compiled` includes torch.compile, which takes a minute or two to start."""
+def open_sessions(model: Model, threads: int) -> Iterator[Engine]:
+    """The competitors that run a file: ONNX Runtime and OpenVINO, on our graphs and on those of the peers."""
     for name, path in model.ours.items():
         opening = openvino_run if name.startswith("openvino") else onnxruntime_run
         yield Engine(f"ours: {name}", True, opening(path, threads))
     for name, path in model.peers.items():
         yield Engine(name, False, onnxruntime_run(path, threads))
     yield Engine("OpenVINO f32", False, openvino_run(model.peers["optimum raw"], threads))
+
+
+def open_modules(model: Model, threads: int, compiled: bool) -> Iterator[Engine]:
+    """transformers' own modules; `compiled` includes torch.compile, which takes a minute or two to start."""
     yield Engine("torch sdpa", False, torch_run(model.folder, threads, compiled=False))
     if compiled:
         yield Engine("torch.compile", False, torch_run(model.folder, threads, compiled=True))

@@ -15,10 +15,14 @@ from bert_onnx.config import BertConfig
 
 #: A measurement repeats a forward pass until it has taken this long.
 _SHORTEST_SECONDS = 0.05
-#: Rounds of one batch: until this much time has passed, but at least and at most so many.
-_LEAST_ROUNDS, _MOST_ROUNDS = 5, 31
+#: Rounds of one batch: until its time is over, but at least and at most so many.
+_LEAST_ROUNDS, _MOST_ROUNDS = 2, 31
 #: Sides of the square product that tells what the machine can do.
 _PEAK_SIDE = 2048
+
+#: What `--clock` chooses. Processor time is for machines that others use, too: it leaves out waiting, and adds up the
+#: threads, so that it says what the work costs and not how well it is spread.
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,12 @@ class Timing:
         name, ours: the competitor.
         seconds: of one forward pass, one entry a round.
         difference: largest difference from eager torch on real tokens.
-        share: floating point operations on real tokens a second, as a share of the measured peak.
     """
 
     name: str
     ours: bool
     seconds: np.ndarray
     difference: float
-    share: float
 
     @property
     def median(self) -> float:
@@ -46,11 +48,21 @@ class Timing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All competitors on one batch."""
+    """All competitors on one batch.
+
+    Args:
+        model: its name.
+        batch: what they ran on.
+        timings: one entry a competitor.
+        needed: floating point operations that the batch's real tokens need.
+        products: seconds of the bare products, [rounds, products].
+    """
 
     model: str
     batch: Batch
     timings: tuple[Timing, ...]
+    needed: float
+    products: np.ndarray
 
     @property
     def best_peer(self) -> Timing:
@@ -65,17 +77,31 @@ class Comparison:
         """Peer's time / its time, round by round; the peer is the best one unless another is given."""
         return (peer or self.best_peer).seconds / timing.seconds
 
+    def share(self, timing: Timing) -> float:
+        """Operations on real tokens a second, as a share of those of the faster bare product."""
+        peak = 2 * _PEAK_SIDE**3 / float(np.median(self.products, axis=0).min())
+        return self.needed / timing.median / peak
+
+    def joined(self, other: Comparison) -> Comparison:
+        """The rounds of both, of the same competitors on the same batch."""
+        timings = tuple(
+            Timing(
+                one.name,
+                one.ours,
+                np.concatenate([one.seconds, other.find(one.name).seconds]),
+                max(one.difference, other.find(one.name).difference),
+            )
+            for one in self.timings
+        )
+        products = np.concatenate([self.products, other.products])
+        return Comparison(self.model, self.batch, timings, self.needed, products)
+
 
 def operations(config: BertConfig, lengths: np.ndarray) -> float:
     """Floating point operations that real tokens need: 2 L (4 D^2 + 2 D F) a token, 4 L n D for each of n."""
     layers, width, wide = config.num_hidden_layers, config.hidden_size, config.intermediate_size
     dense = 2 * layers * (4 * width**2 + 2 * width * wide)
     return float(dense * lengths.sum() + 4 * layers * width * (lengths.astype(np.float64) ** 2).sum())
-
-
-#: What `--clock` chooses. Processor time is for machines that others use, too: it leaves out waiting, and adds up the
-#: threads, so that it says what the work costs and not how well it is spread.
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def compare(
@@ -110,19 +136,10 @@ def compare(
         for place in rng.permutation(len(engines)):
             engine = engines[place]
             times[engine.name].append(_time(partial(engine.run, batch.inputs), repeats[engine.name], now))
-    peak = 2 * _PEAK_SIDE**3 / float(np.median(bare, axis=0).min())
-    needed = operations(config, batch.lengths)
     timings = tuple(
-        Timing(
-            engine.name,
-            engine.ours,
-            np.array(times[engine.name]),
-            differences[engine.name],
-            needed / float(np.median(times[engine.name])) / peak,
-        )
-        for engine in engines
+        Timing(engine.name, engine.ours, np.array(times[engine.name]), differences[engine.name]) for engine in engines
     )
-    return Comparison(model, batch, timings)
+    return Comparison(model, batch, timings, operations(config, batch.lengths), np.array(bare))
 
 
 def _time(call: Callable[[], object], repeats: int = 1, now: Callable[[], float] = time.perf_counter) -> float:
@@ -143,14 +160,12 @@ def bare_products(threads: int) -> tuple[Callable[[], object], ...]:
     torch.set_num_threads(threads)
     info = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, side.shape) for name in "xy"]
     weight = onnx.numpy_helper.from_array(side, "w")
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])], "g", info[:1], info[1:], [weight]
-    )
-    opsets = [onnx.helper.make_opsetid("", 17)]
+    product = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([product], "product", info[:1], info[1:], [weight])
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return (lambda: left @ left), (lambda: session.run(["y"], {"x": side}))
 

@@ -66,7 +66,9 @@ def time_table(comparisons: Sequence[Comparison]) -> str:
     rows = []
     for one in comparisons:
         found = {timing.name: timing for timing in one.timings}
-        cells = [f"{_milliseconds(found[name])}, {found[name].share:.0%}" if name in found else "-" for name in names]
+        cells = [
+            f"{_milliseconds(found[name])}, {one.share(found[name]):.0%}" if name in found else "-" for name in names
+        ]
         rows.append([one.model, one.batch.name, *cells])
     return _table(["model", "batch", *names], rows)
 

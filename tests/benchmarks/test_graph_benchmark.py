@@ -53,9 +53,10 @@ def comparison(fill: float) -> Comparison:
     mask[:, : round(fill * 100)] = 1
     batch = Batch("2x100", {"attention_mask": mask}, mask.sum(1))
     times = dict.fromkeys(OURS, 0.1)
-    ours = [Timing(f"ours: {name}", True, np.full(5, time), 1e-6, 0.5) for name, time in times.items()]
-    peers = [Timing(name, False, np.full(5, time), 1e-6, 0.2) for name, time in (("slow", 0.4), ("fast", 0.25))]
-    return Comparison("model", batch, (*ours, *peers))
+    ours = [Timing(f"ours: {name}", True, np.full(5, time), 1e-6) for name, time in times.items()]
+    peers = [Timing(name, False, np.full(5, time), 1e-6) for name, time in (("slow", 0.4), ("fast", 0.25))]
+    products = np.full((5, 2), [0.02, 0.01])
+    return Comparison("model", batch, (*ours, *peers), needed=2 * 2048**3 * 2.0, products=products)
 
 
 def test_ratio_is_the_best_peers_time_to_ours() -> None:
@@ -82,7 +83,7 @@ def test_tables() -> None:
     assert len({line.count("|") for line in lines}) == 1
     assert "fast, 250 ms" in lines[2]
     assert "2.50x (2.50-2.50)" in lines[2]
-    assert "400 ms, 20%" in time_table([comparison(0.3)])
+    assert "400 ms, 5%" in time_table([comparison(0.3)])
 
 
 def test_compare_measures_what_it_runs(texts: Texts) -> None:
@@ -101,4 +102,18 @@ def test_compare_measures_what_it_runs(texts: Texts) -> None:
     engines = [Engine("ours", True, reference), Engine("peer", False, other)]
     found = compare("model", BertConfig(), engines, reference, [lambda: sum(range(1000))], batch, seconds=0.0)
     assert [timing.difference for timing in found.timings] == [0.0, 0.5]
-    assert {len(timing.seconds) for timing in found.timings} == {5}
+    assert {len(timing.seconds) for timing in found.timings} == {2}
+
+
+def test_share_is_of_the_faster_product() -> None:
+    """Twice the operations of a product that takes 10 ms, in 250 ms."""
+    one = comparison(1.0)
+    assert one.share(one.find("fast")) == pytest.approx(2 * 0.01 / 0.25)
+
+
+def test_openings_are_joined() -> None:
+    one = comparison(0.3)
+    both = one.joined(one)
+    assert [len(timing.seconds) for timing in both.timings] == [10] * len(one.timings)
+    assert both.products.shape == (10, 2)
+    assert both.best_peer.name == "fast"
