@@ -19,8 +19,9 @@ def describe_machine(packages: Iterable[str], load: bool = True) -> str:
         packages: distributions whose versions matter.
         load: also say how busy the machine is now; timings mean less on a busy one.
     """
+    cores = f"{usable_threads()} of {os.cpu_count()} cores used"
     lines = [
-        f"Measured on {date.today().isoformat()}: {processor_name()}, {usable_threads()} of {os.cpu_count()} cores used, "
+        f"Measured on {date.today().isoformat()}: {processor_name()}, {cores},",
         f"{memory_gib()} GiB of memory, {platform.system()}, Python {platform.python_version()}.",
         f"Versions: {', '.join(package_versions(packages))}.",
     ]

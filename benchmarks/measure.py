@@ -21,7 +21,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one process cost: wall seconds, seconds of processor time, and the most memory it held, in MB (10^6 bytes)."""
+    """What one process cost: wall seconds, seconds of processor time, and the most memory it held (10^6 bytes)."""
 
     seconds: float
     processor_seconds: float
