@@ -1,0 +1,93 @@
+"""Texts to the arrays that a graph takes, and which of its tokens are real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bert_onnx.errors import InputError, UsageError
+from bert_onnx.tasks import BATCH, CHOICES, PAST, PAST_PLUS_SEQUENCE, SEQUENCE, Port, axis_length
+from bert_onnx.tokenization import BertTokenizerFast
+from runtimes.pipelines.batches import pad
+from runtimes.pipelines.encoding import encode
+
+#: Tokens that are run together, padding included.
+TOKENS_PER_BATCH = 1024
+
+#: Fewest texts and fewest tokens from which ranges can be learned.
+FEWEST_TEXTS = 16
+FEWEST_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One batch.
+
+    Args:
+        inputs: arrays by port name.
+        mask: bool [B, S], true for real tokens.
+    """
+
+    inputs: dict[str, np.ndarray]
+    mask: np.ndarray
+
+
+def check_texts(texts: Sequence[str], purpose: str) -> tuple[str, ...]:
+    """The different texts among `texts` that hold anything.
+
+    Raises:
+        InputError: there are too few to learn ranges from.
+    """
+    kept = tuple(dict.fromkeys(text for text in texts if text.strip()))
+    if len(kept) < FEWEST_TEXTS:
+        raise InputError(
+            f"{purpose} has {len(kept)} different texts; at least {FEWEST_TEXTS} are needed, and a few hundred are "
+            "better. Leave it out to use the built-in ones."
+        )
+    return kept
+
+
+def make_feeds(
+    texts: Sequence[str], ports: Sequence[Port], tokenizer: BertTokenizerFast, max_length: int
+) -> list[Feed]:
+    """Batches of texts of similar length, cut to `max_length` tokens.
+
+    Raises:
+        InputError: the texts are too short, or a text cannot be tokenised.
+        UsageError: the graph takes something that cannot be made from text.
+    """
+    windows = encode(tokenizer, list(texts), None, max_length)
+    total = sum(len(window.ids) for window in windows)
+    if total < FEWEST_TOKENS:
+        raise InputError(f"the calibration texts have {total} tokens in all; at least {FEWEST_TOKENS} are needed.")
+    windows.sort(key=lambda window: -len(window.ids))
+    feeds, start = [], 0
+    while start < len(windows):
+        stop = start + max(1, TOKENS_PER_BATCH // len(windows[start].ids))
+        arrays = pad(windows[start:stop], tokenizer.pad_token_id)
+        feeds.append(Feed(_arrays(arrays, ports), arrays["attention_mask"] > 0))
+        start = stop
+    return feeds
+
+
+def _arrays(arrays: dict[str, np.ndarray], ports: Sequence[Port]) -> dict[str, np.ndarray]:
+    """What each port takes: a text where it asks for text, nothing where it asks for a cache."""
+    batch, sequence = arrays["input_ids"].shape
+    lengths = {BATCH: batch, SEQUENCE: sequence, CHOICES: 1, PAST: 0, PAST_PLUS_SEQUENCE: sequence}
+    found = {}
+    for port in ports:
+        try:
+            shape = tuple(axis_length(axis, lengths) for axis in port.axes)
+        except KeyError as error:
+            raise UsageError(
+                f"the input {port.name} cannot be made from text; this model cannot be calibrated."
+            ) from error
+        if port.name in arrays:
+            found[port.name] = arrays[port.name].reshape(shape)
+        elif 0 in shape:
+            found[port.name] = np.zeros(shape, port.dtype)
+        else:
+            raise UsageError(f"the input {port.name} cannot be made from text; this model cannot be calibrated.")
+    return found

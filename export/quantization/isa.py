@@ -1,0 +1,73 @@
+"""THE table of instruction sets: what int8 kernels want of a file, and what the file is called.
+
+x86 kernels multiply unsigned activations with signed weights. With VNNI the products are added in 32 bits. Without it
+(AVX2, and AVX-512 before Cascade Lake) VPMADDUBSW adds two products in 16 bits and saturates: 2 * 255 * 127 = 64770
+is more than 32767. Weights within 7 bits stay exact: 2 * 255 * 63 = 32130 (Intel SDM volume 2, VPMADDUBSW and
+VPDPBUSD). ARM64 multiplies signed numbers with signed ones (SDOT, SMMLA); its kernels for unsigned activations are
+slower.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bert_onnx.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Isa:
+    """One row.
+
+    Args:
+        name: what a user types.
+        suffix: what follows `model_` in the name of its file, as sentence-transformers and optimum have it.
+        signed_activations: int8 rather than uint8 activations.
+        weight_limit: largest magnitude of an integer weight.
+        purpose: one sentence for people.
+    """
+
+    name: str
+    suffix: str
+    signed_activations: bool
+    weight_limit: int
+    purpose: str
+
+    @property
+    def activation_dtype(self) -> np.dtype:
+        """Element type of quantised activations."""
+        return np.dtype(np.int8 if self.signed_activations else np.uint8)
+
+    @property
+    def activation_offset(self) -> int:
+        """What is taken from a zero point in [0, 255] to get that of the element type."""
+        return 128 if self.signed_activations else 0
+
+    @property
+    def file_name(self) -> str:
+        """Name of the variant's file."""
+        return f"model_{self.suffix}.onnx"
+
+
+ISAS: dict[str, Isa] = {
+    isa.name: isa
+    for isa in (
+        Isa("avx512_vnni", "qint8_avx512_vnni", False, 127, "x86 with VNNI (AVX-512 or AVX), and OpenVINO"),
+        Isa("avx2", "quint8_avx2", False, 63, "x86 without VNNI: AVX2, and AVX-512 before Cascade Lake"),
+        Isa("arm64", "qint8_arm64", True, 127, "64-bit ARM"),
+    )
+}
+
+DEFAULT_ISA = "avx512_vnni"
+
+
+def find_isa(name: str) -> Isa:
+    """The row for `name`.
+
+    Raises:
+        UsageError: there is no such row; the message lists those that there are.
+    """
+    if name not in ISAS:
+        raise UsageError(f"the instruction set {name!r} is unknown; choose one of {', '.join(ISAS)}.")
+    return ISAS[name]

@@ -1,0 +1,72 @@
+"""How far a graph's answers are from the float graph's, for the search alone; the gate's figures are others' work.
+
+One vector a text: the sentence embedding where there is one, else the mean over real tokens of the first output that
+has a row a token, else the row of the first output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from export.quantization.feeds import Feed
+from export.quantization.sessions import GraphSession
+
+_PREFERRED = ("sentence_embedding", "last_hidden_state", "logits", "start_logits", "prediction_logits")
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """Cosines between the vectors of two graphs, and how often the nearest neighbour is the same text.
+
+    Args:
+        mean, minimum: over all texts.
+        neighbours: share of the texts.
+    """
+
+    mean: float
+    minimum: float
+    neighbours: float
+
+
+def answers(model: ir.Model, feeds: Sequence[Feed]) -> np.ndarray:
+    """One vector of length 1 a text, [N, D], in the order of `feeds`."""
+    name = _chosen_output(model)
+    with GraphSession(model) as session:
+        vectors = [_pool(session.run([name], feed)[0], feed.mask) for feed in feeds]
+    joined = np.concatenate(vectors)
+    return joined / np.maximum(np.linalg.norm(joined, axis=1, keepdims=True), _SMALLEST)
+
+
+def compare_answers(expected: np.ndarray, actual: np.ndarray) -> Closeness:
+    """Closeness of two results of `answers`."""
+    cosines = np.einsum("nd,nd->n", expected, actual)
+    same = 1.0
+    if len(expected) > 1:
+        same = float(np.mean(_nearest(expected) == _nearest(actual)))
+    return Closeness(float(cosines.mean()), float(cosines.min()), same)
+
+
+def _nearest(vectors: np.ndarray) -> np.ndarray:
+    similarities = vectors @ vectors.T
+    np.fill_diagonal(similarities, -np.inf)
+    return similarities.argmax(axis=1)
+
+
+def _chosen_output(model: ir.Model) -> str:
+    names = [output.name or "" for output in model.graph.outputs]
+    return next((name for name in _PREFERRED if name in names), names[0])
+
+
+def _pool(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """[B, N] from [B, S, N] by the mean over real tokens, from anything else by laying out each row."""
+    if array.ndim == 3 and array.shape[:2] == mask.shape:
+        weights = mask[..., None].astype(np.float32)
+        return (array * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
+    if array.shape == mask.shape:
+        return array * mask
+    return array.reshape(len(array), -1)

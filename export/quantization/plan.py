@@ -1,0 +1,89 @@
+"""What may be asked of quantisation, and what it says it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from bert_onnx.errors import UsageError
+from export.quantization.isa import DEFAULT_ISA, find_isa
+from export.quantization.measure import Closeness
+from export.quantization.ranges import METHODS as RANGES
+
+METHODS = ("static",)
+
+
+@dataclass(frozen=True)
+class QuantizationPlan:
+    """How a float graph becomes int8.
+
+    Args:
+        method: a row of METHODS.
+        isa: a row of `export.quantization.isa`.
+        cosine_mean, cosine_min: what answers must keep of the float graph's, on calibration texts that were held
+            out; sites go up their ladder until they do.
+        ranges: how ranges are chosen; "output" searches the least error of each layer's output.
+        embeddings: tables of embeddings become int8, too, with a scale a row.
+        max_length: most tokens of a calibration text.
+    """
+
+    method: str = "static"
+    isa: str = DEFAULT_ISA
+    cosine_mean: float = 0.999
+    cosine_min: float = 0.995
+    ranges: str = "output"
+    embeddings: bool = True
+    max_length: int = 256
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"the method {self.method!r} is unknown; choose one of {', '.join(METHODS)}.")
+        if self.ranges not in RANGES:
+            raise UsageError(f"the range method {self.ranges!r} is unknown; choose one of {', '.join(RANGES)}.")
+        for name in ("cosine_mean", "cosine_min"):
+            if not 0 < getattr(self, name) <= 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; give a cosine above 0, up to 1.")
+        if self.max_length < 2:
+            raise UsageError(f"max_length is {self.max_length}; it must be at least 2.")
+        find_isa(self.isa)
+
+
+@dataclass(frozen=True)
+class SiteRecord:
+    """What was done at one site.
+
+    Args:
+        nodes: names of its MatMuls.
+        structure: in words, see `Structure`.
+        strength: of smoothing; 0 for none.
+        outliers: how many channels take a MatMul of their own.
+        error: squared error of the site's output as a share of its square.
+        share: what the site alone takes from the mean cosine; None where it was not measured.
+    """
+
+    nodes: tuple[str, ...]
+    structure: str
+    strength: float
+    outliers: int
+    error: float
+    share: float | None
+
+
+@dataclass(frozen=True)
+class QuantizationResult:
+    """A quantised graph.
+
+    Args:
+        model: the graph.
+        excluded_nodes: names of MatMuls that were left in float.
+        records: what was done, site by site.
+        tables: names of the embedding tables that became int8.
+        closeness: on the held-out part of the calibration texts.
+    """
+
+    model: ir.Model
+    excluded_nodes: tuple[str, ...]
+    records: tuple[SiteRecord, ...]
+    tables: tuple[str, ...]
+    closeness: Closeness

@@ -1,0 +1,108 @@
+"""Lets a site be computed more exactly, one after the other, until the answers are close enough.
+
+Every site starts at the fastest structure that is nearly as good as the next one. A site's share is what it alone takes
+from the mean cosine. While the whole is below its budget, the site with the largest share goes one step up its ladder;
+the last step is float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from export.quantization.feeds import Feed
+from export.quantization.insert_qdq import insert_recipes
+from export.quantization.isa import Isa
+from export.quantization.measure import Closeness, answers, compare_answers
+from export.quantization.recipe import Recipe, Structure
+from export.quantization.sites import Site
+
+#: A faster structure is kept if its error is at most so many times that of the next one.
+NEARLY_AS_GOOD = 1.25
+
+Decide = Callable[[Site, Structure], Recipe]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A site's recipe and what it alone costs.
+
+    Args:
+        recipe: the recipe.
+        share: what the site takes from the mean cosine; None before it is measured.
+    """
+
+    recipe: Recipe
+    share: float | None = None
+
+
+def ladder(site: Site) -> tuple[Structure, ...]:
+    """The structures of a site, from fast to exact.
+
+    Smoothing costs a pass over x, outlier channels a pass or two over the output. So a site that widens (I <= O) is
+    smoothed first, and one that narrows takes outlier channels out first.
+    """
+    middle = Structure.SMOOTHED if site.inputs <= site.outputs else Structure.OUTLIERS
+    return (Structure.PLAIN, middle, Structure.BOTH, Structure.FLOAT)
+
+
+def first_step(plain: Recipe, better: Recipe) -> Recipe:
+    """Where a site starts."""
+    return plain if plain.error <= NEARLY_AS_GOOD * better.error else better
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What recipes are judged by.
+
+    Args:
+        model: the float graph.
+        feeds: held-out texts.
+        expected: the float graph's answers to them.
+        isa: the row that graphs are made for.
+    """
+
+    model: ir.Model
+    feeds: Sequence[Feed]
+    expected: np.ndarray
+    isa: Isa
+
+    def closeness(self, recipes: Sequence[Recipe]) -> Closeness:
+        """Of the graph with `recipes`."""
+        model = self.model.clone()
+        insert_recipes(model, recipes, self.isa)
+        return compare_answers(self.expected, answers(model, self.feeds))
+
+    def share(self, recipe: Recipe) -> float:
+        """What one site takes from the mean cosine."""
+        return max(0.0, 1.0 - self.closeness([recipe]).mean)
+
+
+def reach_budget(
+    recipes: Sequence[Recipe], judge: Judge, decide: Decide, good_enough: Callable[[Closeness], bool]
+) -> tuple[tuple[Decided, ...], Closeness]:
+    """Recipes that are good enough, or all in float.
+
+    Shares are measured only if the first try is not good enough: each takes a run of its own.
+    """
+    decided = [Decided(recipe) for recipe in recipes]
+    found = judge.closeness(recipes)
+    if not good_enough(found):
+        decided = [replace(one, share=judge.share(one.recipe)) for one in decided]
+    while not good_enough(found):
+        open_ones = [i for i, one in enumerate(decided) if one.recipe.structure is not Structure.FLOAT]
+        if not open_ones:
+            break
+        worst = max(open_ones, key=lambda i: decided[i].share or 0.0)
+        recipe = _next_step(decided[worst].recipe, decide)
+        decided[worst] = Decided(recipe, judge.share(recipe))
+        found = judge.closeness([one.recipe for one in decided])
+    return tuple(decided), found
+
+
+def _next_step(recipe: Recipe, decide: Decide) -> Recipe:
+    steps = ladder(recipe.site)
+    return decide(recipe.site, steps[steps.index(recipe.structure) + 1])

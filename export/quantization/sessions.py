@@ -1,0 +1,59 @@
+"""Runs graphs that are still being made: saved to a folder that goes away, opened in ONNX Runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from bert_onnx.errors import ExportError
+from export.quantization.feeds import Feed
+from export.serialize import save
+from runtimes.cpu import usable_threads
+from runtimes.onnxruntime import PROVIDER, import_onnxruntime
+
+_SEVERITY_ERROR = 3
+
+
+class GraphSession:
+    """An ONNX Runtime session of a graph in memory.
+
+    Args:
+        model: the graph; it is left as it is.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        library = import_onnxruntime()
+        options: Any = library.SessionOptions()
+        options.intra_op_num_threads = usable_threads()
+        options.log_severity_level = _SEVERITY_ERROR
+        options.use_deterministic_compute = True
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        with tempfile.TemporaryDirectory(prefix="bert-onnx-") as folder:
+            path = Path(folder) / "model.onnx"
+            save(model, path)
+            try:
+                self._session: Any = library.InferenceSession(str(path), sess_options=options, providers=[PROVIDER])
+            except Exception as error:  # onnxruntime's exceptions share no base class of their own
+                raise ExportError(f"the graph does not open in onnxruntime: {str(error).strip()}.") from error
+        self._inputs = {value.name for value in self._session.get_inputs()}
+
+    def run(self, names: Sequence[str], feed: Feed) -> list[np.ndarray]:
+        """The outputs `names` for one batch."""
+        inputs = {name: array for name, array in feed.inputs.items() if name in self._inputs}
+        return list(self._session.run(list(names), inputs))
+
+    def close(self) -> None:
+        """Give back its memory."""
+        self._session = None
+
+    def __enter__(self) -> GraphSession:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
