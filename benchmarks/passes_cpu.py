@@ -36,7 +36,6 @@ THREADS, LOADS = 2, 5
 #: are opened anew this often for each shape, and run at least so many rounds each time.
 OPENINGS, LEAST_ROUNDS = 4, 2
 _RAISED = (*PREPARE, *RAISE)
-_WITHOUT_EMBEDDINGS = tuple(name for name in FUSE if name != "fuse_embeddings")
 
 #: name -> (opset, passes). What differs from one line to the next is what is measured.
 ALTERNATIVES: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -49,8 +48,11 @@ ALTERNATIVES: dict[str, tuple[int, tuple[str, ...]]] = {
     "plain, all but attention": (18, (*_RAISED, *FUSE, "lower_plain", *CLOSE)),
     "MultiHeadAttention": (18, (*_RAISED, "lower_mha", *FUSE, "lower_plain", *CLOSE)),
     "MultiHeadAttention, merged": (18, (*_RAISED, "merge_qkv", "lower_mha", *FUSE, "lower_plain", *CLOSE)),
-    "Attention": (18, (*_RAISED, "lower_attention_microsoft", *_WITHOUT_EMBEDDINGS, "lower_plain", *CLOSE)),
     "ort-cpu": (18, TARGETS["ort-cpu"].passes),
+    "ort-cpu, EmbedLayerNorm": (
+        18,
+        (*_RAISED, "lower_attention_microsoft", "fuse_embeddings", *FUSE, "lower_plain", *CLOSE),
+    ),
     "ai.onnx Attention": (23, (*_RAISED, "lower_attention_onnx", *FUSE, "lower_plain", *CLOSE)),
     "unpadded, MultiHeadAttention": (
         18,
