@@ -151,7 +151,8 @@ def _page(
         f"{arguments.threads} threads; {arguments.clock} time.",
         "## Against the best float32 peer",
         "Median ratio of the peer's time to ours, with the middle half of the rounds in brackets; above 1 we are "
-        "faster. The difference is the largest of our graphs from eager torch, on real tokens.",
+        "faster. The peer is the fastest on that batch; without padding, the fastest on ONNX Runtime. The difference "
+        "is the largest of our graphs from eager torch, on real tokens.",
         ratio_table(comparisons),
         "## Every competitor",
         "Milliseconds for the batch, and floating point operations on real tokens a second as a share of a bare "

@@ -117,3 +117,10 @@ def test_openings_are_joined() -> None:
     assert [len(timing.seconds) for timing in both.timings] == [10] * len(one.timings)
     assert both.products.shape == (10, 2)
     assert both.best_peer.name == "fast"
+
+
+def test_without_padding_the_best_peer_runs_on_onnxruntime() -> None:
+    one = comparison(1.0)
+    slow = Timing("optimum raw", False, np.full(5, 0.3), 1e-6)
+    joined = Comparison(one.model, one.batch, (*one.timings, slow), one.needed, one.products)
+    assert joined.best_peer.name == "optimum raw"
