@@ -1,6 +1,7 @@
 """Measures our graphs beside those of other tools, prints the tables, and writes them with two plots into docs/.
 
-    python -m benchmarks.graphs [--quick] [--threads 2] [--seconds 20] [--clock cpu] [--work DIR] [--docs DIR]
+    python -m benchmarks.graphs [--quick] [--sample-only] [--threads 2] [--seconds 20] [--clock cpu] [--work DIR]
+                                [--docs DIR]
 
 Ratio = a peer's time / ours, round by round in one run; the best peer is the one with the shortest median time on that
 batch. Every competitor is float32, has the same threads, and none spins between its runs. --quick takes the sample
@@ -48,7 +49,7 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     texts = Texts(sample_folder(), _LONGEST)
     folders = {"all-MiniLM-L6-v2": sample_folder()}
-    if not arguments.quick:
+    if not (arguments.quick or arguments.sample_only):
         folders["bert-base, random"] = bert_base_folder(work)
     comparisons: list[Comparison] = []
     sweeps: dict[str, list[Comparison]] = {"length": [], "fill": []}
@@ -83,6 +84,7 @@ _IMAGES = ("img/graphs-time-by-length.png", "img/graphs-time-by-fill.png")
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.graphs", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the sample, few batches, a few minutes; writes nothing")
+    parser.add_argument("--sample-only", action="store_true", help="leave bert-base out")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=20.0, help="about how long each batch is measured")
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: for a machine that is not quiet")
