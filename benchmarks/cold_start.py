@@ -52,8 +52,9 @@ print(json.dumps(report | {"vector": [float(x) for x in vector]}))
 BARE = "bare onnxruntime + tokenizers"
 PROGRAMS = {BARE: _BARE, "`runtimes.load(...).embed(...)`": _OURS, "the same, hashes unchecked": _OURS_UNCHECKED}
 
-_TEXT = """From the start of a Python process to the first vector of one sentence, all-MiniLM-L6-v2, fp32. All programs read
-the same artifact and give the same vector; the bare script checks nothing, ours compares every file with its sha256 first.
+_TEXT = """From the start of a Python process to the first vector of one sentence, all-MiniLM-L6-v2, fp32. All programs
+read the same artifact and give the same vector; the bare script checks nothing, ours compares every file with its
+sha256 first.
 Ratios are to the bare script, round by round: median [least, most] of {rounds} rounds.
 
 {table}
