@@ -70,8 +70,7 @@ def section(options: Options) -> str:
     with TemporaryDirectory() as scratch:
         artifact = Path(scratch) / "artifact"
         options.report("exporting the sample")
-        export = [str(Path(sys.executable).parent / "bert-onnx"), "export", "sample", "--output", str(artifact)]
-        run_process(export, log=Path(scratch) / "log.txt")
+        run_process([str(Path(sys.executable).parent / "bert-onnx"), "export", "sample", "--output", str(artifact)])
         summaries = measure(artifact, rounds, options)
     header = ("program", "seconds", "ratio", "processor seconds", "peak MB", "ratio")
     lines = [

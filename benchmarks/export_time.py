@@ -37,10 +37,12 @@ Ratios are ours to theirs, round by round: median [least, most] of {rounds} roun
 
 {table}
 
-* `{ours}` checks the file with the onnx checker and shape inference, opens it in ONNX Runtime, compares it with the
-  eager model on 8 inputs (1 x 1, 3 x 17, 8 x 128, 1 x 512; padding on the right, on the left, holes, pairs; {tokens}
-  tokens in all), hashes every file and publishes all of them in one step. A difference beyond the tolerance fails.
-* `{theirs}` compares with the PyTorch model on one dummy input (2 x 16, 32 tokens); a difference is a warning.
+* `{ours}` checks the file with the onnx checker and shape inference, opens it in ONNX Runtime, compares it
+  with the eager model on 8 inputs (1 x 1, 3 x 17, 8 x 128, 1 x 512; padding on the right, on the left, holes, pairs;
+  {tokens} tokens in all), hashes every file and publishes all of them in one step. A difference beyond the tolerance
+  fails.
+* `{theirs}` compares with the PyTorch model on one dummy input (2 x 16, 32 tokens); a difference is a
+  warning.
 * Where an encoder's layers are alike, one is traced and repeated (`export/repeat_layers.py`); the file is that of a
   full trace, byte by byte.
 
@@ -69,7 +71,7 @@ def section(options: Options) -> str:
     header = ("checkpoint", "command", "seconds", "ratio", "processor seconds", "peak MB", "ratio")
     return _TEXT.format(
         rounds=rounds,
-        table=markdown_table(header, lines),
+        table=markdown_table(header, lines, texts=2),
         ours=OURS,
         theirs=THEIRS,
         tokens=f"{_verified_tokens():,}",
@@ -98,10 +100,10 @@ def _subjects(scratch: Path, quick: bool) -> list[Subject]:
 
 def _measure(subject: Subject, scratch: Path, rounds: int, options: Options) -> dict[str, Summary]:
     programs = Path(sys.executable).parent
-    output, log = scratch / "output", scratch / "log.txt"
+    output = scratch / "output"
 
     def run(command: Sequence[str]) -> Cost:
-        cost = run_process(command, _ENVIRONMENT, log)
+        cost = run_process(command, _ENVIRONMENT)
         if not any(output.rglob("model.onnx")):
             raise SystemExit(f"{' '.join(command)} wrote no model.onnx")
         shutil.rmtree(output)

@@ -6,13 +6,15 @@ that the ratio of a round says more than two averages.
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -57,30 +59,40 @@ class Summary:
     memory_ratio: Spread
 
 
-def run_process(command: Sequence[str], environment: Mapping[str, str] | None = None, log: Path | None = None) -> Cost:
-    """Run `command` to its end.
+#: Starts a program and tells what it cost. It is a small process of its own since the kernel counts what the process
+#: that forks holds as memory of the program.
+_LAUNCHER = """
+import json, os, sys, time
+report, log, *command = sys.argv[1:]
+output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+begun = time.monotonic()
+process = os.posix_spawnp(command[0], command, os.environ,
+                          file_actions=[(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)])
+_, status, usage = os.wait4(process, 0)
+figures = [time.monotonic() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6]
+with open(report, "w") as file:
+    json.dump([os.waitstatus_to_exitcode(status), figures], file)
+"""
+
+
+def run_process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Cost:
+    """Run `command` to its end. The memory is that of the process among it and its children that held the most.
 
     Args:
         environment: added to this process's.
-        log: where its output goes; None throws it away.
 
     Raises:
         SystemExit: it failed; the message ends with what it said last.
     """
-    log = log or Path(os.devnull)
-    with open(log, "wb") as output:
-        begun = time.monotonic()
-        process = subprocess.Popen(
-            command, env={**clean_environment(), **(environment or {})}, stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        said = log.read_text(encoding="utf-8", errors="replace")[-3000:] if log.is_file() else ""
-        raise SystemExit(f"{' '.join(command)} failed with status {process.returncode}:\n{said}")
-    # Linux counts the most memory of one process; what this one holds when it forks is far less than any program's.
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
+    with TemporaryDirectory() as folder:
+        report, log = Path(folder, "report"), Path(folder, "log")
+        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(report), str(log), *command]
+        subprocess.run(launcher, env={**clean_environment(), **(environment or {})}, check=True)
+        status, figures = json.loads(report.read_text(encoding="utf-8"))
+        said = log.read_text(encoding="utf-8", errors="replace")
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)} failed with status {status}:\n{said[-3000:]}")
+    return Cost(*figures)
 
 
 def clean_environment() -> dict[str, str]:
@@ -122,7 +134,7 @@ def summarise(costs: Mapping[str, Sequence[Cost]], base: str) -> dict[str, Summa
     }
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is text and whose others are set to the right."""
-    rule = ["---", *("---:" for _ in header[1:])]
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A table whose first `texts` columns are set to the left and whose others to the right."""
+    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))

@@ -120,7 +120,7 @@ def render(measured: Sequence[Measured], embedding: float | None) -> str:
             f"against sentence-transformers: {embedding:.1e}.\n"
         )
     return _TEXT.format(
-        table=markdown_table(header, lines), embedding=note, machine=describe_machine(PACKAGES, load=False)
+        table=markdown_table(header, lines, texts=3), embedding=note, machine=describe_machine(PACKAGES, load=False)
     )
 
 
