@@ -3,6 +3,9 @@
     Add(b, MatMul(x, W))                                       ->  Add(MatMul(x, W), b)
     Reshape(Gemm(Reshape(x, [-1, D]), W, b), [B, S, E])        ->  Add(MatMul(x, W), b)      x [B, S, D]
 
+A bias that several layers share gets a copy for each: TorchScript stores equal parameters once, as the zeros of a model
+that was never trained, and then no layer could be changed without the others.
+
 Gemm takes matrices only, so that exporters flatten the tokens before it and unflatten them after it. A Gemm of a matrix
 (a pooler, a classifier) stays. Refuses a Gemm that scales, or whose Reshapes do not belong together.
 """
@@ -23,7 +26,8 @@ def raise_linear(model: ir.Model, context: PassContext) -> PassOutcome:
     fired, refusals = 0, []
     for node in list(model.graph):
         if is_operator(node, "Add"):
-            fired += _order(node)
+            ordered = _order(node)
+            fired += _own_bias(model.graph, node) or ordered
         elif is_operator(node, "Gemm"):
             flat = _reshape_before(node)
             if flat is None:
@@ -46,6 +50,19 @@ def _order(node: ir.Node) -> bool:
         return False
     node.replace_input_with(0, product)
     node.replace_input_with(1, bias)
+    return True
+
+
+def _own_bias(graph: ir.Graph, node: ir.Node) -> bool:
+    """Give a linear layer a bias that nothing else reads, named after the layer."""
+    product, bias = node.inputs[0], node.inputs[1]
+    if product is None or bias is None or not bias.is_initializer() or not is_operator(product.producer(), "MatMul"):
+        return False
+    array = constant_array(bias)
+    if array is None or array.ndim != 1 or len(bias.uses()) < 2:
+        return False
+    layer = (node.name or "").removesuffix("/Add").strip("/").replace("/", ".")
+    node.replace_input_with(1, add_constant(graph, f"{layer or 'linear'}.bias", array))
     return True
 
 

@@ -189,6 +189,19 @@ def test_answers_of_the_model_itself(graphs: Graphs, tmp_path: Path) -> None:
     assert np.abs(actual - expected).max() <= LARGEST_DIFFERENCE
 
 
+def test_model_that_was_never_trained(tmp_path: Path) -> None:
+    """All its biases are zeros and its exporter stores them once; its layers are fused all the same."""
+    model = make_model(Recipe("torchscript"))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    source = torchscript(model, 17, tmp_path / "in.onnx")
+    report = optimize(source, tmp_path / "out.onnx", "ort-cpu")
+    check_report(report, Recipe("torchscript"))
+    assert {name: count for name, count in report.operators.items() if "." in name} == FUSED
+
+
 def test_inputs_with_other_names(tmp_path: Path) -> None:
     source = torchscript(make_model(Recipe("torchscript")), 17, tmp_path / "in.onnx", ("tokens", "visible", "segments"))
     report = optimize(source, tmp_path / "out.onnx", "ort-cpu")

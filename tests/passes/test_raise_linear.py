@@ -9,6 +9,7 @@ from spelled_out import D, apply, assert_same_answers, assert_untouched, normal,
 
 CONSTANTS: dict[str, object] = {
     "w": normal(D, 12, seed=1),
+    "v": normal(D, 12, seed=6),
     "wt": normal(12, D, seed=2),
     "b": normal(12, seed=3),
     "table": normal(16, D, seed=4),
@@ -60,6 +61,23 @@ def test_bias_moves_behind() -> None:
     assert apply(model, "raise_linear").count == 1
     assert [value.name for value in model.graph.node(1).inputs if value] == ["m", "b"]
     assert_same_answers(linear("m = MatMul(x, w) y = Add(b, m)"), ["raise_linear"], {"x": states(3)}, 0.0)
+
+
+def test_shared_bias_is_copied_for_each_layer() -> None:
+    """The last of its readers keeps it; what is no linear layer reads what it read."""
+    body = "m = MatMul(x, w) e = Add(m, b) n = MatMul(x, v) f = Add(b, n) g = Add(e, f) y = Add(g, b)"
+    model = linear(body)
+    assert apply(model, "raise_linear").count == 2
+    biases = [node.inputs[1] for node in model.graph if node.op_type == "Add"]
+    assert [value.name for value in biases if value] == ["Add_e.bias", "Add_f.bias", "f", "b"]
+    assert len(model.graph.initializers) == 5
+    assert_same_answers(linear(body), ["raise_linear"], {"x": states(3)})
+
+
+def test_bias_of_one_layer_is_not_copied() -> None:
+    model = linear("m = MatMul(x, w) e = Add(m, b) y = Relu(e)")
+    assert_untouched(model, "raise_linear", reason=None)
+    assert sorted(model.graph.initializers) == ["b", "w"]
 
 
 OTHERS = {
