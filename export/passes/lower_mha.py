@@ -43,7 +43,7 @@ def _refusal(node: ir.Node) -> str | None:
     if bias is None or key_mask_of(bias) is not None:
         return None
     axes = axes_of(bias)
-    if axes is None or query is None or len(axes) != 4 or axes[2] != query[1] or axes[2] == 1:
+    if axes is None or query is None or len(axes) != 4 or axes[2] != query[1] or 1 in axes[2:]:
         return f"the bias has the axes {axes}, and MultiHeadAttention wants [1 or B, 1 or H, S, R]"
     return None
 

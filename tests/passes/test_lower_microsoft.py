@@ -124,7 +124,9 @@ def test_no_mha_where_probabilities_are_read() -> None:
     refuse(lower_mha, layer, "probabilities", probabilities=layer.attention.outputs[3])
 
 
-@pytest.mark.parametrize("axes", [(AXES[0], 1, 1, AXES[1]), (AXES[1], AXES[1]), (HEADS, AXES[1], AXES[1])])
+@pytest.mark.parametrize(
+    "axes", [(AXES[0], 1, 1, AXES[1]), (AXES[0], 1, AXES[1], 1), (AXES[1], AXES[1]), (HEADS, AXES[1], AXES[1])]
+)
 def test_no_mha_where_the_bias_is_broadcast_otherwise(axes: tuple[int | str, ...]) -> None:
     refuse(lower_mha, with_bias(AttentionLayer(), axes), "the bias has the axes")
 
