@@ -1,0 +1,28 @@
+"""`bert-onnx verify`: compare an artifact with the eager model again."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bert_onnx.commands.printing import print_json
+
+
+def add(commands: Any) -> None:
+    """Tell the parser about it."""
+    parser = commands.add_parser("verify", help="compare an artifact with the eager model again")
+    parser.add_argument("folder", metavar="DIR", help="an artifact")
+    parser.add_argument("--checkpoint", metavar="MODEL", help="where its checkpoint is now (default: as recorded)")
+    parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(command=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from bert_onnx.console import progress_bar, show_verdicts
+    from export.reverify import verify_artifact
+
+    with progress_bar(quiet=arguments.json) as progress:
+        report = verify_artifact(arguments.folder, arguments.checkpoint, arguments.offline, progress)
+    print_json(report.to_dict()) if arguments.json else show_verdicts(report)
+    report.raise_if_failed()
