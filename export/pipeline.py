@@ -28,9 +28,11 @@ from bert_onnx.weights import find_checkpoint
 from export.build import BuildPlan, build_variant
 from export.companions import write_companions
 from export.load_model import Eager, choose_task, load_eager
+from export.reference import eager_runtime, input_limits
 from export.request import ExportRequest, Progress, no_progress
 from export.targets import TARGETS, Target
 from export.tracer import trace
+from export.vectors import write_vectors
 
 REFERENCE_TARGET = "portable"
 
@@ -80,6 +82,7 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
     with staging_folder(destination, needed=_weight_bytes(eager)) as stage:
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
         variants = _build_variants(request, eager, stage, progress)
+        write_vectors(stage, eager_runtime(eager), input_limits(eager), longest, variants)
         progress("publishing", 0.97)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
