@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 OPTIMIZATIONS = ("none", "basic", "extended", "all")
+#: What a float32 file may be computed in.
+COMPUTE = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -25,29 +27,47 @@ class RuntimeOptions:
         spinning: idle threads wait by spinning: quicker calls, but several sessions in a process slow each other.
         optimization: what the runtime may change in the graph while it loads it, one of `OPTIMIZATIONS`.
         profile: write the runtime's own profile to files whose names start so.
+        compute: what a float32 file is computed in, one of `COMPUTE`; inputs and outputs stay as they are. A runtime
+            that has no such choice refuses any but fp32.
     """
 
     threads: int | None = None
     spinning: bool = True
     optimization: str = "all"
     profile: Path | None = None
+    compute: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
             raise UsageError(f"threads is {self.threads!r}; it must be a whole number of at least 1.")
         if self.optimization not in OPTIMIZATIONS:
             raise UsageError(f"optimization {self.optimization!r} is unknown; choose {', '.join(OPTIMIZATIONS)}.")
+        if self.compute not in COMPUTE:
+            raise UsageError(f"precision {self.compute!r} is unknown; choose {', '.join(COMPUTE)}.")
+
+    def require_compute(self, runtime: str, *possible: str) -> None:
+        """Refuse to compute in what `runtime` cannot.
+
+        Raises:
+            UsageError: `compute` is not among `possible`.
+        """
+        if self.compute not in possible:
+            raise UsageError(
+                f"{runtime} computes a float32 file in {' or '.join(possible)}, not in {self.compute}; "
+                f"export a variant in {self.compute}, or choose another runtime."
+            )
 
 
 @dataclass(frozen=True)
 class RuntimeDescription:
-    """What runs, where and how: for people and for reports."""
+    """What runs, where and how: for people and for reports; `notes` are sentences about what is out of the ordinary."""
 
     name: str
     providers: tuple[str, ...]
     library: str
     threads: int
     model: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -57,6 +77,7 @@ class RuntimeDescription:
             "library": self.library,
             "threads": self.threads,
             "model": self.model,
+            "notes": list(self.notes),
         }
 
 
@@ -116,3 +137,23 @@ def check_finite(outputs: Mapping[str, np.ndarray], model: str) -> None:
                 f"{model} answered {array[index]} in {name}{list(index)}; the input was finite, so the weights are "
                 "damaged or overflow in this precision. Run `bert-onnx verify`, or use another variant."
             )
+
+
+#: What runtimes say when memory is short, in lower case: C++, CUDA, ONNX Runtime, OpenVINO.
+_MEMORY_WORDS = ("allocate memory", "bad_alloc", "out of memory", "failed to allocate", "available memory of")
+_OUT_OF_MEMORY = "ran out of memory; use a smaller batch"
+
+
+def is_out_of_memory(reason: str) -> bool:
+    """Whether a runtime's message says that memory did not suffice."""
+    return any(word in reason.lower() for word in _MEMORY_WORDS)
+
+
+def out_of_memory(model: str, reason: str) -> InferenceError:
+    """The error for it; `ran_out_of_memory` knows it again."""
+    return InferenceError(f"{model} {_OUT_OF_MEMORY} ({reason}).")
+
+
+def ran_out_of_memory(error: InferenceError) -> bool:
+    """Whether a smaller batch may help."""
+    return _OUT_OF_MEMORY in str(error)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError, UsageError
-from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
-from runtimes.base import RuntimeDescription, RuntimeOptions, check_finite, chosen_outputs
+from bert_onnx.tasks import Port
+from runtimes.base import RuntimeDescription, RuntimeOptions
 from runtimes.cpu import usable_threads
-from runtimes.inputs import Limits, check_inputs, check_right_padding
+from runtimes.guard import Guard
+from runtimes.inputs import Limits
+from runtimes.onnxruntime_session import (
+    CPU_PROVIDER,
+    check_ports,
+    guard_of,
+    import_onnxruntime,
+    open_session,
+    run_failure,
+    session_options,
+)
 
-INSTALL = 'pip install "bert-onnx[cpu]"'
-PROVIDER = "CPUExecutionProvider"
-_SEVERITY_ERROR = 3  # 0 verbose, 1 information, 2 warning, 3 error, 4 fatal
-_STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-_SOURCE_LINE = re.compile(r"/\S+\.(?:h|hpp|cc|cpp):\d+ .*?\) (?=[A-Z])")
+__all__ = ["PROVIDER", "OnnxRuntimeCpu", "import_onnxruntime"]
+
+PROVIDER = CPU_PROVIDER
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,6 @@ class _Details:
     path: Path
     threads: int
     version: str
-    limits: Limits | None
-    right_padding: bool
 
 
 class OnnxRuntimeCpu:
@@ -41,10 +45,11 @@ class OnnxRuntimeCpu:
 
     name = "onnxruntime-cpu"
 
-    def __init__(self, session: Any, inputs: tuple[Port, ...], outputs: tuple[Port, ...], details: _Details) -> None:
-        self.inputs = inputs
-        self.outputs = outputs
+    def __init__(self, session: Any, guard: Guard, details: _Details) -> None:
+        self.inputs = guard.inputs
+        self.outputs = guard.outputs
         self._session = session
+        self._guard = guard
         self._details = details
 
     @classmethod
@@ -61,15 +66,16 @@ class OnnxRuntimeCpu:
         Raises:
             RuntimeUnavailableError: onnxruntime is not installed, or too old for this graph.
             ArtifactError: the file is missing, damaged, or has other inputs or outputs.
+            UsageError: `options` ask for another precision than the file's.
         """
         options = options or RuntimeOptions()
+        options.require_compute(cls.name, "fp32")
         library = import_onnxruntime()
         threads = options.threads or usable_threads()
-        session = _open_session(library, Path(path), _session_options(library, options, threads))
-        _check_ports(session, Path(path), inputs, outputs)
-        requires = session.get_modelmeta().custom_metadata_map.get(REQUIRES, "")
-        details = _Details(Path(path), threads, library.__version__, limits, requires == RIGHT_PADDING)
-        return cls(session, tuple(inputs), tuple(outputs), details)
+        session = open_session(library, Path(path), session_options(library, options, threads))
+        check_ports(session, Path(path), inputs, outputs)
+        guard = guard_of(session, Path(path), inputs, outputs, limits)
+        return cls(session, guard, _Details(Path(path), threads, library.__version__))
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs by name; all of them where `outputs` names none.
@@ -79,20 +85,15 @@ class OnnxRuntimeCpu:
             UsageError: an output that there is not, or the runtime is closed.
             InferenceError: the graph failed, or the answer is not finite.
         """
-        session, path = self._session, self._details.path
+        session = self._session
         if session is None:
-            raise UsageError(f"the runtime of {path.name} is closed; open it again.")
-        names = chosen_outputs(self.outputs, outputs)
-        checked = check_inputs(inputs, self.inputs, self._details.limits)
-        if self._details.right_padding:
-            check_right_padding(checked)
+            raise self._guard.closed()
+        names, checked = self._guard.enter(inputs, outputs)
         try:
             values = session.run(names, checked)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise _run_failure(path, error) from error
-        results = dict(zip(names, values, strict=True))
-        check_finite(results, path.name)
-        return results
+            raise run_failure(self._details.path.name, error) from error
+        return self._guard.leave(dict(zip(names, values, strict=True)))
 
     def describe(self) -> RuntimeDescription:
         """What runs."""
@@ -110,76 +111,3 @@ class OnnxRuntimeCpu:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def import_onnxruntime() -> ModuleType:
-    """The onnxruntime module.
-
-    Raises:
-        RuntimeUnavailableError: it is not installed, or does not load here.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise RuntimeUnavailableError(f"onnxruntime cannot be imported ({error}); install it with {INSTALL}.") from None
-    return onnxruntime
-
-
-def _session_options(library: ModuleType, options: RuntimeOptions, threads: int) -> Any:
-    levels = library.GraphOptimizationLevel
-    session = library.SessionOptions()
-    session.intra_op_num_threads = threads
-    session.inter_op_num_threads = 1
-    session.log_severity_level = _SEVERITY_ERROR
-    session.use_deterministic_compute = True
-    session.graph_optimization_level = {
-        "none": levels.ORT_DISABLE_ALL,
-        "basic": levels.ORT_ENABLE_BASIC,
-        "extended": levels.ORT_ENABLE_EXTENDED,
-        "all": levels.ORT_ENABLE_ALL,
-    }[options.optimization]
-    session.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
-    if options.profile is not None:
-        session.enable_profiling = True
-        session.profile_file_prefix = str(options.profile)
-    return session
-
-
-def _open_session(library: ModuleType, path: Path, options: Any) -> Any:
-    if not path.is_file():
-        raise ArtifactError(f"the model file {path} is missing; export the model again.")
-    try:
-        return library.InferenceSession(str(path), sess_options=options, providers=[PROVIDER])
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        reason = _reason(error)
-        if type(error).__name__ == "NotImplemented" or "max supported" in reason or "only *guarantees*" in reason:
-            raise RuntimeUnavailableError(
-                f"onnxruntime {library.__version__} cannot run {path.name}: {reason}. "
-                "Install a newer onnxruntime, or export with a lower --opset."
-            ) from error
-        raise ArtifactError(f"{path} is not a graph that onnxruntime can open: {reason}. Export it again.") from error
-
-
-def _check_ports(session: Any, path: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
-    """The graph takes and returns what its manifest says."""
-    takes = {value.name for value in session.get_inputs()}
-    returns = {value.name for value in session.get_outputs()}
-    if takes != {port.name for port in inputs} or not {port.name for port in outputs} <= returns:
-        raise ArtifactError(
-            f"{path.name} takes {sorted(takes)} and returns {sorted(returns)}, which is not what its manifest says; "
-            "export it again."
-        )
-
-
-def _run_failure(path: Path, error: Exception) -> InferenceError:
-    reason = _reason(error)
-    if "allocate memory" in reason or "bad_alloc" in reason or isinstance(error, MemoryError):
-        return InferenceError(f"{path.name} ran out of memory; use a smaller batch ({reason}).")
-    return InferenceError(f"onnxruntime failed in {path.name}: {reason}.")
-
-
-def _reason(error: Exception) -> str:
-    """What onnxruntime says, without its status prefix and the C++ function that said it."""
-    text = " ".join((str(error).strip() or type(error).__name__).split())
-    text = _STATUS.sub("", text)
-    return _SOURCE_LINE.sub("", text).rstrip(".")

@@ -75,6 +75,7 @@ def test_it_describes_itself(graph: Path) -> None:
             "library": f"onnxruntime {onnxruntime.__version__}",
             "threads": 3,
             "model": "model.onnx",
+            "notes": [],
         }
 
 

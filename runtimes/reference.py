@@ -1,0 +1,106 @@
+"""onnx's ReferenceEvaluator: the standard's own Python, slow, and as far from the other runtimes as it gets."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
+from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
+from runtimes.base import RuntimeDescription, RuntimeOptions
+from runtimes.guard import Guard
+from runtimes.inputs import Limits
+
+INSTALL = "pip install onnx"
+
+
+class Reference:
+    """Evaluates the graph node by node in numpy."""
+
+    name = "reference"
+
+    def __init__(self, evaluator: Any, guard: Guard, version: str) -> None:
+        self.inputs = guard.inputs
+        self.outputs = guard.outputs
+        self._evaluator = evaluator
+        self._guard = guard
+        self._version = version
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        options: RuntimeOptions | None = None,
+        limits: Limits | None = None,
+    ) -> Reference:
+        """A runtime for the graph in `path`; of `options` it has use for none.
+
+        Raises:
+            RuntimeUnavailableError: onnx is not installed, or lacks an operator of the graph.
+            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
+        """
+        (options or RuntimeOptions()).require_compute(cls.name, "fp32")
+        try:
+            import onnx
+            from onnx.reference import ReferenceEvaluator
+        except ImportError as error:
+            raise RuntimeUnavailableError(f"onnx cannot be imported ({error}); install it with {INSTALL}.") from None
+        file = Path(path)
+        if not file.is_file():
+            raise ArtifactError(f"the model file {file} is missing; export the model again.")
+        try:
+            model = onnx.load(file)
+        except Exception as error:  # protobuf's errors depend on its implementation
+            raise ArtifactError(f"{file} is not a graph that onnx can open: {error}.") from error
+        takes = {value.name for value in model.graph.input}
+        returns = {value.name for value in model.graph.output}
+        if takes != {port.name for port in inputs} or not {port.name for port in outputs} <= returns:
+            raise ArtifactError(f"{file.name} has other inputs or outputs than its manifest says; export it again.")
+        requires = {entry.key: entry.value for entry in model.metadata_props}.get(REQUIRES, "")
+        guard = Guard(file.name, tuple(inputs), tuple(outputs), limits, requires == RIGHT_PADDING)
+        try:
+            evaluator = ReferenceEvaluator(model)
+        except Exception as error:
+            raise RuntimeUnavailableError(f"onnx's reference evaluator cannot run {file.name}: {error}.") from error
+        return cls(evaluator, guard, onnx.__version__)
+
+    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Outputs by name; all of them where `outputs` names none.
+
+        Raises:
+            InputError: the data does not fit the model.
+            UsageError: an output that there is not, or the runtime is closed.
+            InferenceError: the graph failed, or the answer is not finite.
+        """
+        if self._evaluator is None:
+            raise self._guard.closed()
+        names, checked = self._guard.enter(inputs, outputs)
+        try:
+            with warnings.catch_warnings():  # numpy's, about rows that are all padding
+                warnings.simplefilter("ignore", RuntimeWarning)
+                values = self._evaluator.run(names, checked)
+        except Exception as error:
+            raise InferenceError(f"onnx's reference evaluator failed in {self._guard.model}: {error}.") from error
+        return self._guard.leave(dict(zip(names, values, strict=True)))
+
+    def describe(self) -> RuntimeDescription:
+        """What runs."""
+        return RuntimeDescription(self.name, ("numpy",), f"onnx {self._version}", 1, self._guard.model)
+
+    def close(self) -> None:
+        """Let go of the graph."""
+        self._evaluator = None
+
+    def __enter__(self) -> Reference:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
