@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bert_onnx.artifact.hashing import hash_file
 from bert_onnx.errors import CheckpointError
 from bert_onnx.weights.header import TensorInfo, read_header
 from bert_onnx.weights.names import listed
@@ -81,7 +82,7 @@ def weights_digest(files: tuple[Path, ...]) -> str:
         CheckpointError: a file cannot be read.
     """
     try:
-        digests = [_file_digest(path) for path in files]
+        digests = [hash_file(path).sha256 for path in files]
         for path, digest in zip(files, digests, strict=True):
             _check_cached(path, digest)
     except OSError as error:
@@ -90,14 +91,6 @@ def weights_digest(files: tuple[Path, ...]) -> str:
         return digests[0]
     lines = sorted((path.name, digest) for path, digest in zip(files, digests, strict=True))
     return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in lines).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_cached(path: Path, digest: str) -> None:
