@@ -16,10 +16,11 @@ from export.expectations import check_expectations
 from export.find_broken_pass import check_each_pass, find_broken_pass
 from export.load_model import Eager
 from export.passes import PassContext, run_passes
-from export.reference import eager_runtime, input_limits
+from export.reference import input_limits
 from export.serialize import save
 from export.targets import Target
 from export.verify import compare, require_parity
+from runtimes.base import Runtime, RuntimeOptions
 from runtimes.onnxruntime import OnnxRuntimeCpu
 
 PRECISION = "fp32"
@@ -50,12 +51,13 @@ def skips_padding(fused: Mapping[str, int]) -> bool:
 
 
 def build_variant(
-    traced: ir.Model, eager: Eager, plan: BuildPlan, folder: Path, on_case: Callable[[str], None]
+    traced: ir.Model, eager: Eager, reference: Runtime, plan: BuildPlan, folder: Path, on_case: Callable[[str], None]
 ) -> Variant:
     """Turn `traced` into `folder`/<name>.onnx and prove it equal to `eager`.
 
     Args:
         traced: the tracer's model; it is left as it is.
+        eager, reference: the eager model, and what answers for it.
         folder: the `onnx` folder of a staged artifact.
         on_case: called with each verification case's name.
 
@@ -73,9 +75,10 @@ def build_variant(
     data = save(model, path, plan.external_data_threshold)
     check_file(path)
     limits = input_limits(eager)
-    with OnnxRuntimeCpu.open(path, eager.module.inputs, eager.module.outputs, limits=limits) as runtime:
+    waiting = RuntimeOptions(spinning=False)  # the reference may be computing on the same cores
+    with OnnxRuntimeCpu.open(path, eager.module.inputs, eager.module.outputs, waiting, limits) as runtime:
         cases = verification_cases(eager.task, eager.config, eager.module.inputs, plan.target.requires)
-        parity = compare(runtime, eager_runtime(eager), cases, PRECISION, on_case, skips_padding(fused))
+        parity = compare(runtime, reference, cases, PRECISION, on_case, skips_padding(fused))
     if not parity.passed:
         broken = find_broken_pass(traced, eager, plan.target.passes, context, plan.target.requires, PRECISION)
         blamed = f" (it breaks in the pass {broken})" if broken else ""

@@ -28,11 +28,12 @@ from bert_onnx.weights import find_checkpoint
 from export.build import BuildPlan, build_variant
 from export.companions import write_companions
 from export.load_model import Eager, choose_task, load_eager
-from export.reference import eager_runtime, input_limits
+from export.reference import input_limits, prepared_reference
 from export.request import ExportRequest, Progress, no_progress
 from export.targets import TARGETS, Target
 from export.tracer import trace
 from export.vectors import write_vectors
+from runtimes.base import Runtime
 
 REFERENCE_TARGET = "portable"
 
@@ -81,8 +82,9 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
     eager = load_eager(checkpoint, task, options, allow_new_heads=request.allow_new_heads)
     with staging_folder(destination, needed=_weight_bytes(eager)) as stage:
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
-        variants = _build_variants(request, eager, stage, progress)
-        write_vectors(stage, eager_runtime(eager), input_limits(eager), longest, variants)
+        with prepared_reference(eager, checkpoint, request.allow_new_heads) as reference:
+            variants = _build_variants(request, eager, reference, stage, progress)
+            write_vectors(stage, reference, input_limits(eager), longest, variants)
         progress("publishing", 0.97)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
@@ -104,7 +106,9 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
     return ExportReport(artifact, eager.warnings + warnings, time.monotonic() - started)
 
 
-def _build_variants(request: ExportRequest, eager: Eager, stage: Path, progress: Progress) -> tuple[Variant, ...]:
+def _build_variants(
+    request: ExportRequest, eager: Eager, reference: Runtime, stage: Path, progress: Progress
+) -> tuple[Variant, ...]:
     """The portable graph, then one for each further target, each verified."""
     folder = stage / "onnx"
     folder.mkdir()
@@ -124,7 +128,7 @@ def _build_variants(request: ExportRequest, eager: Eager, stage: Path, progress:
         def on_case(case: str, at: float = begin + 0.7 * share, target: Target = target) -> None:
             progress(f"verifying {target.name}: {case}", at)
 
-        variants.append(build_variant(traced[opset], eager, plan, folder, on_case))
+        variants.append(build_variant(traced[opset], eager, reference, plan, folder, on_case))
     return tuple(variants)
 
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from bert_onnx.weights import Checkpoint
+from export.answers_ahead import AnswersAhead
 from export.load_model import Eager
-from runtimes.base import Runtime
+from runtimes.base import Runtime, RuntimeDescription
+from runtimes.cpu import usable_threads
 from runtimes.eager import EagerRuntime
 from runtimes.inputs import InputLimits
+
+#: Parameters of a model whose answers take as long as starting a process that imports torch.
+WORTH_A_PROCESS = 8_000_000
 
 
 def eager_runtime(eager: Eager) -> Runtime:
@@ -17,3 +28,42 @@ def input_limits(eager: Eager) -> InputLimits:
     """What the model's tables can look up."""
     config = eager.config
     return InputLimits(config.vocab_size, config.max_position_embeddings, config.type_vocab_size)
+
+
+@contextmanager
+def prepared_reference(eager: Eager, checkpoint: Checkpoint, allow_new_heads: bool) -> Iterator[Runtime]:
+    """The reference for graphs of `eager`, of `checkpoint`; where it pays, a second process computes its answers.
+
+    Args:
+        allow_new_heads: as `eager` was loaded.
+    """
+    size = sum(parameter.numel() for parameter in eager.module.parameters())
+    if usable_threads() == 1 or size < WORTH_A_PROCESS:
+        yield eager_runtime(eager)
+        return
+    with AnswersAhead(checkpoint, eager.task, eager.options, allow_new_heads) as ahead:
+        yield PreparedReference(eager, ahead)
+
+
+class PreparedReference:
+    """The reference for graphs of `eager`, whose answers come from `ahead` where it has them."""
+
+    def __init__(self, eager: Eager, ahead: AnswersAhead) -> None:
+        self._eager = eager_runtime(eager)
+        self._ahead = ahead
+        self.name = self._eager.name
+        self.inputs = self._eager.inputs
+        self.outputs = self._eager.outputs
+
+    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """As `EagerRuntime.run`."""
+        found = self._ahead.find(inputs) if outputs is None else None
+        return self._eager.run(inputs, outputs) if found is None else found
+
+    def describe(self) -> RuntimeDescription:
+        """What runs."""
+        return self._eager.describe()
+
+    def close(self) -> None:
+        """Let go of the module."""
+        self._eager.close()
