@@ -1,0 +1,77 @@
+// Compares this client with the artifact's own test vectors:  node test.mjs FOLDER [--json]
+// fp32: largest difference of every output <= 1e-4. Other precisions: cosine with what Python gave >= 0.9995.
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import * as ort from "onnxruntime-node";
+import { cosine, Embedder } from "./embed.mjs";
+
+const LARGEST_DIFFERENCE = 1e-4;
+const LEAST_COSINE = 0.9995;
+const TARGETS = ["portable", "ort-cpu", "ort-cpu-unpadded", "web"]; // what onnxruntime-node runs
+
+const [folder, flag] = process.argv.slice(2);
+const read = async (name) => JSON.parse(await readFile(path.join(folder, name), "utf8"));
+const manifest = await read("manifest.json");
+const vectors = await read("vectors.json");
+
+/** Tensors of a case, as its graph takes them. */
+function feeds(inputs) {
+  return Object.fromEntries(manifest.inputs.map(({ name, dtype }) => {
+    const { shape, values } = inputs[name];
+    const data = dtype === "int64" ? BigInt64Array.from(values, BigInt) : Float32Array.from(values);
+    return [name, new ort.Tensor(dtype, data, shape)];
+  }));
+}
+
+/** The values that vectors.json holds of an output. */
+function pick(data, { offsets, values }) {
+  return values.map((_, index) => data[offsets ? offsets[index] : index]);
+}
+
+const largest = (a, b) => a.reduce((worst, value, index) => Math.max(worst, Math.abs(value - b[index])), 0);
+
+/** Least cosine of the rows of a two-dimensional output; sampled outputs are one row. */
+function leastCosine(actual, { shape, offsets, values }) {
+  const width = offsets || shape.length < 2 ? values.length : shape.at(-1);
+  let least = 1;
+  for (let at = 0; at < values.length; at += width) {
+    least = Math.min(least, cosine(actual.slice(at, at + width), values.slice(at, at + width)));
+  }
+  return least;
+}
+
+async function checkVariant(variant) {
+  const embeds = manifest.outputs.some((output) => output.name === "sentence_embedding");
+  const session = await ort.InferenceSession.create(path.join(folder, variant.file));
+  const embedder = embeds ? await Embedder.open(folder, { variant: variant.name }) : null;
+  const result = { variant: variant.name, precision: variant.precision, texts: 0, difference: 0, cosine: 1 };
+  for (const one of vectors.cases) {
+    const expected = one.variants[variant.name] ?? one.outputs;
+    const answers = await session.run(feeds(one.inputs));
+    for (const [name, tensor] of Object.entries(expected)) {
+      const actual = pick(answers[name].data, tensor);
+      result.difference = Math.max(result.difference, largest(actual, tensor.values));
+      result.cosine = Math.min(result.cosine, leastCosine(actual, tensor));
+    }
+    if (embedder && one.texts && !one.pairs) { // from text, with the tokenizer in JavaScript
+      const actual = (await embedder.embed(one.texts)).flatMap((vector) => [...vector]);
+      result.difference = Math.max(result.difference, largest(actual, expected.sentence_embedding.values));
+      result.cosine = Math.min(result.cosine, leastCosine(actual, expected.sentence_embedding));
+      result.texts += one.texts.length;
+    }
+  }
+  await session.release();
+  await embedder?.close();
+  result.passed = variant.precision === "fp32"
+    ? result.difference <= LARGEST_DIFFERENCE
+    : result.cosine >= LEAST_COSINE;
+  return result;
+}
+
+const results = [];
+for (const variant of manifest.variants.filter(({ target }) => TARGETS.includes(target))) {
+  results.push(await checkVariant(variant));
+}
+if (flag === "--json") console.log(JSON.stringify(results));
+else console.table(results);
+process.exitCode = results.length > 0 && results.every(({ passed }) => passed) ? 0 : 1;

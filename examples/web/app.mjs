@@ -1,0 +1,83 @@
+// The page: two sentences in, their similarity and the milliseconds out.
+import { cosine, Embedder, ort } from "./embedder.mjs";
+
+const WAIT_MS = 200; // after the last key
+
+const element = (id) => document.getElementById(id);
+const inputs = [element("first"), element("second")];
+let embedder = null;
+let running = false;
+let again = false;
+
+function say(text, isError = false) {
+  if (element("status").textContent !== text) element("status").textContent = text; // said once to screen readers
+  element("status").classList.toggle("error", isError);
+}
+
+async function start() {
+  const variant = new URLSearchParams(location.search).get("variant") ?? undefined;
+  embedder = await Embedder.open("model/", {
+    variant,
+    onProgress: (share) => {
+      element("loading").value = share;
+      say(share < 1 ? `Loading the model: ${Math.round(100 * share)} %` : "Opening the model…");
+    },
+  });
+  element("loading").hidden = true;
+  const { name, precision, size_bytes: size } = embedder.variant;
+  const threads = ort.env.wasm.numThreads;
+  element("model").textContent = [
+    embedder.manifest.source.model, name, precision, `${(size / 1e6).toFixed(0)} MB`,
+    `ONNX Runtime Web ${ort.env.versions.web}`, `${threads} thread${threads === 1 ? "" : "s"}`,
+  ].join(" · ");
+  await embedder.embed(["warm up"]); // the first run prepares memory; it would be timed otherwise
+  await compare();
+}
+
+/** Compare now; where a comparison is under way, once more after it. */
+async function compare() {
+  if (running || !embedder) {
+    again = true;
+    return;
+  }
+  running = true;
+  do {
+    again = false;
+    await compareOnce();
+  } while (again);
+  running = false;
+}
+
+async function compareOnce() {
+  const texts = inputs.map((input) => input.value.trim());
+  if (texts.some((text) => text === "")) {
+    show(null, null);
+    say("Write something into both fields.");
+    return;
+  }
+  const begun = performance.now();
+  const [first, second] = await embedder.embed(texts);
+  show(cosine(first, second), performance.now() - begun);
+  say("Ready. Edit either sentence.");
+}
+
+function show(similarity, milliseconds) {
+  const known = similarity !== null;
+  element("similarity").textContent = known ? similarity.toFixed(3).replace("-", "−") : "–";
+  element("milliseconds").textContent = known ? milliseconds.toFixed(1) : "–";
+  element("marker").style.inlineSize = `${known ? 100 * Math.max(0, Math.min(1, similarity)) : 0}%`;
+}
+
+function fail(error) {
+  element("loading").hidden = true;
+  say(error.message, true);
+}
+
+let timer;
+for (const input of inputs) {
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => compare().catch(fail), WAIT_MS);
+  });
+}
+start().catch(fail);

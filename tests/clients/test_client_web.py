@@ -1,0 +1,75 @@
+"""The browser: the page works in a real Chromium, its answers are Python's, and it says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from client_tools import EXAMPLES, read
+
+pytestmark = pytest.mark.clients
+
+#: Where screenshots go, for a person to look at; without it none are taken.
+SCREENSHOTS = "BERT_ONNX_SCREENSHOTS"
+
+
+@pytest.fixture
+def seen(node: str, chromium: str, page_server: str) -> dict[str, Any]:
+    """What the browser saw."""
+    command = [node, "browser.mjs", chromium, page_server]
+    if folder := os.environ.get(SCREENSHOTS):
+        command.append(str(Path(folder).resolve() / "page"))
+    done = subprocess.run(command, cwd=EXAMPLES / "test", capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_the_page_in_a_browser(
+    seen: dict[str, Any], artifact: Path, measured: Callable[..., None], variants_for: Callable[..., list[str]]
+) -> None:
+    measured("chromium", seen["variants"])
+    assert [result["variant"] for result in seen["variants"]] == variants_for("portable", "web")
+    for result in seen["variants"]:
+        assert result["texts"] == 8
+        assert result["difference"] <= 1e-4 if result["precision"] == "fp32" else result["cosine"] >= 0.9995
+    shown = seen["shown"]
+    assert shown["status"] == "Ready. Edit either sentence."
+    assert 0.3 < float(shown["similarity"]) < 1
+    assert float(shown["milliseconds"]) > 0
+    web = next(v for v in read(artifact, "manifest.json")["variants"] if v["target"] == "web")
+    assert f" · {web['name']} · {web['precision']} · " in shown["model"]
+    assert float(seen["same"]) == 1
+    assert seen["empty"] == "Write something into both fields."
+    assert seen["refusal"] == 'The artifact has no variant "none".'
+    assert seen["isolated"] is True
+    assert seen["complaints"] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../package-lock.json",
+        "/..%2fpackage-lock.json",
+        "/%2e%2e/node/embed.mjs",
+        "/model/..%2f..%2f..%2f..%2fetc%2fpasswd",
+    ],
+)
+def test_the_server_stays_in_its_folders(page_server: str, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(page_server.rstrip("/") + path, timeout=10)
+    assert refused.value.code == 404
+
+
+def test_the_server_isolates_the_page(page_server: str) -> None:
+    with urllib.request.urlopen(page_server, timeout=10) as answer:
+        assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        assert answer.headers["Content-Type"].startswith("text/html")
