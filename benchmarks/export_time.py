@@ -33,7 +33,8 @@ _QUICK_CONFIG = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads
 
 _TEXT = """Each run is a process of its own, from its start to its end; both commands read the same folder and take
 turns.
-Ratios are ours to theirs, round by round: median [least, most] of {rounds} rounds. Peak memory is that of the process.
+Ratios are ours to theirs, round by round: median [least, most] of {rounds} rounds. Peak memory is that of a command with
+its children.
 
 {table}
 
@@ -43,6 +44,8 @@ Ratios are ours to theirs, round by round: median [least, most] of {rounds} roun
   fails.
 * `{theirs}` compares with the PyTorch model on one dummy input (2 x 16, 32 tokens); a difference is a
   warning.
+* `{ours}` lets a second process compute the eager model's answers while the first one traces
+  (`export/answers_ahead.py`).
 * Where an encoder's layers are alike, one is traced and repeated (`export/repeat_layers.py`); the file is that of a
   full trace, byte by byte.
 

@@ -23,7 +23,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one process cost: wall seconds, seconds of processor time, and the most memory it held (10^6 bytes)."""
+    """What a program cost: wall seconds, seconds of processor time, and the most memory it held (10^6 bytes)."""
 
     seconds: float
     processor_seconds: float
@@ -60,23 +60,49 @@ class Summary:
 
 
 #: Starts a program and tells what it cost. It is a small process of its own since the kernel counts what the process
-#: that forks holds as memory of the program.
+#: that forks holds as memory of the program. What several processes hold together is sampled, each page counted once.
 _LAUNCHER = """
 import json, os, sys, time
 report, log, *command = sys.argv[1:]
 output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+def family(process):
+    with open(f"/proc/{process}/task/{process}/children") as file:
+        children = file.read().split()
+    return [str(process), *(member for child in children for member in family(child))]
+
+def held(process):
+    try:
+        members = family(process)
+        if len(members) == 1:
+            return 0
+        total = 0
+        for member in members:
+            with open(f"/proc/{member}/smaps_rollup") as file:
+                total += next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+        return total
+    except (OSError, StopIteration):  # one of them has just ended
+        return 0
+
 begun = time.monotonic()
 process = os.posix_spawnp(command[0], command, os.environ,
                           file_actions=[(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)])
-_, status, usage = os.wait4(process, 0)
-figures = [time.monotonic() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6]
+together = 0
+while True:
+    ended, status, usage = os.wait4(process, os.WNOHANG)
+    if ended:
+        break
+    together = max(together, held(process))
+    time.sleep(0.02)
+memory = max(together, usage.ru_maxrss * 1024)
+figures = [time.monotonic() - begun, usage.ru_utime + usage.ru_stime, memory / 1e6]
 with open(report, "w") as file:
     json.dump([os.waitstatus_to_exitcode(status), figures], file)
 """
 
 
 def run_process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Cost:
-    """Run `command` to its end. The memory is that of the process among it and its children that held the most.
+    """Run `command` to its end. The memory is what it and its children held together.
 
     Args:
         environment: added to this process's.

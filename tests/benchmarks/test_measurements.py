@@ -46,6 +46,15 @@ def test_cost_of_a_process() -> None:
     assert 190 < large.megabytes - small.megabytes < 220
 
 
+def test_children_count_with_their_parent() -> None:
+    child = "import time; block = bytearray(80 * 10**6); time.sleep(0.5)"
+    program = (
+        f"import subprocess, sys; block = bytearray(50 * 10**6); subprocess.run([sys.executable, '-c', {child!r}])"
+    )
+    small = run_process([sys.executable, "-c", "pass"])
+    assert 125 < run_process([sys.executable, "-c", program]).megabytes - small.megabytes < 160
+
+
 def test_a_program_that_fails_is_told_with_its_last_words() -> None:
     with pytest.raises(SystemExit, match=r"status 3:\nlast words"):
         run_process([sys.executable, "-c", "print('last words'); raise SystemExit(3)"])
