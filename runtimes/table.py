@@ -61,6 +61,32 @@ RUNTIMES: dict[str, RuntimeRow] = {
     row.name: row
     for row in (
         RuntimeRow(
+            name="onnxruntime-cuda",
+            module="runtimes.onnxruntime_cuda",
+            class_name="OnnxRuntimeCuda",
+            needs=("onnxruntime",),
+            provider="CUDAExecutionProvider",
+            install='pip uninstall --yes onnxruntime && pip install "bert-onnx[gpu]"',
+            device="cuda",
+            targets=("ort-cuda", *_STANDARD),
+            precisions=("fp32", "fp16", "bf16"),
+            compute=("fp32",),
+            automatic=True,
+        ),
+        RuntimeRow(
+            name="onnxruntime-tensorrt",
+            module="runtimes.onnxruntime_tensorrt",
+            class_name="OnnxRuntimeTensorRt",
+            needs=("onnxruntime",),
+            provider="TensorrtExecutionProvider",
+            install='pip uninstall --yes onnxruntime && pip install "bert-onnx[gpu]" "tensorrt<11"',
+            device="cuda",
+            targets=_STANDARD,
+            precisions=("fp32", "fp16"),
+            compute=("fp32", "bf16", "fp16"),
+            automatic=False,
+        ),
+        RuntimeRow(
             name="onnxruntime-cpu",
             module="runtimes.onnxruntime",
             class_name="OnnxRuntimeCpu",

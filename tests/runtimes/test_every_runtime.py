@@ -204,5 +204,5 @@ def test_every_row_is_complete_and_known_targets_only() -> None:
         assert len(set(row.targets)) == len(row.targets)
         assert callable(row.load_class().open)
         assert row.install.startswith("pip ")
-    with pytest.raises(UsageError, match="the runtime 'abacus' is unknown; choose one of onnxruntime-c"):
+    with pytest.raises(UsageError, match="the runtime 'abacus' is unknown; choose one of onnxruntime-cuda"):
         find_runtime("abacus")

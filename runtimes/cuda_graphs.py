@@ -1,0 +1,128 @@
+"""CUDA graphs: one capture for each (batch, length) bucket, on buffers that stay where they are.
+
+A captured graph replays kernels with the addresses and shapes of its capture. So each bucket has input and output
+buffers of its own on the device; a smaller batch is padded to the bucket, and its part of the answer is cut out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from bert_onnx.errors import UsageError
+from bert_onnx.tasks import BATCH, SEQUENCE, Port, axis_length
+
+_GRAPH_ID = "gpu_graph_id"
+#: The number that onnxruntime takes for "do not capture".
+NO_GRAPH = -1
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A shape that is captured: B rows of S tokens."""
+
+    batch: int
+    length: int
+
+
+def find_bucket(batch: int, length: int, batches: Sequence[int], lengths: Sequence[int]) -> Bucket | None:
+    """The smallest bucket that holds `batch` rows of `length` tokens; None where none does."""
+    rows = next((size for size in batches if size >= batch), None)
+    tokens = next((size for size in lengths if size >= length), None)
+    return None if rows is None or tokens is None else Bucket(rows, tokens)
+
+
+def pad_to_bucket(inputs: Mapping[str, np.ndarray], bucket: Bucket) -> dict[str, np.ndarray]:
+    """`inputs` [B, S] with padding up to the bucket.
+
+    A row that is all padding gets one real token: a mean over no token is not a number.
+    """
+    padded = {}
+    for name, array in inputs.items():
+        full = np.zeros((bucket.batch, bucket.length), array.dtype)
+        full[: array.shape[0], : array.shape[1]] = array
+        if name == "attention_mask":
+            full[array.shape[0] :, 0] = 1
+        padded[name] = full
+    return padded
+
+
+def check_ports(inputs: Sequence[Port]) -> None:
+    """Refuse a model whose inputs have other axes than batch and sequence.
+
+    Raises:
+        UsageError: naming the input.
+    """
+    for port in inputs:
+        if port.axes != (BATCH, SEQUENCE):
+            raise UsageError(
+                f"CUDA graphs are for models whose inputs are [{BATCH}, {SEQUENCE}]; {port.name} is "
+                f"[{', '.join(str(axis) for axis in port.axes)}]. Leave cuda_graphs off for this model."
+            )
+
+
+class CapturedGraph:
+    """The buffers and the binding of one bucket; the first run captures, later ones replay.
+
+    Args:
+        library: the onnxruntime module.
+        session: with CUDA graphs enabled.
+        ports: inputs and outputs of the graph.
+        bucket: the shape.
+        number: the graph's id in the session, different for each bucket.
+        device_id: the GPU.
+    """
+
+    def __init__(
+        self,
+        library: ModuleType,
+        session: Any,
+        ports: tuple[Sequence[Port], Sequence[Port]],
+        bucket: Bucket,
+        number: int,
+        device_id: int,
+    ) -> None:
+        self.bucket = bucket
+        self._session = session
+        self._options = run_options(library, number)
+        self._binding = session.io_binding()
+        self._inputs: dict[str, Any] = {}
+        self._outputs: dict[str, Any] = {}
+        self._ports = {port.name: port for port in ports[1]}
+        sizes = {BATCH: bucket.batch, SEQUENCE: bucket.length}
+        for port in ports[0]:
+            self._inputs[port.name] = _buffer(library, port, sizes, device_id)
+            self._binding.bind_ortvalue_input(port.name, self._inputs[port.name])
+        for port in ports[1]:
+            self._outputs[port.name] = _buffer(library, port, sizes, device_id)
+            self._binding.bind_ortvalue_output(port.name, self._outputs[port.name])
+
+    def run(self, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The outputs called `names` for `inputs` [B, S], which fit the bucket. Not for several threads at once."""
+        batch, length = inputs["input_ids"].shape
+        for name, array in pad_to_bucket(inputs, self.bucket).items():
+            self._inputs[name].update_inplace(array)
+        self._session.run_with_iobinding(self._binding, self._options)
+        return {name: _cut(self._outputs[name].numpy(), self._ports[name], batch, length) for name in names}
+
+
+def run_options(library: ModuleType, number: int) -> Any:
+    """RunOptions that capture or replay the graph `number`, or neither for `NO_GRAPH`."""
+    options = library.RunOptions()
+    options.add_run_config_entry(_GRAPH_ID, str(number))
+    return options
+
+
+def _buffer(library: ModuleType, port: Port, sizes: Mapping[str, int], device_id: int) -> Any:
+    shape = [axis_length(axis, sizes) if isinstance(axis, str) else axis for axis in port.axes]
+    return library.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(port.dtype).type, "cuda", device_id)
+
+
+def _cut(array: np.ndarray, port: Port, batch: int, length: int) -> np.ndarray:
+    sizes = {BATCH: batch, SEQUENCE: length}
+    slices = tuple(slice(sizes.get(axis)) if isinstance(axis, str) else slice(None) for axis in port.axes)
+    return array[slices].copy()

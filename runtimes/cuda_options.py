@@ -1,0 +1,64 @@
+"""What can be chosen about ONNX Runtime's CUDA provider, and its form as the provider's options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bert_onnx.errors import UsageError
+
+CONVOLUTION_SEARCHES = ("default", "heuristic", "exhaustive")
+_BATCHES = (1, 4, 16, 32)
+_LENGTHS = (16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class CudaOptions:
+    """Options of the CUDA provider.
+
+    Args:
+        device_id: which GPU.
+        memory_limit: most bytes that the arena takes; None for no limit. Libraries take some beside it.
+        grow_exactly: the arena grows by what is needed, not to the next power of two: less memory, more calls.
+        convolution_search: how cuDNN chooses convolutions, one of `CONVOLUTION_SEARCHES`; BERT has none.
+        tf32: multiply float32 matrices with 10 bits of mantissa on tensor cores. Off, so that fp32 means fp32.
+        cuda_graphs: capture the kernels of each (batch, length) bucket once and replay them.
+        batches, lengths: the buckets; a batch runs in the smallest one that holds it, or without a graph.
+        allow_cpu_nodes: nodes without a CUDA kernel may run on the CPU; where not, opening such a graph fails.
+    """
+
+    device_id: int = 0
+    memory_limit: int | None = None
+    grow_exactly: bool = True
+    convolution_search: str = "default"
+    tf32: bool = False
+    cuda_graphs: bool = False
+    batches: tuple[int, ...] = _BATCHES
+    lengths: tuple[int, ...] = _LENGTHS
+    allow_cpu_nodes: bool = True
+
+    def __post_init__(self) -> None:
+        if self.device_id < 0:
+            raise UsageError(f"device_id is {self.device_id}; it must be at least 0.")
+        if self.memory_limit is not None and self.memory_limit < 1:
+            raise UsageError(f"memory_limit is {self.memory_limit} bytes; it must be at least 1.")
+        if self.convolution_search not in CONVOLUTION_SEARCHES:
+            raise UsageError(
+                f"convolution_search {self.convolution_search!r} is unknown; choose {', '.join(CONVOLUTION_SEARCHES)}."
+            )
+        for name, sizes in (("batches", self.batches), ("lengths", self.lengths)):
+            if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
+                raise UsageError(f"{name} are {sizes}; they must be numbers of at least 1 in ascending order.")
+
+    def to_provider(self) -> dict[str, str]:
+        """The provider's own names and values."""
+        values = {
+            "device_id": str(self.device_id),
+            "arena_extend_strategy": "kSameAsRequested" if self.grow_exactly else "kNextPowerOfTwo",
+            "cudnn_conv_algo_search": self.convolution_search.upper(),
+            "use_tf32": "1" if self.tf32 else "0",
+            "enable_cuda_graph": "1" if self.cuda_graphs else "0",
+            "do_copy_in_default_stream": "1",
+        }
+        if self.memory_limit is not None:
+            values["gpu_mem_limit"] = str(self.memory_limit)
+        return values
