@@ -87,13 +87,14 @@ def held(process):
 begun = time.monotonic()
 process = os.posix_spawnp(command[0], command, os.environ,
                           file_actions=[(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)])
-together = 0
+together, asked = 0, begun
 while True:
     ended, status, usage = os.wait4(process, os.WNOHANG)
     if ended:
         break
-    together = max(together, held(process))
-    time.sleep(0.02)
+    if time.monotonic() - asked > 0.3:  # the kernel stops a process while it counts its pages
+        together, asked = max(together, held(process)), time.monotonic()
+    time.sleep(0.005)
 memory = max(together, usage.ru_maxrss * 1024)
 figures = [time.monotonic() - begun, usage.ru_utime + usage.ru_stime, memory / 1e6]
 with open(report, "w") as file:
