@@ -31,9 +31,9 @@ transformers.BertModel(transformers.BertConfig(**eval(sys.argv[2]))).save_pretra
 """
 _QUICK_CONFIG = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
 
-_TEXT = """Each run is a process of its own, from its start to its end; both commands read the same folder and take turns.
-Ratios are ours to theirs, round by round: median [least, most] of {rounds} rounds. Peak memory is that of a command
-with its children.
+_TEXT = """Each run is a process of its own, from its start to its end; both commands read the same folder and take
+turns. Ratios are ours to theirs, round by round: median [least, most] of {rounds} rounds. Peak memory is that of a
+command with its children.
 
 {table}
 

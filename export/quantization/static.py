@@ -21,7 +21,7 @@ from export.quantization.plan import QuantizationPlan, QuantizationResult, SiteR
 from export.quantization.recipe import Recipe, Structure
 from export.quantization.residuals import sum_residuals
 from export.quantization.search import SearchOptions, SiteSearch
-from export.quantization.sensitivity import Decided, Judge, first_step, ladder, reach_budget
+from export.quantization.sensitivity import Decided, Judge, first_step, reach_budget
 from export.quantization.sites import Site, find_sites, weights_of
 from export.request import Progress, no_progress
 
@@ -77,9 +77,7 @@ def _first_recipes(
     found: dict[Site, Recipe] = {}
     for site, statistics in calibrate(model, sites, feeds):
         progress(f"searching {site.name}", 0.1 + 0.6 * len(found) / len(sites))
-        search = SiteSearch(site, statistics, weights_of(model, site), options)
-        plain, better = (search.decide(structure) for structure in ladder(site)[:2])
-        found[site] = first_step(plain, better)
+        found[site] = first_step(SiteSearch(site, statistics, weights_of(model, site), options))
     return [found[site] for site in sites]
 
 
