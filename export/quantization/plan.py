@@ -12,6 +12,7 @@ from export.quantization.measure import Closeness
 from export.quantization.ranges import METHODS as RANGES
 
 METHODS = ("static",)
+PRECISIONS = ("int8", "int4")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class QuantizationPlan:
     """How a float graph becomes int8.
 
     Args:
+        precision: int8, or int4 for weights alone.
         method: a row of METHODS.
         isa: a row of `export.quantization.isa`.
         cosine_mean, cosine_min: what answers must keep of the float graph's, on calibration texts that were held
@@ -28,6 +30,7 @@ class QuantizationPlan:
         max_length: most tokens of a calibration text.
     """
 
+    precision: str = "int8"
     method: str = "static"
     isa: str = DEFAULT_ISA
     cosine_mean: float = 0.999
@@ -46,6 +49,10 @@ class QuantizationPlan:
                 raise UsageError(f"{name} is {getattr(self, name)}; give a cosine above 0, up to 1.")
         if self.max_length < 2:
             raise UsageError(f"max_length is {self.max_length}; it must be at least 2.")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"the precision {self.precision!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
+        if self.precision == "int4" and self.method != "weights":
+            raise UsageError(f"int4 is for weights alone; the method {self.method} is for int8.")
         find_isa(self.isa)
 
 
@@ -80,6 +87,7 @@ class QuantizationResult:
         records: what was done, site by site.
         tables: names of the embedding tables that became int8.
         closeness: on the held-out part of the calibration texts.
+        invariant: a text's answer does not depend on the texts beside it.
     """
 
     model: ir.Model
@@ -87,3 +95,4 @@ class QuantizationResult:
     records: tuple[SiteRecord, ...]
     tables: tuple[str, ...]
     closeness: Closeness
+    invariant: bool = True
