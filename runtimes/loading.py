@@ -6,12 +6,14 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bert_onnx.errors import ArtifactError
+from bert_onnx.errors import ArtifactError, RuntimeUnavailableError
 from runtimes.background import Background
 
 if TYPE_CHECKING:
     from bert_onnx.artifact import Artifact
+    from runtimes.base import Runtime
     from runtimes.pipelines.base import Parts, Pipeline
+    from runtimes.select import Choice, Wanted
 
 #: Module and class of the pipeline of each task, imported when it is needed.
 PIPELINES: dict[str, tuple[str, str]] = {
@@ -33,67 +35,111 @@ _ATTEMPTS = 3
 def load(
     folder: str | os.PathLike[str],
     variant: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
     threads: int | None = None,
+    strict: bool = True,
     check_hashes: bool = True,
 ) -> Pipeline:
-    """The pipeline for the artifact in `folder`, on ONNX Runtime's CPU provider.
+    """The pipeline for the artifact in `folder`, on the best runtime here; `describe()` says which and why.
 
     Args:
         folder: what `bert-onnx export` wrote.
-        variant: which of its graphs; None takes the first, fp32.
+        variant: which of its graphs, by name; None leaves the choice to `runtimes.select`.
+        runtime: a row of `runtimes.table`, such as `onnxruntime-cpu`, `openvino` or `onnxruntime-cuda`.
+        precision: `fp32` (the default), `int8`, `bf16` ..., or `fastest`: the fastest that passed its gate.
         threads: threads that compute one call; None takes what affinity and the cgroup quota allow.
+        strict: where `runtime` was named and cannot be had, raise; else take another and say so.
         check_hashes: compare every file with its sha256; leave that out only for files that this machine made.
 
     Raises:
         ArtifactError: the folder is missing, damaged or changed, or has no such variant.
-        RuntimeUnavailableError: onnxruntime is not installed.
+        RuntimeUnavailableError: the runtime or a library of it is missing (named), or this processor would give wrong
+            sums with the int8 file.
+        UsageError: what was named does not exist or does not fit together.
     """
+    from runtimes.select import Wanted
+
+    wanted = Wanted(variant, runtime, precision, threads, strict)
     # Hashing lets go of the interpreter lock, importing does at times: side by side they take less than in turn.
-    libraries = Background(_import_libraries)
+    libraries = Background(lambda: _import_libraries(runtime))
     from bert_onnx.artifact import Artifact
 
     for _ in range(_ATTEMPTS):
         artifact = Artifact.open(folder, check_hashes=check_hashes)
         libraries.result()
-        pipeline = _open(artifact, variant, threads)
+        pipeline = _open(artifact, wanted)
         if artifact.is_current():
             return pipeline
         pipeline.close()  # another artifact was published meanwhile: graph and tokenizer may be of different ones
     raise ArtifactError(f"{folder} is replaced faster than it can be opened; wait for the exports to finish.")
 
 
-def _import_libraries() -> None:
+def _import_libraries(runtime: str | None) -> None:
     """Import what opening needs. An import that fails is told by whoever needs it."""
-    for name in ("onnxruntime", "tokenizers"):
+    for name in ("openvino" if runtime == "openvino" else "onnxruntime", "tokenizers"):
         try:
             import_module(name)
         except Exception:
             return
 
 
-def _open(artifact: Artifact, variant: str | None, threads: int | None) -> Pipeline:
+def _open(artifact: Artifact, wanted: Wanted) -> Pipeline:
     from bert_onnx.config import BertConfig
     from bert_onnx.tokenization import load_tokenizer
-    from runtimes.base import RuntimeOptions
-    from runtimes.onnxruntime import OnnxRuntimeCpu
     from runtimes.pipelines.base import Parts
 
     manifest = artifact.manifest
-    chosen = artifact.variant(variant)
-    tokenizer = load_tokenizer(artifact.folder)
-    config = BertConfig.from_pretrained(artifact.folder)
-    runtime = OnnxRuntimeCpu.open(
-        artifact.path(chosen), manifest.inputs, manifest.outputs, RuntimeOptions(threads=threads), manifest.config
-    )
+    choice, runtime, why = open_best(artifact, wanted)
     parts = Parts(
         task=manifest.task,
         runtime=runtime,
-        tokenizer=tokenizer,
-        config=config,
+        tokenizer=load_tokenizer(artifact.folder),
+        config=BertConfig.from_pretrained(artifact.folder),
         max_length=min(manifest.model_max_length, manifest.config.max_position_embeddings),
-        variant=chosen.name,
+        variant=choice.variant.name,
+        precision=choice.precision,
+        why=why,
     )
     return make_pipeline(parts)
+
+
+def open_best(artifact: Artifact, wanted: Wanted) -> tuple[Choice, Runtime, str]:
+    """The best choice that opens, its runtime, and why it was taken: what failed before is part of that.
+
+    Raises:
+        RuntimeUnavailableError, UsageError, ArtifactError: as `load`.
+    """
+    from runtimes.cpu import usable_threads
+    from runtimes.processor import this_processor
+    from runtimes.select import choices
+    from runtimes.tuned import load_tuned, tuned_path
+
+    processor = this_processor()
+    tuned = load_tuned(tuned_path(artifact.manifest_sha256, processor, usable_threads()))
+    failures: list[RuntimeUnavailableError] = []
+    for choice in choices(artifact.manifest, wanted, processor, tuned):
+        try:
+            runtime = open_choice(artifact, choice)
+        except RuntimeUnavailableError as error:
+            failures.append(error)
+            if wanted.runtime is not None and wanted.strict:
+                break
+            continue
+        return choice, runtime, " ".join([f"{choice.why}.", *(f"Not taken: {error}" for error in failures)])
+    raise failures[0]
+
+
+def open_choice(artifact: Artifact, choice: Choice) -> Runtime:
+    """The runtime of `choice`."""
+    from runtimes.base import RuntimeOptions
+
+    manifest = artifact.manifest
+    options = RuntimeOptions(threads=choice.threads, compute=choice.compute)
+    opened: Runtime = choice.row.load_class().open(
+        artifact.path(choice.variant), manifest.inputs, manifest.outputs, options, manifest.config
+    )
+    return opened
 
 
 def make_pipeline(parts: Parts) -> Pipeline:

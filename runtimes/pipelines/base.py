@@ -30,6 +30,8 @@ class Parts:
         config: labels, problem type and token ids with a meaning.
         max_length: most tokens of a text, special ones included; longer texts are cut, and their results say so.
         variant: which graph of the artifact it is.
+        precision: what it computes in.
+        why: why this variant and this runtime.
     """
 
     task: str
@@ -38,6 +40,8 @@ class Parts:
     config: BertConfig
     max_length: int
     variant: str = ""
+    precision: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class PipelineDescription(Result):
     variant: str
     max_length: int
     runtime: RuntimeDescription
+    precision: str = ""
+    why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -66,11 +72,14 @@ class Pipeline:
         self.tokenizer = parts.tokenizer
         self.config = parts.config
         self.max_length = parts.max_length
-        self._variant = parts.variant
+        self._parts = parts
 
     def describe(self) -> PipelineDescription:
         """What answers."""
-        return PipelineDescription(self.task, self._variant, self.max_length, self.runtime.describe())
+        parts = self._parts
+        return PipelineDescription(
+            self.task, parts.variant, self.max_length, self.runtime.describe(), parts.precision, parts.why
+        )
 
     def close(self) -> None:
         """Give back what the runtime holds."""
