@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from bert_onnx import __version__
-from bert_onnx.commands import convert_weights, export, inspect, optimize, run, verify
+from bert_onnx.commands import convert_weights, doctor, export, inspect, optimize, quantize, run, tune, verify
 from bert_onnx.errors import BertOnnxError, exit_status
 
 #: Every command, in the order of `--help`.
-COMMANDS = (export, verify, inspect, optimize, run, convert_weights)
+COMMANDS = (export, quantize, verify, inspect, optimize, run, tune, doctor, convert_weights)
 
 #: Set to 1 to see where an error came from.
 TRACEBACK_VARIABLE = "BERT_ONNX_TRACEBACK"

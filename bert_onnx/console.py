@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bert_onnx.artifact import Artifact, Parity, Variant
+from bert_onnx.artifact import Artifact, Parity, Quality, Variant
+from bert_onnx.artifact.quality import LOWER_IS_BETTER, TITLES, missed
 
 if TYPE_CHECKING:
     from bert_onnx.tasks import Port
     from export.inspect_graph import GraphSummary
     from export.optimize import OptimizeReport
+    from export.quantization.gate import GateReport
     from export.reverify import VerifyReport
     from runtimes.pipelines.results import Result
 
@@ -35,6 +37,9 @@ def show_artifact(artifact: Artifact, seconds: float | None = None) -> None:
     print(format_rows(rows))
     print()
     print(format_table(_VARIANT_HEADER, [_variant_row(variant) for variant in manifest.variants]))
+    for variant in manifest.variants:
+        if variant.quality is not None:
+            print("\n" + _quality_text(variant.file, variant.quality))
     if seconds is not None:
         print(f"\nverified and published in {seconds:.1f} s")
 
@@ -49,6 +54,10 @@ def show_verdicts(report: VerifyReport) -> None:
         for output in parity.outputs
     ]
     print(format_table(header, rows))
+    for name, quality in report.qualities.items():
+        print("\n" + _quality_text(name, quality))
+    for name in report.unjudged:
+        print(f"\n{name}: published by texts of the user's; name them with --eval to judge it again")
 
 
 def show_graph(graph: GraphSummary) -> None:
@@ -156,6 +165,20 @@ def _variant_row(variant: Variant) -> tuple[str, ...]:
 
 def _verdict_text(parity: Parity) -> str:
     return f"{parity.verdict} ({len(parity.cases)} cases)"
+
+
+def _quality_text(name: str, quality: Quality | GateReport) -> str:
+    """The gate's verdict, and each figure beside what it must reach."""
+    below = missed(quality.figures, quality.thresholds)
+    verdict = "pass" if not below else f"BELOW BUDGET in {len(below)} of {len(quality.thresholds)}"
+    rows = []
+    for figure, value in quality.figures.items():
+        limit = quality.thresholds.get(figure)
+        bound = "" if limit is None else f"{'at most' if figure in LOWER_IS_BETTER else 'at least'} {limit:g}"
+        missed_by = " (missed)" if figure in below else ""
+        rows.append((TITLES.get(figure, figure), f"{value:.6g}", bound + missed_by))
+    head = f"{name} on {quality.count} texts of {quality.texts}: {verdict}"
+    return head + "\n" + format_table(("figure", "measured", "budget"), rows)
 
 
 def _options_text(artifact: Artifact) -> str:

@@ -28,15 +28,18 @@ def count_operators(model: ir.Model) -> Counter[str]:
     return Counter(operator_name(node) for node in all_nodes(model))
 
 
-def check_operators(model: ir.Model, target: Target) -> None:
-    """Compare every node, with the row of `target`.
+def check_operators(model: ir.Model, target: Target, added: frozenset[str] = frozenset()) -> None:
+    """Compare every node with the row of `target`.
+
+    Args:
+        added: further operators that the precision of `model` brings.
 
     Raises:
         ExportError: naming the first operator that the target does not allow, and its node.
     """
     for node in all_nodes(model):
-        if node.domain not in target.domains or operator_name(node) not in target.operators:
+        name = operator_name(node)
+        if name not in added and (node.domain not in target.domains or name not in target.operators):
             raise ExportError(
-                f"{operator_name(node)} ({node.name}) is not an operator of the target {target.name}; "
-                "choose another target."
+                f"{name} ({node.name}) is not an operator of the target {target.name}; choose another target."
             )

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import time
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
-
-import onnx_ir as ir
 
 import bert_onnx
 from bert_onnx.artifact import (
@@ -18,51 +10,21 @@ from bert_onnx.artifact import (
     Artifact,
     Manifest,
     ModelLimits,
-    Variant,
     check_destination,
     publish,
     seal,
     staging_folder,
 )
 from bert_onnx.weights import find_checkpoint
-from export.build import BuildPlan, build_variant
+from export.build import BuildOptions, VariantBuilder
 from export.companions import write_companions
 from export.load_model import Eager, choose_task, load_eager
+from export.lower_precision import LowerPrecision
+from export.precisions import variant_plans
 from export.reference import input_limits, prepared_reference
-from export.request import ExportRequest, Progress, no_progress
-from export.targets import TARGETS, Target
-from export.tracer import trace
+from export.report import ExportReport, tool_versions
+from export.request import ExportRequest, Progress, no_progress, within
 from export.vectors import write_vectors
-from runtimes.base import Runtime
-
-REFERENCE_TARGET = "portable"
-
-#: Packages whose versions the manifest records: those that had a hand in the bytes or in the verdict.
-_TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "tokenizers")
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What an export did.
-
-    Args:
-        artifact: the published artifact.
-        warnings: what the user should know.
-        seconds: wall time.
-    """
-
-    artifact: Artifact
-    warnings: tuple[str, ...]
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form for programs."""
-        return {
-            "folder": str(self.artifact.folder),
-            "seconds": round(self.seconds, 3),
-            "warnings": list(self.warnings),
-            "manifest": json.loads(self.artifact.manifest.to_json()),
-        }
 
 
 def export(request: ExportRequest, progress: Progress = no_progress) -> ExportReport:
@@ -82,14 +44,20 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
     eager = load_eager(checkpoint, task, options, allow_new_heads=request.allow_new_heads)
     with staging_folder(destination, needed=_weight_bytes(eager)) as stage:
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
+        (stage / "onnx").mkdir()
         with prepared_reference(eager, checkpoint, request.allow_new_heads) as reference:
-            variants = _build_variants(request, eager, reference, stage, progress)
+            lower = LowerPrecision(request.precision, eager, reference, stage, longest)
+            writing = BuildOptions(request.external_data_threshold, request.check_each_pass)
+            builder = VariantBuilder(eager, reference, lower, stage / "onnx", writing)
+            plans = variant_plans(request.targets, request.precision)
+            built = builder.build_all(plans, request.opset, within(progress, 0.15, 0.97))
+            variants = tuple(one.variant for one in built)
             write_vectors(stage, reference, input_limits(eager), longest, variants)
         progress("publishing", 0.97)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             bert_onnx=bert_onnx.__version__,
-            tools={name: version(name) for name in _TOOLS} | {"python": platform.python_version()},
+            tools=tool_versions(),
             source=checkpoint.source,
             task=task.name,
             options=options,
@@ -103,37 +71,8 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
         folder = publish(stage, destination, force=request.force)
     progress("done", 1.0)
     artifact = Artifact.open(folder, check_hashes=False)  # written and hashed a moment ago, by us
+    warnings += tuple(warning for one in built for warning in one.warnings)
     return ExportReport(artifact, eager.warnings + warnings, time.monotonic() - started)
-
-
-def _build_variants(
-    request: ExportRequest, eager: Eager, reference: Runtime, stage: Path, progress: Progress
-) -> tuple[Variant, ...]:
-    """The portable graph, then one for each further target, each verified."""
-    folder = stage / "onnx"
-    folder.mkdir()
-    targets = [TARGETS[REFERENCE_TARGET]]
-    targets += [TARGETS[name] for name in dict.fromkeys(request.targets) if name != REFERENCE_TARGET]
-    share = 0.82 / len(targets)
-    traced: dict[int, ir.Model] = {}
-    variants = []
-    for number, target in enumerate(targets):
-        begin = 0.15 + number * share
-        opset = request.opset or target.opset
-        progress(f"tracing for {target.name}", begin)
-        if opset not in traced:
-            traced[opset] = trace(eager.module, opset)
-        plan = BuildPlan(_variant_name(target), target, opset, request.external_data_threshold, request.check_each_pass)
-
-        def on_case(case: str, at: float = begin + 0.7 * share, target: Target = target) -> None:
-            progress(f"verifying {target.name}: {case}", at)
-
-        variants.append(build_variant(traced[opset], eager, reference, plan, folder, on_case))
-    return tuple(variants)
-
-
-def _variant_name(target: Target) -> str:
-    return "model" if target.name == REFERENCE_TARGET else f"model_{target.name.replace('-', '_')}"
 
 
 def _weight_bytes(eager: Eager) -> int:

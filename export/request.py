@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bert_onnx.errors import UsageError
 from bert_onnx.tasks import TASKS, find_task
 from bert_onnx.weights.finding import SAMPLE
+from export.precision_request import PrecisionRequest
 from export.serialize import EXTERNAL_DATA_THRESHOLD
 from export.targets import check_opset, find_target
 
@@ -26,6 +27,11 @@ def no_progress(step: str, share: float) -> None:
     """Progress that nobody watches."""
 
 
+def within(progress: Progress, begin: float, end: float) -> Progress:
+    """Progress of a part, which is the share from `begin` to `end` of the whole."""
+    return lambda step, share: progress(step, begin + (end - begin) * share)
+
+
 @dataclass(frozen=True)
 class ExportRequest:
     """One export.
@@ -40,6 +46,7 @@ class ExportRequest:
         offline: use the hub's local cache only.
         pooling, normalize: for sentence-similarity; None means as the checkpoint says, else mean and normalised.
         output_attentions, output_hidden_states: further outputs.
+        precision: which precisions, how they are made and judged.
         random_seed: ignore the checkpoint's weights and draw random ones with this seed.
         allow_new_heads: accept a head that the checkpoint has no weights for.
         force: replace an artifact that is there.
@@ -61,6 +68,7 @@ class ExportRequest:
     normalize: bool | None = None
     output_attentions: bool = False
     output_hidden_states: bool = False
+    precision: PrecisionRequest = field(default_factory=PrecisionRequest)
     random_seed: int | None = None
     allow_new_heads: bool = False
     force: bool = False

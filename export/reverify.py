@@ -1,25 +1,26 @@
-"""Verifies a published artifact again: its bytes, and every variant against the eager model of its checkpoint."""
+"""Verifies a published artifact again: its bytes, every variant against the eager model, and lower ones on text."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bert_onnx.artifact import Artifact, Parity, Variant
-from bert_onnx.errors import ArtifactError, CheckpointError, VerificationError
-from bert_onnx.source import Source
-from bert_onnx.tasks import find_task
-from bert_onnx.weights import Checkpoint, find_checkpoint
+from bert_onnx.errors import VerificationError
 from export.build import skips_padding
 from export.cases import verification_cases
 from export.check_file import check_file
-from export.load_model import Eager, load_eager
-from export.reference import eager_runtime, input_limits
+from export.evaluation.data import BUILT_IN
+from export.load_model import Eager
+from export.lower_precision import LowerPrecision, open_variant
+from export.precision_request import FP32, PrecisionRequest
+from export.published import checkpoint_of, eager_of
+from export.quantization.gate import GateReport
+from export.reference import prepared_reference
 from export.request import Progress, no_progress
 from export.targets import find_target
 from export.verify import compare, require_parity
-from runtimes.onnxruntime import OnnxRuntimeCpu
+from runtimes.base import Runtime
 
 
 @dataclass(frozen=True)
@@ -29,94 +30,114 @@ class VerifyReport:
     Args:
         artifact: what was verified; its hashes are those of its manifest.
         parities: the new verdict of each variant, by name.
+        qualities: what the gate found of variants below fp32, by name, with the thresholds of their manifest.
+        unjudged: variants that were judged on texts which are not here.
     """
 
     artifact: Artifact
     parities: dict[str, Parity]
+    qualities: dict[str, GateReport]
+    unjudged: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form for programs."""
         return {
             "folder": str(self.artifact.folder),
-            "passed": all(parity.passed for parity in self.parities.values()),
+            "passed": not self.failures(),
             "variants": {name: asdict(parity) for name, parity in self.parities.items()},
+            "quality": {name: report.to_dict() for name, report in self.qualities.items()},
+            "not_judged": list(self.unjudged),
         }
+
+    def failures(self) -> tuple[str, ...]:
+        """Names of variants that did not pass; those that are published as degraded may be below their budget."""
+        return tuple(name for name, parity in self.parities.items() if not parity.passed or self._is_below(name))
 
     def raise_if_failed(self) -> None:
         """Raises VerificationError for the first variant that did not pass."""
         for name, parity in self.parities.items():
             require_parity(parity, f"the variant {name}")
+            if self._is_below(name):
+                report = self.qualities[name]
+                raise VerificationError(
+                    f"the variant {name} is below its budget on {report.count} texts of {report.texts}: "
+                    f"{'; '.join(report.failures)}."
+                )
+
+    def _is_below(self, name: str) -> bool:
+        quality = self.artifact.manifest.variant(name).quality
+        degraded = quality is not None and quality.degraded
+        return name in self.qualities and not self.qualities[name].passed and not degraded
 
 
 def verify_artifact(
-    folder: str, model: str | None = None, offline: bool = False, progress: Progress = no_progress
+    folder: str,
+    model: str | None = None,
+    offline: bool = False,
+    progress: Progress = no_progress,
+    evaluation: str | None = None,
 ) -> VerifyReport:
     """Check every hash of the artifact in `folder`, then compare each variant with the eager model.
 
     Args:
         model: where the checkpoint is now; None means where the manifest says it came from.
         offline: use the hub's local cache only.
+        evaluation: a file of texts that variants below fp32 are judged on; None for the built-in ones.
 
     Raises:
         ArtifactError: a file is missing, changed or damaged.
         CheckpointError: the checkpoint cannot be found, or is not the one that the artifact was made from.
+        InputError: the texts cannot be used.
     """
+    request = PrecisionRequest(evaluation=evaluation)
     progress("checking every file", 0.0)
     artifact = Artifact.open(folder)
     progress("loading the checkpoint", 0.1)
-    eager = _eager_of(artifact, model, offline)
-    parities = {}
-    for number, variant in enumerate(artifact.manifest.variants):
-        share = 0.2 + 0.8 * number / len(artifact.manifest.variants)
-
-        def on_case(case: str, share: float = share, variant: Variant = variant) -> None:
-            progress(f"verifying {variant.name}: {case}", share)
-
-        path = artifact.path(variant)
-        check_file(path)
-        with OnnxRuntimeCpu.open(
-            path, eager.module.inputs, eager.module.outputs, limits=input_limits(eager)
-        ) as runtime:
-            requires = find_target(variant.target).requires
-            cases = verification_cases(eager.task, eager.config, eager.module.inputs, requires)
-            parities[variant.name] = compare(
-                runtime, eager_runtime(eager), cases, variant.precision, on_case, skips_padding(variant.fused)
-            )
+    checkpoint = checkpoint_of(artifact, model, offline)
+    eager = eager_of(artifact, checkpoint)
+    parities: dict[str, Parity] = {}
+    qualities: dict[str, GateReport] = {}
+    unjudged = []
+    with prepared_reference(eager, checkpoint, allow_new_heads=True) as reference:
+        lower = LowerPrecision(request, eager, reference, artifact.folder, artifact.manifest.model_max_length)
+        for number, variant in enumerate(artifact.manifest.variants):
+            share = 0.2 + 0.8 * number / len(artifact.manifest.variants)
+            path = artifact.path(variant)
+            check_file(path)
+            with open_variant(path, eager, variant.target, variant.precision) as runtime:
+                parities[variant.name] = _compare(runtime, reference, eager, variant, progress, share)
+                if variant.precision == FP32:
+                    continue
+                if evaluation is None and not _judged_on_ours(variant):
+                    unjudged.append(variant.name)
+                    continue
+                progress(f"measuring {variant.name} on held-out text", share)
+                qualities[variant.name] = _judge(lower, runtime, variant)
     progress("done", 1.0)
-    return VerifyReport(artifact, parities)
+    return VerifyReport(artifact, parities, qualities, tuple(unjudged))
 
 
-def _eager_of(artifact: Artifact, model: str | None, offline: bool) -> Eager:
-    """The eager model of the checkpoint that `artifact` was made from.
+def _compare(
+    runtime: Runtime, reference: Runtime, eager: Eager, variant: Variant, progress: Progress, share: float
+) -> Parity:
+    requires = find_target(variant.target).requires
+    cases = verification_cases(eager.task, eager.config, eager.module.inputs, requires)
+    zeros = skips_padding(variant.fused)
 
-    Raises:
-        CheckpointError, HubError: it cannot be found.
-        VerificationError: another one was found.
-        ArtifactError: the manifest states ports that the checkpoint does not give.
-    """
-    manifest = artifact.manifest
-    checkpoint = _find_again(manifest.source, model, offline)
-    found, recorded = checkpoint.source, manifest.source
-    if found.weights_sha256 != recorded.weights_sha256:
-        raise VerificationError(
-            f"the weights of {found.model} (sha256 {found.weights_sha256[:12]}...) are not those that "
-            f"{artifact.folder} was made from (sha256 {recorded.weights_sha256[:12]}...); "
-            "name the right checkpoint with --checkpoint, or export again."
-        )
-    eager = load_eager(checkpoint, find_task(manifest.task), manifest.options, allow_new_heads=True)
-    if (eager.module.inputs, eager.module.outputs) != (manifest.inputs, manifest.outputs):
-        raise ArtifactError(
-            f"the inputs and outputs in {artifact.folder} are not those of its checkpoint; export again."
-        )
-    return eager
+    def on_case(case: str) -> None:
+        progress(f"verifying {variant.name}: {case}", share)
+
+    return compare(runtime, reference, cases, variant.precision, on_case, zeros)
 
 
-def _find_again(source: Source, model: str | None, offline: bool) -> Checkpoint:
-    """The checkpoint that `source` describes, or that `model` names in its place."""
-    if model is None and source.kind == "folder" and not Path(source.model).is_dir():
-        raise CheckpointError(
-            f"the artifact was made from a folder called {source.model!r}; "
-            "say where it is now with --checkpoint FOLDER."
-        )
-    revision = source.revision if model is None else None
-    return find_checkpoint(model or source.model, revision=revision, offline=offline, random_seed=source.seed)
+def _judged_on_ours(variant: Variant) -> bool:
+    return variant.quality is None or variant.quality.texts in BUILT_IN.values()
+
+
+def _judge(lower: LowerPrecision, runtime: Runtime, variant: Variant) -> GateReport:
+    """The gate's figures, with the thresholds that the variant was published by."""
+    report = lower.measure(runtime, variant.precision)
+    if variant.quality is None:
+        return report
+    known = {name: limit for name, limit in variant.quality.thresholds.items() if name in report.figures}
+    return replace(report, thresholds=known)

@@ -20,6 +20,7 @@ from bert_onnx.artifact.manifest import (
 from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME
 from bert_onnx.artifact.opening import Artifact
 from bert_onnx.artifact.quality import Quality
+from bert_onnx.artifact.quantization import Quantization
 
 if TYPE_CHECKING:
     from bert_onnx.artifact.card import model_card
@@ -40,6 +41,7 @@ __all__ = [
     "Parity",
     "PassRecord",
     "Quality",
+    "Quantization",
     "Variant",
     "check_destination",
     "model_card",

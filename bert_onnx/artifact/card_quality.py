@@ -39,8 +39,25 @@ def _of_variant(variant: Variant, quality: Quality) -> str:
         f"`{inline(variant.file)}` ({inline(variant.precision)}) against the eager model, on {quality.count} texts of "
         f"{inline(quality.texts)} (sha256 `{quality.texts_sha256[:12]}`): {verdict}.\n\n"
         + table(("figure", "measured", "budget"), rows)
+        + _how(variant)
         + _left_in_float(variant)
     )
+
+
+def _how(variant: Variant) -> str:
+    done = variant.quantization
+    if done is None:
+        return ""
+    sites = ", ".join(f"{count} x {inline(structure)}" for structure, count in done.sites.items())
+    text = f"\n\nQuantised by the method {inline(done.method)}: {sites}."
+    if done.isa is not None:
+        text += f" Laid out for {inline(done.isa)}."
+    if done.calibration is not None:
+        text += (
+            f" Ranges were learned from {done.calibration_count} texts of {inline(done.calibration)} "
+            f"(sha256 `{(done.calibration_sha256 or '')[:12]}`)."
+        )
+    return text
 
 
 def _left_in_float(variant: Variant) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bert_onnx.artifact.quality import Quality
+from bert_onnx.artifact.quantization import Quantization
 from bert_onnx.errors import ArtifactError
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions
@@ -122,6 +123,7 @@ class Variant:
         excluded_nodes: nodes that quantisation left in float.
         parity: the measured verdict.
         quality: what the gate measured on held-out text; None for fp32, which parity alone judges.
+        quantization: how it was quantised; None where it was not.
     """
 
     name: str
@@ -139,6 +141,12 @@ class Variant:
     excluded_nodes: tuple[str, ...]
     parity: Parity
     quality: Quality | None = None
+    quantization: Quantization | None = None
+
+    @property
+    def isa(self) -> str | None:
+        """The instruction set that the file is for; None where it suits all."""
+        return None if self.quantization is None else self.quantization.isa
 
     @property
     def paths(self) -> tuple[str, ...]:

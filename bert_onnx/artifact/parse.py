@@ -19,6 +19,7 @@ from bert_onnx.artifact.manifest import (
 )
 from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME, check_name
 from bert_onnx.artifact.quality import Quality, missed
+from bert_onnx.artifact.quantization import Quantization
 from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.source import Source
 from bert_onnx.tasks import TASKS, Port, TaskOptions
@@ -183,6 +184,7 @@ def _variant(fields: Fields) -> Variant:
         excluded_nodes=fields.texts("excluded_nodes"),
         parity=fields.one("parity", _parity),
         quality=fields.optional_one("quality", _quality),
+        quantization=fields.optional_one("quantization", _quantization),
     )
 
 
@@ -222,6 +224,17 @@ def _quality(fields: Fields) -> Quality:
         count=fields.count("count", low=1),
         passed=fields.flag("passed"),
         degraded=fields.flag("degraded"),
+    )
+
+
+def _quantization(fields: Fields) -> Quantization:
+    return Quantization(
+        method=fields.text("method"),
+        isa=fields.optional_text("isa"),
+        sites=fields.count_table("sites"),
+        calibration=fields.optional_text("calibration"),
+        calibration_sha256=None if fields.raw("calibration_sha256") is None else _sha256(fields, "calibration_sha256"),
+        calibration_count=fields.count("calibration_count"),
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from bert_onnx.commands.precision_options import add_precision_options, precision_request
 from bert_onnx.commands.printing import print_json
 from bert_onnx.tasks import POOLINGS, TASKS
 
@@ -29,6 +30,10 @@ def add(commands: Any) -> None:
         default=None,
         help="scale sentence embeddings to length 1 (default: as the checkpoint says)",
     )
+    parser.add_argument(
+        "--precision", default="fp32", metavar="LIST", help="fp32 (default), fp16, bf16, int8, int4; with commas"
+    )
+    add_precision_options(parser)
     parser.add_argument("--random-weights", type=int, metavar="SEED", help="use the config alone, with random weights")
     parser.add_argument("--new-head", action="store_true", help="allow a head that the checkpoint has no weights for")
     parser.add_argument("--check-each-pass", action="store_true", help="compare the graph after every pass (slow)")
@@ -60,6 +65,7 @@ def _export_uncollected(arguments: argparse.Namespace) -> None:
         output_hidden_states=arguments.output_hidden_states,
         pooling=arguments.pooling,
         normalize=arguments.normalize,
+        precision=precision_request(arguments),
         random_seed=arguments.random_weights,
         allow_new_heads=arguments.new_head,
         force=arguments.force,

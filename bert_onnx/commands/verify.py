@@ -13,6 +13,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("verify", help="compare an artifact with the eager model again")
     parser.add_argument("folder", metavar="DIR", help="an artifact")
     parser.add_argument("--checkpoint", metavar="MODEL", help="where its checkpoint is now (default: as recorded)")
+    parser.add_argument("--eval", dest="evaluation", metavar="FILE", help="texts to judge int8 and other variants by")
     parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(command=_verify)
@@ -23,6 +24,8 @@ def _verify(arguments: argparse.Namespace) -> None:
     from export.reverify import verify_artifact
 
     with progress_bar(quiet=arguments.json) as progress:
-        report = verify_artifact(arguments.folder, arguments.checkpoint, arguments.offline, progress)
+        report = verify_artifact(
+            arguments.folder, arguments.checkpoint, arguments.offline, progress, arguments.evaluation
+        )
     print_json(report.to_dict()) if arguments.json else show_verdicts(report)
     report.raise_if_failed()

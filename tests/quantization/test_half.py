@@ -16,12 +16,13 @@ from onnx import TensorProto, helper
 from bert_onnx.errors import ExportError, UsageError
 from bert_onnx.tasks import TASKS, TaskOptions
 from export.cases import verification_cases
+from export.precisions import check_precision
 from export.quantization.half import convert_to_half
 from export.quantization.half_formats import FILL
-from export.quantization.half_targets import check_half_target, half_warnings
+from export.quantization.half_targets import half_warnings
 from export.reference import eager_runtime, input_limits
 from export.serialize import save, weight_bytes
-from export.targets import TARGETS
+from export.targets import TARGETS, find_target
 from export.verify import compare
 from runtimes.onnxruntime import OnnxRuntimeCpu
 
@@ -273,10 +274,10 @@ def test_targets_that_cannot_run_it_are_refused() -> None:
             ("bf16", target == "ort-cuda"),
         ):
             if runs:
-                check_half_target(precision, target)
+                check_precision(precision, find_target(target))
             else:
                 with pytest.raises(UsageError, match=f"{precision} does not run on the target {target}: "):
-                    check_half_target(precision, target)
+                    check_precision(precision, find_target(target))
 
 
 def test_what_gains_nothing_on_cpus_is_said() -> None:

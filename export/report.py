@@ -1,0 +1,43 @@
+"""What an export did, and with which tools."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from bert_onnx.artifact import Artifact
+
+#: Packages whose versions the manifest records: those that had a hand in the bytes or in the verdict.
+_TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "tokenizers")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export did.
+
+    Args:
+        artifact: the published artifact.
+        warnings: what the user should know.
+        seconds: wall time.
+    """
+
+    artifact: Artifact
+    warnings: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form for programs."""
+        return {
+            "folder": str(self.artifact.folder),
+            "seconds": round(self.seconds, 3),
+            "warnings": list(self.warnings),
+            "manifest": json.loads(self.artifact.manifest.to_json()),
+        }
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what had a hand in the bytes or in the verdict, by name."""
+    return {name: version(name) for name in _TOOLS} | {"python": platform.python_version()}
