@@ -1,0 +1,91 @@
+"""Compares an artifact on this machine with its own test vectors:  python check_vectors.py ARTIFACT [VARIANT ...]
+
+Needs what running needs: numpy, onnxruntime, tokenizers. Prints one line of JSON for each variant; the status is 1
+where one differs by more than 1e-4 (fp32), or has a cosine with Python's answer below 0.9995 (other precisions).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_onnx.artifact import Artifact
+from bert_onnx.errors import RuntimeUnavailableError
+from runtimes import load
+
+LARGEST_DIFFERENCE = 1e-4
+LEAST_COSINE = 0.9995
+#: What ONNX Runtime runs on every processor.
+TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded", "web")
+
+
+def main(folder: Path, wanted: list[str]) -> int:
+    """Compare every variant, or those that are `wanted`."""
+    vectors = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
+    variants = [entry for entry in Artifact.open(folder).manifest.variants if entry.target in TARGETS]
+    failed = checked = 0
+    for variant in variants:
+        if wanted and variant.name not in wanted:
+            continue
+        try:
+            result = check(folder, variant.name, variant.precision, vectors["cases"])
+        except RuntimeUnavailableError as error:  # an int8 file that would give wrong sums on this processor
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        exact = variant.precision == "fp32"
+        passed = result["difference"] <= LARGEST_DIFFERENCE if exact else result["cosine"] >= LEAST_COSINE
+        failed += not passed
+        checked += 1
+        print(json.dumps({**result, "passed": bool(passed), "machine": platform.machine()}), flush=True)
+    return 0 if checked and not failed else 1
+
+
+def check(folder: Path, name: str, precision: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """The largest difference and the least cosine of a variant over all cases, from ids and from text."""
+    difference, cosine, texts = 0.0, 1.0, 0
+    # Its hashes were compared a moment ago.
+    with load(folder, variant=name, runtime="onnxruntime-cpu", check_hashes=False) as model:
+        ports = {port.name: port for port in model.runtime.inputs}
+        for case in cases:
+            expected = case["variants"].get(name, case["outputs"])
+            inputs = {
+                key: np.array(tensor["values"], ports[key].dtype).reshape(tensor["shape"])
+                for key, tensor in case["inputs"].items()
+            }
+            pairs = [
+                (values_of(array, expected[key]), expected[key]) for key, array in model.runtime.run(inputs).items()
+            ]
+            if case["texts"] and not case["pairs"] and "sentence_embedding" in expected:
+                pairs.append((model.embed(case["texts"]).ravel(), expected["sentence_embedding"]))
+                texts += len(case["texts"])
+            for actual, tensor in pairs:
+                wanted = np.array(tensor["values"])
+                difference = max(difference, float(np.abs(actual - wanted).max()))
+                cosine = min(cosine, least_cosine(actual, wanted, tensor))
+    return {"variant": name, "precision": precision, "texts": texts, "difference": difference, "cosine": cosine}
+
+
+def values_of(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Those values of an output that `tensor` holds."""
+    flat = array.ravel()
+    return flat[tensor["offsets"]] if "offsets" in tensor else flat
+
+
+def least_cosine(actual: np.ndarray, wanted: np.ndarray, tensor: dict[str, Any]) -> float:
+    """The least cosine of the rows of an output; one that was sampled is one row."""
+    whole = "offsets" not in tensor and len(tensor["shape"]) > 1
+    rows = wanted.reshape(-1, tensor["shape"][-1] if whole else wanted.size)
+    others = actual.reshape(rows.shape)
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    return float(((rows * others).sum(axis=1) / lengths).min())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python check_vectors.py ARTIFACT [VARIANT ...]")
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
