@@ -126,6 +126,18 @@ def import_openvino() -> ModuleType:
     return openvino
 
 
+def computes_in() -> tuple[str, ...]:
+    """What the CPU device computes float32 files in, on this processor.
+
+    Raises:
+        RuntimeUnavailableError: openvino is not installed, or has no CPU device.
+    """
+    core = import_openvino().Core()
+    _check_device(core, "fp32")
+    capabilities = core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return tuple(name for name in _HINTS if _CAPABILITIES.get(name, "FP32") in capabilities)
+
+
 def _check_device(core: Any, compute: str) -> None:
     if DEVICE not in core.available_devices:
         raise RuntimeUnavailableError("this openvino has no CPU device; install the wheel from PyPI.")
