@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
 
+from runtimes.batching import BatchOptions, stream_vectors
 from runtimes.pipelines.base import Parts, Pipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_texts
+from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
+from runtimes.progress import ProgressLine
+
+#: A token budget that no batch reaches.
+_NO_BUDGET = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +60,51 @@ class SentenceEmbedding(Pipeline):
             lambda window, row: Embedding(row["sentence_embedding"], window.truncated),
         )
 
-    def embed(self, texts: str | Sequence[str], batch_size: int = 32) -> np.ndarray:
-        """The vectors alone, float32 [N, D]."""
-        vectors = [embedding.vector for embedding in self(texts, batch_size)]
-        return np.stack(vectors) if vectors else np.empty((0, self.config.hidden_size), np.float32)
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        batch_size: int | None = None,
+        progress: bool | None = None,
+    ) -> np.ndarray:
+        """The vectors alone, float32 [N, D], in the order of `texts`, which may be any iterable.
+
+        Args:
+            batch_size: texts of one call; None puts texts of like length together up to a number of tokens.
+            progress: show a line with the progress; None does where the work is long and standard error a terminal.
+
+        Raises:
+            InputError: something among `texts` is not a text.
+            UsageError: `batch_size` is not a number of at least 1.
+            InferenceError: the graph failed, or memory ran out for half a batch, too.
+        """
+        options = BatchOptions()
+        if batch_size is not None:
+            options = BatchOptions(tokens=_NO_BUDGET, rows=check_count("batch_size", batch_size))
+        given = [texts] if isinstance(texts, str) else texts
+        line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
+        try:
+            vectors = list(self.embed_stream(given, options, line.update))
+        finally:
+            line.close()
+        return np.concatenate(vectors) if vectors else np.empty((0, self.config.hidden_size), np.float32)
+
+    def embed_stream(
+        self,
+        texts: Iterable[str],
+        options: BatchOptions | None = None,
+        done: Callable[[int], None] = lambda count: None,
+    ) -> Iterator[np.ndarray]:
+        """Vectors [n, D] of one piece of `texts` after the other, in their order; memory does not grow with their
+        number. `done` is called with how many texts are done."""
+        return stream_vectors(
+            self.runtime,
+            lambda piece: self._encode(check_texts(piece)),
+            texts,
+            "sentence_embedding",
+            self.tokenizer.pad_token_id,
+            options or BatchOptions(),
+            done,
+        )
 
 
 class FeatureExtraction(Pipeline):
