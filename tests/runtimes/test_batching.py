@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_artifacts import CONFIG, VOCABULARY, publish_toy, table
 
@@ -109,7 +109,8 @@ def test_another_failure_is_not_tried_again() -> None:
 @pytest.mark.parametrize(
     "reason",
     ["std::bad_alloc", "CUDA failure 2: out of memory",
-     "Available memory of 100 is smaller than requested bytes of 200", "Failed to allocate memory for requested buffer of size 4096"],
+     "Available memory of 100 is smaller than requested bytes of 200",
+     "Failed to allocate memory for requested buffer of size 4096"],
 )  # fmt: skip
 def test_the_words_of_runtimes_are_known(reason: str) -> None:
     from runtimes.onnxruntime_session import run_failure
@@ -170,6 +171,7 @@ class TestEmbed:
         with runtimes.load(artifact, threads=1) as model:
             yield model
 
+    @settings(max_examples=25)
     @given(st.lists(st.lists(st.sampled_from(VOCABULARY[5:8]), max_size=8), max_size=40), st.sampled_from([None, 1, 7]))
     def test_every_vector_is_that_of_its_text(self, model: Any, words: list[list[str]], batch_size: int | None) -> None:
         vectors = model.embed([" ".join(text) for text in words], batch_size)
