@@ -33,8 +33,8 @@ class QuantizationPlan:
     precision: str = "int8"
     method: str = "static"
     isa: str = DEFAULT_ISA
-    cosine_mean: float = 0.999
-    cosine_min: float = 0.995
+    cosine_mean: float = 0.9993
+    cosine_min: float = 0.996
     ranges: str = "output"
     embeddings: bool = True
     max_length: int = 256

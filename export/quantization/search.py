@@ -25,6 +25,9 @@ _STRETCHES = (1.15, 1.0)
 _OUTLIERS = (2, 4, 8, 16)
 _WORTH_MORE = 0.9
 
+#: Outliers are few: at most one channel in so many, or the least number that is tried.
+_FEWEST_OTHERS = 16
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -100,7 +103,7 @@ class SiteSearch:
         ranked = self._rank_channels(strength)
         best = self._best_range(strength, ranked[: _OUTLIERS[0]])
         for number in _OUTLIERS[1:]:
-            if number >= self.site.inputs:
+            if number * _FEWEST_OTHERS > self.site.inputs:
                 break
             more = self._best_range(strength, ranked[:number])
             if more.error < _WORTH_MORE * best.error:

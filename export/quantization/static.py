@@ -62,6 +62,7 @@ def quantize_static(
         (held := make_feeds(held_out, ports, tokenizer, plan.max_length)),
         answers(model, held),
         find_isa(plan.isa),
+        plan.embeddings,
     )
     options = SearchOptions(ranges=plan.ranges, weight_limit=judge.isa.weight_limit)
     recipes = _first_recipes(model, sites, fit, options, progress)

@@ -139,9 +139,11 @@ def test_a_budget_that_int8_cannot_hold_leaves_everything_in_float(tokenizer: Be
     assert operators(found.model)["MatMul"] == operators(model)["MatMul"]
 
 
-def test_the_site_that_costs_most_is_the_first_to_be_computed_better() -> None:
+def test_the_site_that_costs_most_for_its_size_is_the_first_in_float() -> None:
     sites = find_sites(tiny_encoder())
-    judge = _Judge({sites[0].name: 0.001, sites[1].name: 0.003, sites[2].name: 0.0005, sites[3].name: 0.002})
+    sizes = [site.inputs * site.outputs for site in sites]
+    assert [size // 1024 for size in sizes] == [3, 1, 2, 2]
+    judge = _Judge(dict(zip((site.name for site in sites), (0.0027, 0.001, 0.0005, 0.0019), strict=True)))
     asked: list[tuple[str, Structure]] = []
 
     def decide(site: Site, structure: Structure) -> Recipe:
@@ -149,22 +151,20 @@ def test_the_site_that_costs_most_is_the_first_to_be_computed_better() -> None:
         return Recipe(site, structure, ())
 
     start = [Recipe(site, Structure.PLAIN, ()) for site in sites]
-    decided, found = reach_budget(start, judge, decide, lambda closeness: closeness.mean >= 0.9975)  # type: ignore[arg-type]
-    assert asked == [("output/MatMul", Structure.SMOOTHED), ("ffn2/MatMul", Structure.OUTLIERS)]
-    assert found.mean == pytest.approx(1 - 0.001 - 0.0003 - 0.0005 - 0.0002)
-    assert [one.share for one in decided] == pytest.approx([0.001, 0.0003, 0.0005, 0.0002])
+    decided, found = reach_budget(start, judge, decide, lambda closeness: closeness.mean >= 0.996)  # type: ignore[arg-type]
+    assert asked == [("output/MatMul", Structure.FLOAT), ("ffn2/MatMul", Structure.FLOAT)]
+    assert [one.share for one in decided] == pytest.approx([0.0027, 0.0001, 0.0005, 0.00019])
+    assert found.mean == pytest.approx(1 - 0.0027 - 0.0001 - 0.0005 - 0.00019)
 
 
 class _Judge:
-    """Shares that add up and fall to a tenth with each step."""
+    """Shares that add up, and a tenth of each in float."""
 
     def __init__(self, shares: dict[str, float]) -> None:
         self.shares = shares
 
     def share(self, recipe: Recipe) -> float:
-        steps = (Structure.PLAIN, None, Structure.BOTH, Structure.FLOAT)
-        step = steps.index(recipe.structure) if recipe.structure in steps else 1
-        return self.shares[recipe.site.name] / 10**step
+        return self.shares[recipe.site.name] / (10 if recipe.structure is Structure.FLOAT else 1)
 
     def closeness(self, recipes: Sequence[Recipe]) -> Closeness:
         return Closeness(1 - sum(self.share(recipe) for recipe in recipes), 1.0, 1.0)
