@@ -143,7 +143,7 @@ def test_a_site_that_widens_is_smoothed_before_it_is_split() -> None:
     rows = rng.normal(size=(800, 40)).astype(np.float32)
     weight = rng.normal(size=(40, 60)).astype(np.float32)
     site = Site("x/MatMul", "x", ("x/MatMul",), 40, 60)
-    every, one = np.exp(rng.normal(size=40)).astype(np.float32), np.ones(40, np.float32)
+    every, one = np.repeat([0.2, 2.0], 20).astype(np.float32), np.ones(40, np.float32)
     one[7] = 50
     for factors, structure in ((1.0, Structure.PLAIN), (every, Structure.SMOOTHED), (one, Structure.BOTH)):
         uneven = rows * factors
