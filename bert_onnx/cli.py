@@ -8,11 +8,22 @@ import sys
 from collections.abc import Sequence
 
 from bert_onnx import __version__
-from bert_onnx.commands import convert_weights, doctor, export, inspect, optimize, quantize, run, tune, verify
+from bert_onnx.commands import (
+    convert_weights,
+    doctor,
+    embed,
+    export,
+    inspect,
+    optimize,
+    quantize,
+    run,
+    tune,
+    verify,
+)
 from bert_onnx.errors import BertOnnxError, exit_status
 
 #: Every command, in the order of `--help`.
-COMMANDS = (export, quantize, verify, inspect, optimize, run, tune, doctor, convert_weights)
+COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, tune, doctor, convert_weights)
 
 #: Set to 1 to see where an error came from.
 TRACEBACK_VARIABLE = "BERT_ONNX_TRACEBACK"

@@ -1,0 +1,204 @@
+"""The parts of a job: each is a file that is there completely or not at all, so that a killed job can go on.
+
+Beside the output lies a folder `OUTPUT.parts`: `job.json` says what the job is, `part-00000000.npz` holds vectors and
+their lines, and which lines are broken. It goes when the output is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from bert_onnx.errors import StorageError, UsageError
+from runtimes.embed_files.records import Broken
+
+_JOB = "job.json"
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What makes two jobs the same: otherwise their parts must not be put together.
+
+    Args:
+        input_sha256: of the input file.
+        column: where the texts are.
+        manifest_sha256: of the artifact.
+        variant, runtime, precision: what computes.
+    """
+
+    input_sha256: str
+    column: str | None
+    manifest_sha256: str
+    variant: str
+    runtime: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Vectors [n, D] with the lines [n] that they belong to, the broken lines among them, and how many items of the
+    input, broken ones included, the part covers."""
+
+    vectors: np.ndarray
+    lines: np.ndarray
+    broken: tuple[Broken, ...]
+    items: int
+
+
+class Parts:
+    """The folder of a job that this process has to itself, as a context manager."""
+
+    def __init__(self, folder: Path, job: Job, resume: bool) -> None:
+        self.folder = folder
+        self._job = job
+        self._resume = resume
+        self._lock: Any = None
+
+    def __enter__(self) -> Parts:
+        """Make the folder, or take up the one that is there.
+
+        Raises:
+            UsageError: it is there and must not be taken up, or is of another job, or another process works in it.
+            StorageError: it cannot be written.
+        """
+        exists = self.folder.exists()
+        if exists and not self._resume:
+            raise UsageError(
+                f"{self.folder} holds an unfinished job; go on with it by --resume, or remove it to start anew."
+            )
+        with _storage(self.folder):
+            self.folder.mkdir(exist_ok=True)
+        self._take_lock()
+        try:
+            self._check_job()
+        except BaseException:
+            self._drop_lock()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._drop_lock()
+
+    def names(self) -> list[Path]:
+        """The complete parts, in order.
+
+        Raises:
+            StorageError: one is missing among them.
+        """
+        found = sorted(self.folder.glob("part-*.npz"))
+        for number, path in enumerate(found):
+            if path.name != _name(number):
+                raise StorageError(f"{self.folder} lacks {_name(number)}; remove the folder and start anew.")
+        return found
+
+    def read(self, path: Path) -> Part:
+        """One part.
+
+        Raises:
+            StorageError: it is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as values:
+                broken = tuple(Broken(**item) for item in json.loads(str(values["broken"])))
+                return Part(values["vectors"], values["lines"], broken, int(values["items"]))
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise StorageError(f"{path} is damaged ({error}); remove {self.folder} and start anew.") from error
+
+    def write(self, number: int, part: Part) -> None:
+        """Keep a part; when this returns it survives a crash.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        broken = json.dumps([asdict(item) for item in part.broken])
+        path = self.folder / _name(number)
+        temporary = path.with_suffix(".tmp")
+        with _storage(self.folder):
+            with open(temporary, "wb") as file:
+                np.savez(
+                    file, vectors=part.vectors, lines=part.lines, broken=np.array(broken), items=np.array(part.items)
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+
+    def remove(self) -> None:
+        """The output is written: nothing of the job is needed any more."""
+        self._drop_lock()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_job(self) -> None:
+        path = self.folder / _JOB
+        if path.exists():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise StorageError(f"{path} is damaged ({error}); remove {self.folder} and start anew.") from error
+            differs = [name for name, value in asdict(self._job).items() if found.get(name) != value]
+            if differs:
+                raise UsageError(
+                    f"{self.folder} is of another job: {', '.join(differs)} differ; remove it to start anew, or give "
+                    "the same input, column, artifact and options."
+                )
+            return
+        if self.names():
+            raise StorageError(f"{self.folder} has parts but no {_JOB}; remove it and start anew.")
+        write_whole(path, [json.dumps(asdict(self._job), indent=1) + "\n"])
+
+    def _take_lock(self) -> None:
+        with _storage(self.folder):
+            self._lock = open(self.folder / _LOCK, "w")  # noqa: SIM115  # held until the job ends
+        try:
+            import fcntl
+        except ImportError:  # no such locks on Windows
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._drop_lock()
+            raise UsageError(f"another process works in {self.folder}; wait for it, or end it.") from None
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def write_whole(path: Path, texts: Sequence[str] | Iterator[str]) -> None:
+    """Write a text file that is there completely or not at all.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    with _storage(path.parent):
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(texts)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _storage(folder: Path) -> Iterator[None]:
+    """Turn the system's refusals into ours."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written: {error.strerror or error}; what is done so far is kept, --resume goes on."
+        ) from error
+
+
+def _name(number: int) -> str:
+    return f"part-{number:08d}.npz"
