@@ -64,8 +64,15 @@ class GateReport:
 
     def _failure(self, name: str) -> str:
         bound = "at most" if name in LOWER_IS_BETTER else "at least"
-        text = f"{TITLES.get(name, name)} is {self.figures[name]:.6g}, {bound} {self.thresholds[name]:.6g} is asked for"
+        figure, threshold = told_apart(self.figures[name], self.thresholds[name])
+        text = f"{TITLES.get(name, name)} is {figure}, {bound} {threshold} is asked for"
         return f"{text} ({self.invariance})" if name == "invariance" else text
+
+
+def told_apart(figure: float, threshold: float) -> tuple[str, str]:
+    """Both with as many digits as it takes to see that they differ, six or more."""
+    pairs = ((f"{figure:.{digits}g}", f"{threshold:.{digits}g}") for digits in (6, 9, 12, 17))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (f"{figure:.6g}", f"{threshold:.6g}"))
 
 
 def held_out_texts(evaluation: str | Path | None, calibration: TextSet | None) -> TextSet:
