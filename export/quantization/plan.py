@@ -11,8 +11,9 @@ from export.quantization.isa import DEFAULT_ISA, find_isa
 from export.quantization.measure import Closeness
 from export.quantization.ranges import METHODS as RANGES
 
-METHODS = ("static",)
+METHODS = ("static", "dynamic", "weights")
 PRECISIONS = ("int8", "int4")
+ACCURACY_LEVELS = range(5)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class QuantizationPlan:
         ranges: how ranges are chosen; "output" searches the least error of each layer's output.
         embeddings: tables of embeddings become int8, too, with a scale a row.
         max_length: most tokens of a calibration text.
+        microsoft: weights alone go into ONNX Runtime's MatMulNBits, not into standard operators.
+        accuracy_level: of MatMulNBits: 1 computes in float, 4 lets it round activations to int8, block by block.
     """
 
     precision: str = "int8"
@@ -38,6 +41,8 @@ class QuantizationPlan:
     ranges: str = "output"
     embeddings: bool = True
     max_length: int = 256
+    microsoft: bool = False
+    accuracy_level: int = 4
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -53,6 +58,10 @@ class QuantizationPlan:
             raise UsageError(f"the precision {self.precision!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
         if self.precision == "int4" and self.method != "weights":
             raise UsageError(f"int4 is for weights alone; the method {self.method} is for int8.")
+        if self.microsoft and self.method != "weights":
+            raise UsageError(f"MatMulNBits is for weights alone; the method {self.method} has standard operators.")
+        if self.accuracy_level not in ACCURACY_LEVELS:
+            raise UsageError(f"accuracy_level is {self.accuracy_level}; ONNX Runtime has 0 to 4.")
         find_isa(self.isa)
 
 
@@ -86,7 +95,7 @@ class QuantizationResult:
         excluded_nodes: names of MatMuls that were left in float.
         records: what was done, site by site.
         tables: names of the embedding tables that became int8.
-        closeness: on the held-out part of the calibration texts.
+        closeness: on the held-out part of the calibration texts; None without texts.
         invariant: a text's answer does not depend on the texts beside it.
     """
 
@@ -94,5 +103,5 @@ class QuantizationResult:
     excluded_nodes: tuple[str, ...]
     records: tuple[SiteRecord, ...]
     tables: tuple[str, ...]
-    closeness: Closeness
+    closeness: Closeness | None
     invariant: bool = True

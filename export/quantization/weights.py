@@ -1,14 +1,15 @@
-"""Weights as small integers with a scale a column, rounded to the nearest or so that the layer's output keeps best."""
+"""Weights as small integers with scales, rounded to the nearest or so that the layer's output keeps best."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 #: Added to the diagonal of X^T X, as a share of its mean: what calibration did not see must not blow up.
 _DAMPING = 0.05
-_BLOCK = 128
+_STRIDE = 128
 _SMALLEST = 1e-12
 
 
@@ -18,15 +19,17 @@ class IntegerWeight:
 
     Args:
         values: int8 [I, O], symmetric around zero.
-        scales: float32 [O].
+        scales: float32, [O] for one a column, or [blocks, O] for one for each `block` rows of a column.
+        block: rows that share a scale; None for all of them.
     """
 
     values: np.ndarray
     scales: np.ndarray
+    block: int | None = None
 
     def dequantize(self) -> np.ndarray:
         """W' [I, O], float32."""
-        return self.values * self.scales
+        return self.values * _of_rows(self.scales, self.block, len(self.values))
 
 
 def column_scales(weight: np.ndarray, limit: int) -> np.ndarray:
@@ -35,14 +38,22 @@ def column_scales(weight: np.ndarray, limit: int) -> np.ndarray:
     return np.maximum(largest / limit, _SMALLEST).astype(np.float32)
 
 
-def round_nearest(weight: np.ndarray, limit: int) -> IntegerWeight:
+def block_scales(weight: np.ndarray, limit: int, block: int | None) -> np.ndarray:
+    """Scales [O], or with `block` those of each block of rows, [blocks, O]."""
+    if block is None:
+        return column_scales(weight, limit)
+    starts = range(0, len(weight), block)
+    return np.stack([column_scales(weight[start : start + block], limit) for start in starts])
+
+
+def round_nearest(weight: np.ndarray, limit: int, block: int | None = None) -> IntegerWeight:
     """Each weight to the nearest integer."""
-    scales = column_scales(weight, limit)
-    values = np.clip(np.rint(weight / scales), -limit, limit).astype(np.int8)
-    return IntegerWeight(values, scales)
+    scales = block_scales(weight, limit, block)
+    values = np.clip(np.rint(weight / _of_rows(scales, block, len(weight))), -limit, limit).astype(np.int8)
+    return IntegerWeight(values, scales, block)
 
 
-def round_by_output(weight: np.ndarray, gram: np.ndarray, limit: int) -> IntegerWeight:
+def round_by_output(weight: np.ndarray, gram: np.ndarray, limit: int, block: int | None = None) -> IntegerWeight:
     """Rounds row after row, and lets the rows to come make up for the error of those that are done.
 
     Minimises ||X (W - W')||; the method is that of Frantar et al. 2022, "GPTQ" (arXiv 2210.17323), algorithm 1, with
@@ -52,23 +63,36 @@ def round_by_output(weight: np.ndarray, gram: np.ndarray, limit: int) -> Integer
         weight: W [I, O].
         gram: X^T X [I, I] of the inputs X.
         limit: largest magnitude of an integer.
+        block: rows that share a scale, in the order of W; None for one scale a column.
     """
-    scales = column_scales(weight, limit)
+    scales = block_scales(weight, limit, block)
     size = len(weight)
     order = np.argsort(-np.diag(gram), kind="stable")
+    widths = np.broadcast_to(_of_rows(scales, block, size), weight.shape)[order]
     hessian = gram[np.ix_(order, order)].astype(np.float64)
     diagonal = hessian.diagonal().copy()
     hessian[np.arange(size), np.arange(size)] += _DAMPING * max(float(diagonal.mean()), _SMALLEST)
     upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
     left = weight[order].astype(np.float64)
     values = np.zeros(weight.shape, np.int8)
-    for start in range(0, size, _BLOCK):
-        stop = min(start + _BLOCK, size)
+    for start in range(0, size, _STRIDE):
+        stop = min(start + _STRIDE, size)
         errors = np.zeros((stop - start, weight.shape[1]))
         for row in range(start, stop):
-            integers = np.clip(np.rint(left[row] / scales), -limit, limit)
+            integers = np.clip(np.rint(left[row] / widths[row]), -limit, limit)
             values[order[row]] = integers
-            errors[row - start] = (left[row] - integers * scales) / upper[row, row]
+            errors[row - start] = (left[row] - integers * widths[row]) / upper[row, row]
             left[row + 1 : stop] -= np.outer(upper[row, row + 1 : stop], errors[row - start])
         left[stop:] -= upper[start:stop, stop:].T @ errors
-    return IntegerWeight(values, scales)
+    return IntegerWeight(values, scales, block)
+
+
+def relative_error(exact: Sequence[np.ndarray], rounded: Sequence[IntegerWeight]) -> float:
+    """Squared error of some weights as a share of their square."""
+    lost = sum(float(np.sum((w - r.dequantize()) ** 2)) for w, r in zip(exact, rounded, strict=True))
+    return lost / max(sum(float(np.sum(w**2)) for w in exact), _SMALLEST)
+
+
+def _of_rows(scales: np.ndarray, block: int | None, rows: int) -> np.ndarray:
+    """The scales of every weight, [O] or [I, O]."""
+    return scales if block is None else np.repeat(scales, block, axis=0)[:rows]

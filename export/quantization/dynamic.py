@@ -1,0 +1,86 @@
+"""Dynamic int8: a scale for each token, measured while the graph runs; needs no calibration text.
+
+    y = x W    ->    s = max |x| of the token        y = s (DQ(Q(x / s)) DQ(W'))
+
+x / s lies in [-1, 1], so Q has one constant scale for all tokens, and the integer product is the one that static int8
+uses: QuantizeLinear, DequantizeLinear and MatMul of ai.onnx, which runtimes fuse. No token sees another one, so padding
+and company change nothing; DynamicQuantizeLinear, which the field uses, has one scale for the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from bert_onnx.tasks import Port
+from bert_onnx.tokenization import BertTokenizerFast
+from export.passes import PassContext
+from export.passes.finish import finish
+from export.quantization.embedding_tables import quantize_tables
+from export.quantization.feeds import check_texts, make_feeds
+from export.quantization.insert_dynamic import insert_dynamic
+from export.quantization.isa import find_isa
+from export.quantization.measure import Closeness, answers, compare_answers
+from export.quantization.plan import QuantizationPlan, QuantizationResult, SiteRecord
+from export.quantization.residuals import sum_residuals
+from export.quantization.sites import find_sites, weights_of
+from export.quantization.weights import relative_error, round_nearest
+from export.request import Progress, no_progress
+
+STRUCTURE = "int8, a scale a token"
+
+
+def quantize_dynamic(
+    model: ir.Model,
+    plan: QuantizationPlan,
+    texts: Sequence[str],
+    ports: Sequence[Port],
+    tokenizer: BertTokenizerFast,
+    progress: Progress = no_progress,
+) -> QuantizationResult:
+    """A dynamic int8 graph made from `model`, which is left as it is.
+
+    Args:
+        model: a float graph of any target.
+        plan: what is wanted.
+        texts: to measure closeness with; empty for not at all.
+        ports: the inputs of `model`.
+        tokenizer: of the model.
+        progress: called as steps begin.
+
+    Raises:
+        UsageError: the graph is quantised already, or has nothing to quantise.
+        CheckpointError: weights that are not finite.
+    """
+    sites, isa = find_sites(model), find_isa(plan.isa)
+    quantized = model.clone()
+    records: list[SiteRecord] = []
+    progress("quantising weights", 0.1)
+    for site in sites:
+        exact = weights_of(model, site)
+        rounded = [round_nearest(weight, isa.weight_limit) for weight in exact]
+        insert_dynamic(quantized, site, rounded, isa)
+        records.append(SiteRecord(site.nodes, STRUCTURE, 0.0, 0, relative_error(exact, rounded), None))
+    quantized.graph.sort()
+    sum_residuals(quantized)
+    tables = quantize_tables(quantized) if plan.embeddings else ()
+    finish(quantized, PassContext(quantized.opset_imports[""]))
+    progress("measuring the quantised graph", 0.7)
+    closeness = measure_closeness(model, quantized, plan, texts, ports, tokenizer)
+    return QuantizationResult(quantized, (), tuple(records), tables, closeness, invariant=True)
+
+
+def measure_closeness(
+    model: ir.Model,
+    quantized: ir.Model,
+    plan: QuantizationPlan,
+    texts: Sequence[str],
+    ports: Sequence[Port],
+    tokenizer: BertTokenizerFast,
+) -> Closeness | None:
+    """Of `quantized` to `model` on `texts`; None without texts."""
+    if not texts:
+        return None
+    feeds = make_feeds(check_texts(texts, "the calibration text"), ports, tokenizer, plan.max_length)
+    return compare_answers(answers(model, feeds), answers(quantized, feeds))
