@@ -118,7 +118,10 @@ def test_published_with_answers_of_its_own_for_every_quantised_variant(tmp_path:
     eager = tiny_eager("sentence-similarity")
     quantised = dataclasses.replace(artifact.variant(), name="model_int8", precision="int8")
     limits, longest = input_limits(eager), artifact.manifest.model_max_length
-    write_vectors(artifact.folder, eager_runtime(eager), limits, longest, (artifact.variant(), quantised))
+    half = dataclasses.replace(
+        artifact.variant(), name="model_bf16", precision="bf16", file="onnx/no-kernels-here.onnx"
+    )
+    write_vectors(artifact.folder, eager_runtime(eager), limits, longest, (artifact.variant(), quantised, half))
     for case in json.loads((artifact.folder / VECTORS_NAME).read_bytes())["cases"]:
         own = case["variants"]
         assert list(own) == ["model_int8"]
