@@ -23,6 +23,14 @@ Change = Callable[[dict[str, Any]], None]
 _measured: list[str] = []
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """These tests install, download and compile: they run where they are asked for."""
+    if "clients" not in config.option.markexpr:
+        for item in items:
+            if item.get_closest_marker("clients"):
+                item.add_marker(pytest.mark.skip(reason="run by `make clients`, or with -m clients"))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what the clients measured, passed or not."""
     if _measured:
