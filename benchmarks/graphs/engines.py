@@ -64,18 +64,18 @@ def onnxruntime_run(path: Path, threads: int) -> Run:
     return lambda inputs: session.run(["last_hidden_state"], inputs)[0]
 
 
-def openvino_run(path: Path, threads: int) -> Run:
-    """A forward pass of OpenVINO in float32."""
+def openvino_run(path: Path, threads: int, precision: str = "f32") -> Run:
+    """A forward pass of OpenVINO, which computes floats in `precision`."""
     import openvino
 
-    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     core = openvino.Core()
     request = core.compile_model(core.read_model(str(path)), "CPU", hints).create_infer_request()
 
     def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
         request.infer(inputs)
         result: np.ndarray = request.get_tensor("last_hidden_state").data
-        return result
+        return result.astype(np.float32, copy=False)
 
     return run
 

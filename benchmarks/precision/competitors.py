@@ -1,0 +1,165 @@
+"""Our variants of the sample model and those of other tools, each opened where it runs best."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from benchmarks.graphs.engines import Engine, Run, onnxruntime_run, openvino_run
+from benchmarks.graphs.models import make_graphs, sample_folder
+from bert_onnx.tokenization import load_tokenizer
+from export.evaluation.data import built_in
+from export.precisions import LOWEST_OPSET
+from export.quantization.plan import QuantizationPlan
+from export.quantization.quantize import quantize_model
+from export.serialize import save
+
+BASE = "optimum fp32"
+
+#: Name -> graph it is made from, and how.
+_OURS: dict[str, tuple[str, QuantizationPlan]] = {
+    "int8 static": ("portable", QuantizationPlan()),
+    "int8 static, unpadded": ("ort-cpu-unpadded", QuantizationPlan()),
+    "int8 dynamic": ("portable", QuantizationPlan(method="dynamic")),
+    "int8 weights": ("portable", QuantizationPlan(method="weights")),
+    "int4 weights": ("portable", QuantizationPlan(precision="int4", method="weights")),
+}
+#: Those that OpenVINO runs, too.
+_ON_OPENVINO = ("int8 static", "int8 static, unpadded")
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """A file in a runtime.
+
+    Args:
+        name: for people.
+        ours: whether it is one of our variants.
+        engine: what runs it.
+        size: bytes of the file.
+    """
+
+    name: str
+    ours: bool
+    engine: Engine
+    size: int
+
+
+def competitors(work: Path, threads: int) -> tuple[list[Competitor], dict[str, str]]:
+    """Everything that could be made and opened, and what could not."""
+    model = make_graphs("all-MiniLM-L6-v2", sample_folder(), work)
+    found: list[Competitor] = []
+    refused = dict(model.refused)
+
+    def add(name: str, ours: bool, make: Callable[[], tuple[Run, Path]]) -> None:
+        try:
+            run, path = make()
+        except Exception as error:  # whatever a peer raises is a finding, not a failure of the benchmark
+            refused[name] = f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
+            return
+        found.append(Competitor(name, ours, Engine(name, ours, run), path.stat().st_size))
+
+    raw = model.peers["optimum raw"]
+    add(BASE, False, lambda: (onnxruntime_run(raw, threads), raw))
+    for name, path in ({"optimum O3": model.peers["optimum O3"]} if "optimum O3" in model.peers else {}).items():
+        add(name, False, lambda path=path: (onnxruntime_run(path, threads), path))  # type: ignore[misc]
+    for name, path in _ours(model.ours, work):
+        add(f"ours: {name}", True, lambda path=path: (onnxruntime_run(path, threads), path))  # type: ignore[misc]
+        if name in _ON_OPENVINO:
+            for hint in ("f32", "bf16"):
+                title = f"ours: {name}, OpenVINO {hint}"
+                add(title, True, lambda path=path, hint=hint: (openvino_run(path, threads, hint), path))  # type: ignore[misc]
+    for name, path in model.ours.items():
+        if name in ("portable", "ort-cpu-unpadded"):
+            add(f"ours: fp32 {name}", True, lambda path=path: (onnxruntime_run(path, threads), path))  # type: ignore[misc]
+    unpadded = model.ours["openvino-unpadded"]
+    add("ours: fp32 unpadded, OpenVINO bf16", True, lambda: (openvino_run(unpadded, threads, "bf16"), unpadded))
+    for hint in ("f32", "bf16"):
+        add(f"OpenVINO {hint}", False, lambda hint=hint: (openvino_run(raw, threads, hint), raw))  # type: ignore[misc]
+    add("optimum int8 (avx512_vnni, per channel)", False, lambda: _optimum_int8(raw, work, threads))
+    add("MatMulNBits, 8 bits", False, lambda: _matmul_nbits(raw, work, threads))
+    add("NNCF int8 static, OpenVINO", False, lambda: _nncf(raw, work, threads))
+    add("NNCF int8 static, OpenVINO bf16", False, lambda: _nncf(raw, work, threads, "bf16"))
+    return found, refused
+
+
+def _ours(graphs: dict[str, Path], work: Path) -> Iterator[tuple[str, Path]]:
+    """Our files, made once in `work`."""
+    from bert_onnx.tasks import TaskOptions, find_task
+    from bert_onnx.weights import find_checkpoint
+    from export.load_model import load_eager
+    from export.passes import PassContext, run_passes
+    from export.targets import TARGETS
+    from export.tracer import trace
+
+    tokenizer, texts = load_tokenizer(sample_folder()), built_in("calibration").texts
+    eager = load_eager(find_checkpoint("sample"), find_task("feature-extraction"), TaskOptions())
+    for name, (target, plan) in _OURS.items():
+        path = work / f"ours-{name.replace(', ', '-').replace(' ', '-')}.onnx"
+        if not path.exists():
+            opset = max(TARGETS[target].opset, LOWEST_OPSET.get(plan.precision, 0))
+            graph: ir.Model = trace(eager.module, opset)
+            run_passes(graph, TARGETS[target].passes, PassContext(opset, eager.config))
+            result = quantize_model(graph, plan, texts, eager.module.inputs, tokenizer)
+            save(result.model, path)
+        yield name, path
+
+
+def _optimum_int8(raw: Path, work: Path, threads: int) -> tuple[Run, Path]:
+    """As its documentation has it for this processor: dynamic, a scale a channel."""
+    from optimum.onnxruntime import ORTQuantizer
+    from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+    target = work / "optimum-int8"
+    path = target / "model_quantized.onnx"
+    if not path.exists():
+        warnings.simplefilter("ignore")
+        config = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+        ORTQuantizer.from_pretrained(raw.parent, file_name=raw.name).quantize(config, save_dir=target)
+    return onnxruntime_run(path, threads), path
+
+
+def _matmul_nbits(raw: Path, work: Path, threads: int) -> tuple[Run, Path]:
+    """ONNX Runtime's own quantiser of weights, 8 bits, blocks of 32, activations in int8."""
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    path = work / "matmul-nbits-8.onnx"
+    if not path.exists():
+        quantizer = MatMulNBitsQuantizer(onnx.load(str(raw)), bits=8, block_size=32, accuracy_level=4)
+        quantizer.process()
+        quantizer.model.save_model_to_file(str(path))
+    return onnxruntime_run(path, threads), path
+
+
+def _nncf(raw: Path, work: Path, threads: int, hint: str = "f32") -> tuple[Run, Path]:
+    """As its documentation has it for transformers, calibrated with the texts that ours are calibrated with."""
+    import openvino
+
+    path = work / "nncf" / "model.xml"
+    if not path.exists():
+        import nncf
+
+        nncf.set_log_level(logging.ERROR)
+        tokenizer = load_tokenizer(sample_folder())
+        rows = tokenizer(list(built_in("calibration").texts), truncation=True, max_length=256)["input_ids"]
+        items = [_one_row(ids) for ids in rows]
+        model = openvino.Core().read_model(str(raw))
+        made: Any = nncf.quantize(
+            model, nncf.Dataset(items), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(items)
+        )
+        path.parent.mkdir(exist_ok=True)
+        openvino.save_model(made, str(path), compress_to_fp16=False)
+    return openvino_run(path, threads, hint), path.with_suffix(".bin")
+
+
+def _one_row(ids: list[int]) -> dict[str, np.ndarray]:
+    row = np.array([ids], np.int64)
+    return {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
