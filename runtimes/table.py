@@ -12,6 +12,7 @@ from bert_onnx.errors import UsageError
 #: Targets whose graphs have standard operators only, those that skip padding first.
 _UNPADDED = ("ort-cpu-unpadded", "openvino-unpadded")
 _STANDARD = ("portable", "web", "openvino")
+_HALF = ("fp16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class RuntimeRow:
 
     def can_run(self, target: str, precision: str) -> bool:
         """Whether it runs files of this target and precision."""
+        if target == "ort-cuda" and precision in _HALF and self.device != "cuda":
+            return False  # fused operators have no kernels of 16 bits on CPUs
         return target in self.targets and precision in self.precisions
 
 
