@@ -18,7 +18,7 @@ from bert_onnx.tokenization import BertTokenizerFast
 from export.passes import PassContext
 from export.passes.finish import finish
 from export.quantization.embedding_tables import quantize_tables
-from export.quantization.feeds import check_texts, make_feeds
+from export.quantization.feeds import make_feeds
 from export.quantization.insert_dynamic import insert_dynamic
 from export.quantization.isa import find_isa
 from export.quantization.measure import Closeness, answers, compare_answers
@@ -82,5 +82,5 @@ def measure_closeness(
     """Of `quantized` to `model` on `texts`; None without texts."""
     if not texts:
         return None
-    feeds = make_feeds(check_texts(texts, "the calibration text"), ports, tokenizer, plan.max_length)
+    feeds = make_feeds(list(dict.fromkeys(texts)), ports, tokenizer, plan.max_length, fewest_tokens=0)
     return compare_answers(answers(model, feeds), answers(quantized, feeds))

@@ -50,18 +50,22 @@ def check_texts(texts: Sequence[str], purpose: str) -> tuple[str, ...]:
 
 
 def make_feeds(
-    texts: Sequence[str], ports: Sequence[Port], tokenizer: BertTokenizerFast, max_length: int
+    texts: Sequence[str],
+    ports: Sequence[Port],
+    tokenizer: BertTokenizerFast,
+    max_length: int,
+    fewest_tokens: int = FEWEST_TOKENS,
 ) -> list[Feed]:
     """Batches of texts of similar length, cut to `max_length` tokens.
 
     Raises:
-        InputError: the texts are too short, or a text cannot be tokenised.
+        InputError: the texts have fewer than `fewest_tokens` tokens, or a text cannot be tokenised.
         UsageError: the graph takes something that cannot be made from text.
     """
     windows = encode(tokenizer, list(texts), None, max_length)
     total = sum(len(window.ids) for window in windows)
-    if total < FEWEST_TOKENS:
-        raise InputError(f"the calibration texts have {total} tokens in all; at least {FEWEST_TOKENS} are needed.")
+    if total < fewest_tokens:
+        raise InputError(f"the calibration texts have {total} tokens in all; at least {fewest_tokens} are needed.")
     windows.sort(key=lambda window: -len(window.ids))
     feeds, start = [], 0
     while start < len(windows):

@@ -59,7 +59,7 @@ def quantize_static(
     fit = make_feeds(seen, ports, tokenizer, plan.max_length)
     judge = Judge(
         model,
-        (held := make_feeds(held_out, ports, tokenizer, plan.max_length)),
+        (held := make_feeds(held_out, ports, tokenizer, plan.max_length, fewest_tokens=0)),
         answers(model, held),
         find_isa(plan.isa),
         plan.embeddings,
