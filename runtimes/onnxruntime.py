@@ -25,6 +25,7 @@ from runtimes.onnxruntime_session import (
     run_failure,
     session_options,
 )
+from runtimes.shared_pool import pool_for_session
 
 __all__ = ["PROVIDER", "OnnxRuntimeCpu", "import_onnxruntime"]
 
@@ -75,7 +76,7 @@ class OnnxRuntimeCpu:
         session = open_session(library, Path(path), session_options(library, options, threads))
         check_ports(session, Path(path), inputs, outputs)
         guard = guard_of(session, Path(path), inputs, outputs, limits)
-        return cls(session, guard, _Details(Path(path), threads, library.__version__))
+        return cls(session, guard, _Details(Path(path), pool_for_session() or threads, library.__version__))
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs by name; all of them where `outputs` names none.

@@ -13,6 +13,7 @@ from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeOptions, is_out_of_memory, out_of_memory
 from runtimes.guard import Guard
 from runtimes.inputs import Limits
+from runtimes.shared_pool import pool_for_session
 
 INSTALL = 'pip install "bert-onnx[cpu]"'
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -43,8 +44,11 @@ def session_options(library: ModuleType, options: RuntimeOptions, threads: int, 
     """A SessionOptions; `record` keeps which provider every node went to, for `nodes_by_provider`."""
     levels = library.GraphOptimizationLevel
     session = library.SessionOptions()
-    session.intra_op_num_threads = threads
-    session.inter_op_num_threads = 1
+    if pool_for_session() is None:
+        session.intra_op_num_threads = threads
+        session.inter_op_num_threads = 1
+    else:
+        session.use_per_session_threads = False
     session.log_severity_level = _SEVERITY_ERROR
     session.use_deterministic_compute = True
     session.graph_optimization_level = {
