@@ -9,6 +9,7 @@ from typing import Any
 from bert_onnx.errors import UsageError
 from runtimes.loading import load
 from runtimes.pipelines.results import Result
+from runtimes.select import Wanted
 
 #: Tasks that take a second text, and those whose number of answers can be chosen.
 _PAIRED = ("text-classification", "next-sentence-prediction", "pretraining", "question-answering")
@@ -23,7 +24,7 @@ def answer(
     pair: str | None = None,
     top_k: int | None = None,
     max_new_tokens: int | None = None,
-    threads: int | None = None,
+    where: Wanted | None = None,
 ) -> list[Result]:
     """What the artifact in `folder` answers, one result a text.
 
@@ -33,13 +34,14 @@ def answer(
         pair: the second text, for tasks that take one.
         top_k: how many answers; None for the task's own number.
         max_new_tokens: how many tokens to generate; None for the task's own number.
-        threads: threads that compute one call.
+        where: which variant, on which runtime, in which precision, with how many threads; None leaves it to us.
 
     Raises:
         UsageError: an option that the artifact's task does not have.
         ArtifactError, InputError, RuntimeUnavailableError: as `runtimes.load` and its pipelines.
     """
-    with load(folder, threads=threads) as pipeline:
+    where = where or Wanted()
+    with load(folder, where.variant, where.runtime, where.precision, where.threads, where.strict) as pipeline:
         task = pipeline.task
         options: dict[str, Any] = {}
         for name, value, tasks in (("top_k", top_k, _RANKED), ("max_new_tokens", max_new_tokens, _GENERATING)):

@@ -16,6 +16,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--pair", metavar="TEXT", help="the second text: context, next sentence, or hypothesis")
     parser.add_argument("--top-k", type=int, metavar="K", help="how many answers (fill-mask, classification, QA)")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="how many tokens to generate")
+    parser.add_argument("--variant", metavar="NAME", help="which graph (default: the best here)")
+    parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
+    parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
     parser.add_argument("--json", action="store_true", help="print the answers as JSON, one line")
     parser.set_defaults(command=_run)
@@ -24,6 +27,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from bert_onnx.console import show_answers
     from runtimes.answers import answer
+    from runtimes.select import Wanted
 
     answers = answer(
         arguments.folder,
@@ -31,6 +35,6 @@ def _run(arguments: argparse.Namespace) -> None:
         pair=arguments.pair,
         top_k=arguments.top_k,
         max_new_tokens=arguments.max_new_tokens,
-        threads=arguments.threads,
+        where=Wanted(arguments.variant, arguments.runtime, arguments.precision, arguments.threads),
     )
     print_json([item.to_dict() for item in answers]) if arguments.json else show_answers(answers)

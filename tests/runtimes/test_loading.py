@@ -17,6 +17,7 @@ from bert_onnx.errors import ArtifactError, InputError, UsageError
 from bert_onnx.tasks import TASKS
 from runtimes.answers import answer
 from runtimes.loading import PIPELINES
+from runtimes.select import Wanted
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -138,6 +139,8 @@ def test_every_task_has_a_pipeline() -> None:
 def test_answers_for_the_command_line(artifact: Path) -> None:
     results = answer(artifact, ["hello world", "my"])
     np.testing.assert_allclose(results[0].to_dict()["vector"], expected("hello world"), rtol=1e-5)
+    doubled = answer(artifact, ["my"], where=Wanted(variant="model_double", threads=1))
+    np.testing.assert_allclose(doubled[0].to_dict()["vector"], expected("my", 2.0), rtol=1e-5)
     with pytest.raises(UsageError, match="--top-k has no meaning for sentence-similarity"):
         answer(artifact, ["hello"], top_k=3)
     with pytest.raises(UsageError, match="--pair has no meaning for sentence-similarity"):
