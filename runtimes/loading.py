@@ -58,13 +58,12 @@ def load(
             sums with the int8 file.
         UsageError: what was named does not exist or does not fit together.
     """
-    from runtimes.select import Wanted
-
-    wanted = Wanted(variant, runtime, precision, threads, strict)
     # Hashing lets go of the interpreter lock, importing does at times: side by side they take less than in turn.
     libraries = Background(lambda: _import_libraries(runtime))
     from bert_onnx.artifact import Artifact
+    from runtimes.select import Wanted
 
+    wanted = Wanted(variant, runtime, precision, threads, strict)
     for _ in range(_ATTEMPTS):
         artifact = Artifact.open(folder, check_hashes=check_hashes)
         libraries.result()

@@ -7,8 +7,6 @@ import ctypes
 import io
 import os
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +44,9 @@ def has_gpu(devices: Path = Path("/dev")) -> bool:
 
 def list_gpus() -> tuple[Gpu, ...]:
     """What nvidia-smi tells; empty where there is none."""
+    import shutil
+    import subprocess
+
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()

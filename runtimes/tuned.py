@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +68,8 @@ def tuned_path(manifest_sha256: str, processor: Processor, threads: int) -> Path
 
 def installed_libraries() -> dict[str, str]:
     """Versions of those of `LIBRARIES` that are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
+
     found = {}
     for name in LIBRARIES:
         try:

@@ -12,7 +12,7 @@ from toy_artifacts import publish_toy
 
 import runtimes
 from bert_onnx.errors import ArtifactError, RuntimeUnavailableError, UsageError
-from runtimes import select, tuned
+from runtimes import select
 from runtimes.processor import Processor, this_processor
 from runtimes.select import Wanted, choices
 from runtimes.table import RUNTIMES, RuntimeRow
@@ -234,7 +234,7 @@ def test_measurements_are_kept_by_content_and_machine(tmp_path: Path, monkeypatc
     measured = tuned_rows(("openvino", "model", "fp32", "fp32", 2.0, True))
     save_tuned(path, measured)
     assert load_tuned(path) == measured
-    monkeypatch.setattr(tuned, "version", lambda name: "0.0.1")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
     assert load_tuned(path) is None  # measured with other versions
     for damage in ("", "[]", "{", '{"purpose": "x"}', path.read_text()[:-20]):
         path.write_text(damage)
