@@ -150,10 +150,16 @@ class BertConfig:
         return self.num_attention_heads - len(self.pruned_heads.get(layer, ()))
 
     def replace(self, **changes: Any) -> BertConfig:
-        """Another config with `changes` applied and validated; `num_labels=n` makes n unnamed labels."""
+        """Another config with `changes` applied and validated; `num_labels=n` makes n unnamed labels.
+
+        Raises:
+            ConfigError: a value that does not fit, or `id2label` with another number of labels than `num_labels`.
+        """
         if "num_labels" in changes:
-            count = changes.pop("num_labels")
-            changes["id2label"] = _unnamed_labels(count)
+            unnamed = _unnamed_labels(changes.pop("num_labels"))
+            named = changes.setdefault("id2label", unnamed)
+            if len(named) != len(unnamed):
+                raise ConfigError(f"num_labels is {len(unnamed)}, but id2label has {len(named)} labels; leave one out.")
         return dataclasses.replace(self, **changes)
 
     @classmethod

@@ -21,6 +21,7 @@ from export.precision_request import FP32
 from export.precisions import ADDED_OPERATORS, LOWEST_OPSET, VariantPlan
 from export.request import Progress
 from export.serialize import save
+from export.targets import Target
 from export.tracer import trace
 from export.verify import compare, require_parity
 from runtimes.base import Runtime
@@ -64,6 +65,11 @@ def skips_padding(fused: Mapping[str, int]) -> bool:
 def variant_opset(plan: VariantPlan, asked: int | None) -> int:
     """The opset of a variant: what was asked for, else the target's, as far as its precision has it."""
     return max(asked or plan.target.opset, LOWEST_OPSET.get(plan.precision, 0))
+
+
+def external_threshold(target: Target, threshold: int) -> int:
+    """Bytes of weights beyond which they go into a file of their own."""
+    return 0 if target.external_data else threshold
 
 
 class VariantBuilder:
@@ -122,7 +128,7 @@ class VariantBuilder:
         """
         graph = self._make(traced, plan, opset, progress)
         path = self._folder / f"{plan.name}.onnx"
-        data = save(graph.lowered.model, path, self._options.external_data_threshold)
+        data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
         check_file(path)
         quality = None
         with open_variant(path, self._eager, plan.target.name, plan.precision) as runtime:

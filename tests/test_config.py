@@ -106,6 +106,13 @@ def test_replace_validates_and_leaves_the_original() -> None:
         config.hidden_size = 1  # type: ignore[misc]
 
 
+def test_num_labels_beside_names() -> None:
+    names = {0: "yes", 1: "no", 2: "perhaps"}
+    assert BertConfig().replace(num_labels=3, id2label=names).id2label == names
+    with pytest.raises(ConfigError, match="num_labels is 4, but id2label has 3 labels"):
+        BertConfig().replace(num_labels=4, id2label=names)
+
+
 def test_num_labels_without_names() -> None:
     assert BertConfig.from_dict({"num_labels": 4}).id2label[3] == "LABEL_3"
     assert BertConfig.from_dict({"num_labels": 4, "id2label": {"0": "a", "1": "b"}}).num_labels == 2

@@ -13,9 +13,10 @@ import onnx_ir as ir
 from bert_onnx.config import BertConfig
 from bert_onnx.tasks import TaskOptions, find_task
 from bert_onnx.weights import find_checkpoint
+from export.build import external_threshold
 from export.load_model import load_eager
 from export.passes import PassContext, run_passes
-from export.serialize import save
+from export.serialize import EXTERNAL_DATA_THRESHOLD, save
 from export.targets import TARGETS
 from export.tracer import trace
 
@@ -80,7 +81,7 @@ def make_graphs(name: str, folder: Path, work: Path) -> Model:
         graph: ir.Model = traced[target.opset].clone()
         run_passes(graph, target.passes, PassContext(target.opset, eager.config))
         ours[target_name] = target_folder / f"{target_name}.onnx"
-        save(graph, ours[target_name])
+        save(graph, ours[target_name], external_threshold(target, EXTERNAL_DATA_THRESHOLD))
     peers, refused = _peer_graphs(folder, target_folder)
     return Model(name, folder, eager.config, ours, peers, refused)
 

@@ -64,7 +64,9 @@ def competitors(work: Path, threads: int) -> tuple[list[Competitor], dict[str, s
         except Exception as error:  # whatever a peer raises is a finding, not a failure of the benchmark
             refused[name] = f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
             return
-        found.append(Competitor(name, ours, Engine(name, ours, run), path.stat().st_size))
+        data = path.with_name(path.name + "_data")
+        size = path.stat().st_size + (data.stat().st_size if data.is_file() else 0)
+        found.append(Competitor(name, ours, Engine(name, ours, run), size))
 
     raw = model.peers["optimum raw"]
     add(BASE, False, lambda: (onnxruntime_run(raw, threads), raw))
