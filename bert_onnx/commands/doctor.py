@@ -54,4 +54,8 @@ def _show(health: Health) -> None:
     missing = [item for item in health.runtimes if not item.usable]
     if missing:
         print("\nmissing:")
-        print(format_rows([(item.name, f"{item.problem}\n{item.install}") for item in missing]))
+        told = [
+            (item.name, item.problem if item.install in item.problem else f"{item.problem}\n{item.install}")
+            for item in missing
+        ]
+        print(format_rows(told))
