@@ -22,6 +22,8 @@ OUTPUT = REPOSITORY / "docs" / "benchmarks.md"
 MEASUREMENTS = {
     "export": "benchmarks.export_time",
     "cold-start": "benchmarks.cold_start",
+    "throughput": "benchmarks.throughput",
+    "edge": "benchmarks.edge",
 }
 
 _HEAD = """# Benchmarks

@@ -24,10 +24,10 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task
 from bert_onnx.weights import find_checkpoint
 from bert_onnx.weights.finding import sample_folder
-from export.build import eager_runtime, input_limits
 from export.cases import verification_cases
 from export.load_model import load_eager
 from export.pipeline import export
+from export.reference import eager_runtime, input_limits
 from export.request import ExportRequest
 from export.tolerances import find_tolerance
 from runtimes.onnxruntime import OnnxRuntimeCpu

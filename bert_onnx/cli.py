@@ -20,10 +20,13 @@ from bert_onnx.commands import (
     tune,
     verify,
 )
-from bert_onnx.errors import BertOnnxError, exit_status
+from bert_onnx.errors import BertOnnxError, RuntimeUnavailableError, exit_status
 
 #: Every command, in the order of `--help`.
 COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, tune, doctor, convert_weights)
+
+#: What only an install that exports has.
+EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "huggingface_hub", "rich")
 
 #: Set to 1 to see where an error came from.
 TRACEBACK_VARIABLE = "BERT_ONNX_TRACEBACK"
@@ -38,11 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.command(arguments)
         sys.stdout.flush()
-    except BertOnnxError as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
-            raise
-        print(f"bert-onnx: error: {error}", file=sys.stderr)
-        return exit_status(error)
     except KeyboardInterrupt:
         print("bert-onnx: interrupted; nothing was published.", file=sys.stderr)
         return _EXIT_INTERRUPTED
@@ -52,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        known = error if isinstance(error, BertOnnxError) else _missing_package(error)
+        if known is not None:
+            print(f"bert-onnx: error: {known}", file=sys.stderr)
+            return exit_status(known)
         print(
             f"bert-onnx: unforeseen {type(error).__name__}: {error}. This is a bug of bert-onnx; "
             f"{TRACEBACK_VARIABLE}=1 shows where it is.",
@@ -59,6 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     return 0
+
+
+def _missing_package(error: Exception) -> BertOnnxError | None:
+    """What to say of an import that fails since only a part of bert-onnx's packages was installed."""
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or package not in EXPORT_PACKAGES:
+        return None
+    return RuntimeUnavailableError(f'{package} is not installed; install it with pip install "bert-onnx[export]".')
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -34,9 +34,9 @@ from runtimes.onnxruntime import OnnxRuntimeCpu
 #: Layers that a message blames.
 _BLAMED = 3
 
-#: How much closer to the reference the search must come on texts like those it calibrates with, so that other texts
-#: are within the budget, too.
-SEARCH_MARGIN = 0.5
+#: Share of the budget's distance from 1 that the search may use up on texts like those it calibrates with, so that
+#: other texts are within the budget, too.
+SEARCH_MARGIN = 0.7
 
 #: What is searched for where a budget speaks of other figures.
 _COSINE_MEAN, _COSINE_MIN = 0.999, 0.995
@@ -96,7 +96,7 @@ class LowerPrecision:
             record = PassRecord(f"convert_to_{plan.precision}", report.narrow)
             warnings = half_warnings(plan.precision, plan.target.name) + report.warnings()
             return Lowered(model, (record,), warnings=warnings)
-        texts = self._calibration if plan.method == "static" else None
+        texts = None if plan.method == "dynamic" else self._calibration
         result = quantize_model(
             model,
             self._quantization_plan(plan),
@@ -113,16 +113,16 @@ class LowerPrecision:
         Raises:
             VerificationError: it is below its budget, and nobody allowed that.
         """
-        report = self.measure(runtime, plan.precision, lowered.invariant)
+        report = self.measure(runtime, plan.budget, lowered.invariant)
         what = f"the {plan.title}"
         return require_quality(report, what, lowered.blame, allow_degraded=self.request.allow_degraded)
 
-    def measure(self, runtime: Runtime, precision: str, invariant: bool = True) -> GateReport:
-        """What the gate finds of `runtime`."""
-        return run_gate(self._evaluation, runtime, find_budget(precision, self.request.budget, invariant))
+    def measure(self, runtime: Runtime, budget: str, invariant: bool = True) -> GateReport:
+        """What the gate finds of `runtime`, judged by the row `budget`."""
+        return run_gate(self._evaluation, runtime, find_budget(budget, self.request.budget, invariant))
 
     def _quantization_plan(self, plan: VariantPlan) -> QuantizationPlan:
-        budget = find_budget(plan.precision, self.request.budget).thresholds
+        budget = find_budget(plan.budget, self.request.budget).thresholds
         return QuantizationPlan(
             precision=plan.precision,
             method=plan.method or "static",
@@ -130,6 +130,7 @@ class LowerPrecision:
             cosine_mean=_with_margin(budget.get("cosine_mean", _COSINE_MEAN)),
             cosine_min=_with_margin(budget.get("cosine_min", _COSINE_MIN)),
             max_length=self._subject.max_length,
+            microsoft=plan.method == "weights" and plan.target.name.startswith("ort-"),
         )
 
     @cached_property

@@ -136,7 +136,8 @@ def _judged_on_ours(variant: Variant) -> bool:
 
 def _judge(lower: LowerPrecision, runtime: Runtime, variant: Variant) -> GateReport:
     """The gate's figures, with the thresholds that the variant was published by."""
-    report = lower.measure(runtime, variant.precision)
+    dynamic = variant.quantization is not None and variant.quantization.method == "dynamic"
+    report = lower.measure(runtime, f"{variant.precision}-dynamic" if dynamic else variant.precision)
     if variant.quality is None:
         return report
     known = {name: limit for name, limit in variant.quality.thresholds.items() if name in report.figures}

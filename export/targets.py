@@ -55,8 +55,11 @@ UNPAD = ("unpad", "share_rows")
 #: What every graph ends with.
 CLOSE = ("simplify", "set_opset", "finish")
 
-#: The portable graph: cleaned, and nothing else.
+#: A graph that is cleaned, and nothing else.
 CLEAN_UP = (*PREPARE, *CLOSE[1:])
+
+#: The portable graph: scores are not scaled but queries are, and activations are spelled as runtimes recognise them.
+PORTABLE = (*PREPARE, *RAISE, "fold_scale", "lower_plain", *CLOSE)
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ TARGETS: dict[str, Target] = {
             opset=18,
             domains=("",),
             operators=PORTABLE_OPERATORS,
-            passes=CLEAN_UP,
+            passes=PORTABLE,
             precisions=("fp32", "fp16", "int8", "int4"),
             purpose="standard operators only; opens wherever ONNX does",
         ),

@@ -51,7 +51,7 @@ _MINILM = "all-MiniLM-L6-v2 and random models of every head, 2 cores of AVX-512,
 _HALF = "all-MiniLM-L6-v2, tiny random models of every head with large weights, 24 layers of D = 128; largest seen: "
 
 #: Single values on random tokens say little of integers: these rows only catch graphs that are wrong. The gate judges.
-_BOUND = "all-MiniLM-L6-v2 and tiny random models of every head: "
+_BOUND = "a bound, not a budget: all-MiniLM-L6-v2 0.46 beside 6.3 in int8; a classifier 6.4 beside 9 in int4"
 
 #: (precision, runtime, kind of output) -> tolerance.
 TOLERANCES: dict[tuple[str, str, str], Tolerance] = {
@@ -67,12 +67,12 @@ TOLERANCES: dict[tuple[str, str, str], Tolerance] = {
     ("bf16", "emulated", "unit"): Tolerance(4e-2, 0.0, _HALF + "0.0189 (an attention probability)"),
     ("bf16", "emulated", "hidden"): Tolerance(3e-2, 3e-2, _HALF + "0.0618 beside 3.2"),
     ("bf16", "emulated", "logits"): Tolerance(5e-2, 5e-2, _HALF + "0.156 beside 5.2"),
-    ("int8", "onnxruntime-cpu", "unit"): Tolerance(0.3, 0.0, _BOUND),
-    ("int8", "onnxruntime-cpu", "hidden"): Tolerance(1.0, 0.5, _BOUND),
-    ("int8", "onnxruntime-cpu", "logits"): Tolerance(1.0, 0.5, _BOUND),
-    ("int4", "onnxruntime-cpu", "unit"): Tolerance(0.5, 0.0, _BOUND),
-    ("int4", "onnxruntime-cpu", "hidden"): Tolerance(1.5, 0.7, _BOUND),
-    ("int4", "onnxruntime-cpu", "logits"): Tolerance(1.5, 0.7, _BOUND),
+    ("int8", "onnxruntime-cpu", "unit"): Tolerance(0.5, 0.0, _BOUND),
+    ("int8", "onnxruntime-cpu", "hidden"): Tolerance(2.0, 1.0, _BOUND),
+    ("int8", "onnxruntime-cpu", "logits"): Tolerance(2.0, 1.0, _BOUND),
+    ("int4", "onnxruntime-cpu", "unit"): Tolerance(0.7, 0.0, _BOUND),
+    ("int4", "onnxruntime-cpu", "hidden"): Tolerance(2.0, 1.0, _BOUND),
+    ("int4", "onnxruntime-cpu", "logits"): Tolerance(2.0, 1.0, _BOUND),
 }
 
 

@@ -217,3 +217,15 @@ def test_run_loads_no_torch(folder: Path) -> None:
         [sys.executable, "-c", code, str(folder / "artifact")], capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines()[-1] == "0 []"
+
+
+@pytest.mark.parametrize("package", ["torch", "onnx_ir"])
+def test_a_package_that_only_exports_need(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    def missing(arguments: object) -> None:
+        raise ModuleNotFoundError(f"No module named '{package}.x'", name=f"{package}.x")
+
+    monkeypatch.setattr("bert_onnx.commands.inspect._inspect", missing)
+    error = _refused(capsys, 11, "inspect", folder / "artifact")
+    assert f'{package} is not installed; install it with pip install "bert-onnx[export]"' in error

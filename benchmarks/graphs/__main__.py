@@ -5,7 +5,8 @@
 
 Ratio = a peer's time / ours, round by round in one run; the best peer is the one with the shortest median time on that
 batch. Every competitor is float32, has the same threads, and none spins between its runs. --quick takes the sample
-alone, few batches and no torch.compile, and writes nothing.
+alone, few batches and no torch.compile, and writes nothing. bert-base, of which a pass takes seconds, has few batches
+and no torch.compile, too.
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ def main() -> int:
         paths = {graph: str(path) for graph, path in graphs.items()}
         loads[name] = load_times(paths, lambda path: onnxruntime_session(Path(path), arguments.threads), rounds=5)
         nodes[name] = {graph: len(onnx.load(str(path)).graph.node) for graph, path in graphs.items()}
-        runner = _Runner(model, arguments)
-        comparisons += runner.run(list(_batches(texts, arguments.quick)))
+        large = "bert-base" in name
+        runner = _Runner(model, arguments, large)
+        comparisons += runner.run(list(_batches(texts, arguments.quick or large)))
         if not arguments.quick and not sweeps["fill"]:
             sweeps["length"] = runner.run([texts.full(_SWEPT_ROWS, length) for length in _LENGTHS])
             mixed = [texts.mixed(_MIXED_ROWS, _LONGEST, fill) for fill in _FILLS]
@@ -111,19 +113,19 @@ def _batches(texts: Texts, quick: bool) -> Iterator[Batch]:
 class _Runner:
     """Compares the engines of one model, and says so as it goes."""
 
-    def __init__(self, model: Model, arguments: argparse.Namespace) -> None:
+    def __init__(self, model: Model, arguments: argparse.Namespace, large: bool = False) -> None:
         self.model, self.arguments = model, arguments
-        self.modules = list(open_modules(model, arguments.threads, compiled=not arguments.quick))
+        self.openings = 1 if arguments.quick or large else _OPENINGS
+        self.modules = list(open_modules(model, arguments.threads, compiled=not (arguments.quick or large)))
         self.reference = torch_run(model.folder, arguments.threads, compiled=False, attention="eager")
         self.products = bare_products(arguments.threads)
 
     def run(self, batches: Sequence[Batch]) -> list[Comparison]:
         """One comparison a batch, each over several openings of all sessions."""
         found: list[Comparison] = []
-        openings = 1 if self.arguments.quick else _OPENINGS
-        for _ in range(openings):
+        for _ in range(self.openings):
             engines = [*open_sessions(self.model, self.arguments.threads), *self.modules]
-            rounds = [self._compare(engines, batch, self.arguments.seconds / openings) for batch in batches]
+            rounds = [self._compare(engines, batch, self.arguments.seconds / self.openings) for batch in batches]
             found = [one.joined(other) for one, other in zip(found, rounds, strict=True)] if found else rounds
             del engines
             gc.collect()
