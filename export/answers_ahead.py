@@ -16,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -45,6 +46,8 @@ class Job:
         checkpoint, task, options, allow_new_heads: arguments of `load_eager`.
         threads: of torch.
         folder: where answers go.
+        vectors: a folder with a tokenizer and the length to which texts are cut: what the test vectors of that folder
+            will ask is answered, too. None where there will be none.
     """
 
     checkpoint: Checkpoint
@@ -53,6 +56,7 @@ class Job:
     allow_new_heads: bool
     threads: int
     folder: str
+    vectors: tuple[str, int] | None
 
 
 class AnswersAhead:
@@ -60,13 +64,22 @@ class AnswersAhead:
 
     Args:
         checkpoint, task, options, allow_new_heads: arguments of `load_eager`.
+        vectors: see `Job`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, task: Task, options: TaskOptions, allow_new_heads: bool) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        task: Task,
+        options: TaskOptions,
+        allow_new_heads: bool,
+        vectors: tuple[str, int] | None = None,
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="bert-onnx-answers-"))
         self._ready: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
-        job = Job(checkpoint, task, options, allow_new_heads, torch.get_num_threads(), str(self._folder))
+        threads = torch.get_num_threads()
+        job = Job(checkpoint, task, options, allow_new_heads, threads, str(self._folder), vectors)
         with contextlib.suppress(OSError):  # no such program, no memory: then nothing is computed ahead
             self._process = _start(job)
 
@@ -153,16 +166,24 @@ def _start(job: Job) -> subprocess.Popen[bytes]:
 def _answer(job: Job, out: BinaryIO) -> None:
     from export.cases import verification_cases
     from export.load_model import load_eager
-    from export.reference import eager_runtime
+    from export.reference import eager_runtime, input_limits
+    from export.vectors import vector_inputs
 
     torch.set_num_threads(job.threads)
     eager = load_eager(job.checkpoint, job.task, job.options, allow_new_heads=job.allow_new_heads)
     reference = eager_runtime(eager)
-    for case in verification_cases(eager.task, eager.config, eager.module.inputs):
-        key = inputs_key(case.inputs)
+    ports = eager.module.inputs
+    questions: Iterator[Mapping[str, np.ndarray]] = (
+        case.inputs for case in verification_cases(eager.task, eager.config, ports)
+    )
+    if job.vectors is not None:
+        stage, longest = job.vectors
+        questions = chain(questions, vector_inputs(Path(stage), ports, input_limits(eager), longest))
+    for inputs in questions:
+        key = inputs_key(inputs)
         folder = Path(job.folder) / key
-        folder.mkdir()
-        for name, array in reference.run(case.inputs).items():
+        folder.mkdir(exist_ok=True)
+        for name, array in reference.run(inputs).items():
             np.save(folder / f"{name}.npy", array)
         out.write(f"{key}\n".encode())
         out.flush()

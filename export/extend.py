@@ -71,7 +71,8 @@ def extend(request: ExtendRequest, progress: Progress = no_progress) -> ExportRe
     size = sum(record.size for record in artifact.manifest.files.values())
     with staging_folder(destination, needed=2 * size) as stage:
         _copy(artifact, stage)
-        with prepared_reference(eager, checkpoint, allow_new_heads=True) as reference:
+        vectors = (str(stage), artifact.manifest.model_max_length)
+        with prepared_reference(eager, checkpoint, True, vectors) as reference:
             lower = LowerPrecision(request.precision, eager, reference, stage, artifact.manifest.model_max_length)
             builder = VariantBuilder(eager, reference, lower, stage / "onnx", BuildOptions(EXTERNAL_DATA_THRESHOLD))
             built = builder.build_all(request.plans(), None, within(progress, 0.15, 0.97))

@@ -45,7 +45,8 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
     with staging_folder(destination, needed=_weight_bytes(eager)) as stage:
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
         (stage / "onnx").mkdir()
-        with prepared_reference(eager, checkpoint, request.allow_new_heads) as reference:
+        vectors = (str(stage), longest)
+        with prepared_reference(eager, checkpoint, request.allow_new_heads, vectors) as reference:
             lower = LowerPrecision(request.precision, eager, reference, stage, longest)
             writing = BuildOptions(request.external_data_threshold, request.check_each_pass)
             builder = VariantBuilder(eager, reference, lower, stage / "onnx", writing)

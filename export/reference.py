@@ -31,17 +31,20 @@ def input_limits(eager: Eager) -> InputLimits:
 
 
 @contextmanager
-def prepared_reference(eager: Eager, checkpoint: Checkpoint, allow_new_heads: bool) -> Iterator[Runtime]:
+def prepared_reference(
+    eager: Eager, checkpoint: Checkpoint, allow_new_heads: bool, vectors: tuple[str, int] | None = None
+) -> Iterator[Runtime]:
     """The reference for graphs of `eager`, of `checkpoint`; where it pays, a second process computes its answers.
 
     Args:
         allow_new_heads: as `eager` was loaded.
+        vectors: see `export.answers_ahead.Job`.
     """
     size = sum(parameter.numel() for parameter in eager.module.parameters())
     if usable_threads() == 1 or size < WORTH_A_PROCESS:
         yield eager_runtime(eager)
         return
-    with AnswersAhead(checkpoint, eager.task, eager.options, allow_new_heads) as ahead:
+    with AnswersAhead(checkpoint, eager.task, eager.options, allow_new_heads, vectors) as ahead:
         yield PreparedReference(eager, ahead)
 
 

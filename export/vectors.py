@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,7 @@ def write_vectors(
     Raises:
         ArtifactError: a graph cannot be opened.
     """
-    tokenizer = load_tokenizer(stage) if (stage / "tokenizer.json").is_file() and longest >= _SHORTEST else None
-    cases = [_make_case(sample, tokenizer, reference.inputs, limits, longest) for sample in _SAMPLES]
+    cases = _make_cases(stage, reference.inputs, limits, longest)
     answers = [_answers(reference, case) for case in cases]
     own: list[dict[str, Any]] = [{} for _ in cases]
     for variant in variants:
@@ -114,6 +113,19 @@ def write_vectors(
     path = stage / VECTORS_NAME
     path.write_text(_json(head, lines), encoding="utf-8", newline="\n")
     return path
+
+
+def vector_inputs(
+    stage: Path, ports: Sequence[Port], limits: InputLimits, longest: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """What `write_vectors` will ask the reference; the same arguments."""
+    for case in _make_cases(stage, ports, limits, longest):
+        yield case.inputs
+
+
+def _make_cases(stage: Path, ports: Sequence[Port], limits: InputLimits, longest: int) -> list[_Case]:
+    tokenizer = load_tokenizer(stage) if (stage / "tokenizer.json").is_file() and longest >= _SHORTEST else None
+    return [_make_case(sample, tokenizer, ports, limits, longest) for sample in _SAMPLES]
 
 
 def _make_case(
