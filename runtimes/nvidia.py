@@ -37,11 +37,6 @@ class Gpu:
     compute_capability: str
 
 
-def has_gpu(devices: Path = Path("/dev")) -> bool:
-    """Whether the driver shows a GPU to this process; looks at device files only."""
-    return any(devices.glob("nvidia[0-9]*")) or (devices / "dxg").exists()
-
-
 def list_gpus() -> tuple[Gpu, ...]:
     """What nvidia-smi tells; empty where there is none."""
     import shutil

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from bert_onnx.artifact import Manifest, Variant
 from bert_onnx.errors import RuntimeUnavailableError, UsageError
-from runtimes.nvidia import has_gpu
+from runtimes.devices import has_gpu
 from runtimes.processor import Processor
 from runtimes.table import RUNTIMES, RuntimeRow, find_runtime
-from runtimes.tuned import Tuned
+
+if TYPE_CHECKING:
+    from runtimes.tuned import Tuned
 
 DEFAULT_PRECISION = "fp32"
 FASTEST = "fastest"

@@ -20,8 +20,8 @@ from bert_onnx.errors import (
 )
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, axis_length
 from runtimes.cpu import usable_threads
+from runtimes.devices import has_gpu
 from runtimes.loading import open_choice
-from runtimes.nvidia import has_gpu
 from runtimes.processor import Processor, this_processor
 from runtimes.select import Choice
 from runtimes.table import RUNTIMES

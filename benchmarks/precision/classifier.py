@@ -166,7 +166,7 @@ def _page(artifact: Artifact, accuracy: float, trained: int, held_out: int) -> s
 def _row(variant: Variant, eager: float) -> list[str]:
     name, size = f"{variant.name} ({variant.precision})", f"{variant.size_bytes / 1e6:.1f}"
     if variant.quality is None:
-        return [name, size, f"{eager:.4f}", "0.00", "1", f"parity {variant.parity.max_abs_diff:.1e}", "-"]
+        return [name, size, "", "", "", "", f"parity, {variant.parity.max_abs_diff:.1e}"]
     figures = variant.quality.figures
     lost = 100 * (eager - figures["accuracy"])
     verdict = "pass" if variant.quality.passed else "below budget"

@@ -13,7 +13,8 @@ import pytest
 
 from bert_onnx.errors import RuntimeUnavailableError
 from runtimes import nvidia
-from runtimes.nvidia import has_gpu, list_gpus, load_problem, preload, require_provider
+from runtimes.devices import has_gpu
+from runtimes.nvidia import list_gpus, load_problem, preload, require_provider
 
 CUDA = "CUDAExecutionProvider"
 
