@@ -24,13 +24,14 @@ from benchmarks.graphs.models import sample_folder
 from benchmarks.machine import describe_machine
 from benchmarks.precision.competitors import BASE, Competitor, competitors
 from benchmarks.precision.quality import Quality, measure_quality
-from benchmarks.precision.report import pareto_plot, quality_table, speed_table
+from benchmarks.precision.report import pareto_plot, points_of, quality_table, speed_table
 from benchmarks.precision.texts import package_texts
 from bert_onnx.config import BertConfig
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _PACKAGES = ("onnxruntime", "openvino", "nncf", "optimum", "optimum-onnx", "torch", "transformers")
-_IMAGE = "img/precision-pareto.png"
+#: Without padding, and with mixed lengths.
+_IMAGES = ("img/precision-pareto.png", "img/precision-pareto-mixed.png")
 _THREADS = 2
 
 
@@ -49,7 +50,8 @@ def main() -> int:
     print(page)
     if not arguments.quick:
         docs = Path(arguments.docs)
-        pareto_plot(found, qualities, comparisons[-2], docs / _IMAGE)
+        for batch, image in zip(comparisons[-2:], _IMAGES, strict=True):
+            pareto_plot(points_of(found, qualities, batch), batch.batch.name, docs / image)
         (docs / "benchmarks-precision.md").write_text(page, encoding="utf-8")
     return 0
 
@@ -103,7 +105,7 @@ def _page(
         "rounds in brackets; above 1 is faster.",
         speed_table(found, comparisons),
         "## Both",
-        f"![speed against nearest-neighbour agreement]({_IMAGE})",
+        *(f"![speed against nearest-neighbour agreement]({image})" for image in _IMAGES),
         *(f"{name} could not be made: {why}" for name, why in refused.items()),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"

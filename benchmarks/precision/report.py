@@ -11,6 +11,8 @@ from benchmarks.measure import markdown_table
 from benchmarks.precision.competitors import BASE, Competitor
 from benchmarks.precision.quality import Quality
 
+_OURS = "ours: "
+
 
 def quality_table(found: Sequence[Competitor], qualities: dict[str, Quality]) -> str:
     """What each keeps, and its size."""
@@ -42,49 +44,43 @@ def speed_table(found: Sequence[Competitor], comparisons: Sequence[Comparison]) 
     return markdown_table(("variant", *(batch.batch.name for batch in comparisons)), rows)
 
 
-def dominators(found: Sequence[Competitor], qualities: dict[str, Quality], batch: Comparison) -> dict[str, list[str]]:
-    """Our variants that a peer beats in both speed and agreement -> those peers."""
-    speed = {one.name: batch.find(BASE).median / batch.find(one.name).median for one in found}
-    kept = {name: quality.neighbours for name, quality in qualities.items()}
-    peers = [one.name for one in found if not one.ours]
-    return {
-        one.name: [peer for peer in peers if speed[peer] > speed[one.name] and kept[peer] > kept[one.name]]
-        for one in found
-        if one.ours
-    }
+def points_of(
+    found: Sequence[Competitor], qualities: dict[str, Quality], batch: Comparison
+) -> dict[str, tuple[float, float]]:
+    """Speed ratio on `batch` and nearest-neighbour agreement, by competitor."""
+    base = batch.find(BASE).median
+    return {one.name: (base / batch.find(one.name).median, qualities[one.name].neighbours) for one in found}
 
 
-def pareto_plot(found: Sequence[Competitor], qualities: dict[str, Quality], batch: Comparison, path: Path) -> None:
-    """Speed ratio on `batch` against nearest-neighbour agreement, one point a competitor; ours joined where best."""
+def pareto_plot(points: dict[str, tuple[float, float]], batch: str, path: Path) -> None:
+    """One numbered point a competitor, the numbers' meaning beside the plot, and a line through the best of all."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9.5, 5.6))
-    points = {
-        one.name: (batch.find(BASE).median / batch.find(one.name).median, qualities[one.name].neighbours)
-        for one in found
-    }
-    colours = {True: "#D55E00", False: "#555555"}
-    for one in found:
-        x, y = points[one.name]
-        axes.scatter([x], [y], color=colours[one.ours], marker="o" if one.ours else "s", s=46, zorder=3)
-        label = one.name.removeprefix("ours: ")
-        axes.annotate(label, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=7.5, color=colours[one.ours])
-    front = sorted(_front([points[one.name] for one in found]))
-    axes.plot([x for x, _ in front], [y for _, y in front], color="#BBBBBB", linewidth=1, zorder=1, label="best of all")
-    axes.scatter([], [], color=colours[True], marker="o", label="bert-onnx")
-    axes.scatter([], [], color=colours[False], marker="s", label="other tools")
-    axes.set_xlabel(f"speed at {batch.batch.name}, as a multiple of float32 on ONNX Runtime")
+    figure, axes = pyplot.subplots(figsize=(11, 5.8))
+    colours = {True: "#D55E00", False: "#444444"}
+    names = sorted(points, key=lambda name: (not name.startswith(_OURS), -points[name][1]))
+    for number, name in enumerate(names, 1):
+        ours = name.startswith(_OURS)
+        x, y = points[name]
+        axes.scatter([x], [y], color=colours[ours], marker="o" if ours else "s", s=190, zorder=3)
+        axes.annotate(str(number), (x, y), color="white", fontsize=8, ha="center", va="center", zorder=4)
+        text = f"{number:2}  {'bert-onnx' if ours else 'other'}: {name.removeprefix(_OURS)}"
+        place = 1.0 - (number - 1) / len(names)
+        axes.text(1.02, place, text, color=colours[ours], fontsize=8.5, va="top", transform=axes.transAxes)
+    front = sorted(_front(list(points.values())))
+    axes.plot([x for x, _ in front], [y for _, y in front], color="#BBBBBB", linewidth=1.2, zorder=1)
+    axes.set_xlabel(f"speed at {batch}, as a multiple of float32 on ONNX Runtime")
     axes.set_ylabel("share of texts whose nearest neighbour stays the same")
-    axes.set_title("all-MiniLM-L6-v2: speed against what is kept", loc="left", fontsize=11)
-    axes.margins(x=0.16)
+    axes.set_title(
+        "all-MiniLM-L6-v2: speed against what is kept; the line joins the best of all", loc="left", fontsize=11
+    )
     axes.grid(visible=True, alpha=0.25)
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=120)
     pyplot.close(figure)
 
 
