@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import bert_onnx
 from bert_onnx.artifact import (
@@ -16,6 +17,7 @@ from bert_onnx.artifact import (
     staging_folder,
 )
 from bert_onnx.weights import find_checkpoint
+from bert_onnx.weights.finding import with_digest
 from export.build import BuildOptions, VariantBuilder
 from export.companions import write_companions
 from export.load_model import Eager, choose_task, load_eager
@@ -25,6 +27,7 @@ from export.reference import input_limits, prepared_reference
 from export.report import ExportReport, tool_versions
 from export.request import ExportRequest, Progress, no_progress, within
 from export.vectors import write_vectors
+from runtimes.background import Background
 
 
 def export(request: ExportRequest, progress: Progress = no_progress) -> ExportReport:
@@ -37,8 +40,9 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
     destination = check_destination(request.destination, request.force)
     progress("finding the checkpoint", 0.0)
     checkpoint = find_checkpoint(
-        request.model, revision=request.revision, offline=request.offline, random_seed=request.random_seed
+        request.model, revision=request.revision, offline=request.offline, random_seed=request.random_seed, digest=False
     )
+    hashing = Background(partial(with_digest, checkpoint))
     task, options = choose_task(request, checkpoint)
     progress("loading the weights", 0.05)
     eager = load_eager(checkpoint, task, options, allow_new_heads=request.allow_new_heads)
@@ -59,7 +63,7 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
             schema_version=SCHEMA_VERSION,
             bert_onnx=bert_onnx.__version__,
             tools=tool_versions(),
-            source=checkpoint.source,
+            source=hashing.result().source,
             task=task.name,
             options=options,
             config=_limits(eager),

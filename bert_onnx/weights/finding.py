@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bert_onnx.config import BertConfig
@@ -60,7 +60,12 @@ class Checkpoint:
 
 
 def find_checkpoint(
-    model: str, *, revision: str | None = None, offline: bool = False, random_seed: int | None = None
+    model: str,
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    random_seed: int | None = None,
+    digest: bool = True,
 ) -> Checkpoint:
     """The checkpoint that `model` names: `sample`, an existing folder, or else a hub id.
 
@@ -69,6 +74,7 @@ def find_checkpoint(
         revision: branch, tag or commit on the hub; None means its main branch.
         offline: take a hub model from the local cache only.
         random_seed: use the config and tokenizer only; the weights will be drawn with this seed.
+        digest: hash the weights; if not, `with_digest` has to do that before anything is published.
 
     Raises:
         UsageError: a revision for something that is not on a hub.
@@ -76,6 +82,24 @@ def find_checkpoint(
         CheckpointError: no such folder, no weights in it, or weights in a pickle format.
         HubError: the hub cannot be reached or does not have it.
     """
+    checkpoint = _find(model, revision, offline, random_seed)
+    return with_digest(checkpoint) if digest else checkpoint
+
+
+def with_digest(checkpoint: Checkpoint) -> Checkpoint:
+    """`checkpoint` with the sha256 of its weights in its source; random weights have none.
+
+    Raises:
+        CheckpointError: a file cannot be read, or the hub's cache is damaged.
+    """
+    if checkpoint.source.kind == "random":
+        return checkpoint
+    digest = weights_digest(weight_files(checkpoint.folder))
+    return replace(checkpoint, source=replace(checkpoint.source, weights_sha256=digest))
+
+
+def _find(model: str, revision: str | None, offline: bool, random_seed: int | None) -> Checkpoint:
+    """The checkpoint, its weights found and not yet hashed."""
     if model == SAMPLE:
         _refuse_revision(model, revision)
         return _local(sample_folder(), SAMPLE, "sample", random_seed)
@@ -109,7 +133,8 @@ def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision
     config = BertConfig.from_pretrained(folder)
     if random_seed is not None:
         return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed))
-    return Checkpoint(folder, config, Source(name, kind, revision, weights_digest(weight_files(folder))))
+    weight_files(folder)  # refuses a folder without them
+    return Checkpoint(folder, config, Source(name, kind, revision, ""))
 
 
 def _hub_id(model: str, folder: Path) -> str:
