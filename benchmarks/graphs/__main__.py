@@ -36,10 +36,10 @@ _PACKAGES = ("onnxruntime", "openvino", "torch", "transformers", "optimum", "opt
 _LONGEST = 256
 _FILLS = (0.1, 0.2, 0.3, 0.4, 0.6)
 _LENGTHS = (16, 32, 64, 128, 256)
-_SWEPT_ROWS, _MIXED_ROWS = 8, 32
+_SWEPT_ROWS, _SWEPT_MIXED_ROWS = 8, 16
 
 #: Where weights come to lie in memory makes a session a few percent faster or slower for as long as it lives; so all
-#: sessions are opened anew this often.
+#: sessions are opened anew this often, unless the command says otherwise.
 _OPENINGS = 3
 
 
@@ -66,18 +66,21 @@ def main() -> int:
         runner = _Runner(model, arguments, large)
         comparisons += runner.run(list(_batches(texts, arguments.quick or large)))
         if not arguments.quick and not sweeps["fill"]:
-            sweeps["length"] = runner.run([texts.full(_SWEPT_ROWS, length) for length in _LENGTHS])
-            mixed = [texts.mixed(_MIXED_ROWS, _LONGEST, fill) for fill in _FILLS]
-            sweeps["fill"] = runner.run([*mixed, texts.full(_MIXED_ROWS, _LONGEST)])
-    page = _page(comparisons, sweeps, load_table(loads, nodes), notes, arguments)
+            sweeps["length"] = runner.run([texts.full(_SWEPT_ROWS, length) for length in _LENGTHS], openings=1)
+            mixed = [texts.mixed(_SWEPT_MIXED_ROWS, _LONGEST, fill) for fill in _FILLS]
+            sweeps["fill"] = runner.run([*mixed, texts.full(_SWEPT_MIXED_ROWS, _LONGEST)], openings=1)
+        page = _page(comparisons, sweeps, load_table(loads, nodes), notes, arguments)
+        if not arguments.quick:  # after each model, so that a run that is ended leaves what it has
+            _write(page, sweeps, Path(arguments.docs))
     print(page)
-    if not arguments.quick:
-        docs = Path(arguments.docs)
-        plot(sweeps["length"], "length", f"{_SWEPT_ROWS} texts of one length, all-MiniLM-L6-v2", docs / _IMAGES[0])
-        title = f"{_MIXED_ROWS} texts, the longest of {_LONGEST} tokens, all-MiniLM-L6-v2"
-        plot(sweeps["fill"], "fill", title, docs / _IMAGES[1])
-        (docs / "benchmarks-graphs.md").write_text(page)
     return 0
+
+
+def _write(page: str, sweeps: dict[str, list[Comparison]], docs: Path) -> None:
+    plot(sweeps["length"], "length", f"{_SWEPT_ROWS} texts of one length, all-MiniLM-L6-v2", docs / _IMAGES[0])
+    title = f"{_SWEPT_MIXED_ROWS} texts, the longest of {_LONGEST} tokens, all-MiniLM-L6-v2"
+    plot(sweeps["fill"], "fill", title, docs / _IMAGES[1])
+    (docs / "benchmarks-graphs.md").write_text(page, encoding="utf-8")
 
 
 _IMAGES = ("img/graphs-time-by-length.png", "img/graphs-time-by-fill.png")
@@ -89,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample-only", action="store_true", help="leave bert-base out")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=20.0, help="about how long each batch is measured")
+    parser.add_argument("--openings", type=int, default=_OPENINGS, help="how often all sessions are opened anew")
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: for a machine that is not quiet")
     parser.add_argument("--work", help="where graphs are kept from one run to the next (default: a new folder)")
     parser.add_argument("--docs", default=str(_DOCS), help="where the page and the plots go")
@@ -105,9 +109,8 @@ def _batches(texts: Texts, quick: bool) -> Iterator[Batch]:
     if not quick:
         yield texts.mixed(32, 128, 0.39)
         yield texts.mixed(32, _LONGEST, 0.39)
-    yield texts.mixed(32, _LONGEST, 0.19)
-    if not quick:
-        yield texts.mixed(32, 128, 0.19)
+        yield texts.mixed(32, _LONGEST, 0.19)
+    yield texts.mixed(32, 128, 0.19)
 
 
 class _Runner:
@@ -115,17 +118,18 @@ class _Runner:
 
     def __init__(self, model: Model, arguments: argparse.Namespace, large: bool = False) -> None:
         self.model, self.arguments = model, arguments
-        self.openings = 1 if arguments.quick or large else _OPENINGS
+        self.openings = 1 if arguments.quick or large else arguments.openings
         self.modules = list(open_modules(model, arguments.threads, compiled=not (arguments.quick or large)))
         self.reference = torch_run(model.folder, arguments.threads, compiled=False, attention="eager")
         self.products = bare_products(arguments.threads)
 
-    def run(self, batches: Sequence[Batch]) -> list[Comparison]:
+    def run(self, batches: Sequence[Batch], openings: int | None = None) -> list[Comparison]:
         """One comparison a batch, each over several openings of all sessions."""
+        openings = openings or self.openings
         found: list[Comparison] = []
-        for _ in range(self.openings):
+        for _ in range(openings):
             engines = [*open_sessions(self.model, self.arguments.threads), *self.modules]
-            rounds = [self._compare(engines, batch, self.arguments.seconds / self.openings) for batch in batches]
+            rounds = [self._compare(engines, batch, self.arguments.seconds / openings) for batch in batches]
             found = [one.joined(other) for one, other in zip(found, rounds, strict=True)] if found else rounds
             del engines
             gc.collect()
