@@ -9,12 +9,13 @@ from pathlib import Path
 
 from bert_onnx.artifact import CARD_NAME, Artifact, Manifest, Variant, check_destination, publish, seal, staging_folder
 from bert_onnx.errors import UsageError
+from export.answers_ahead import answers_ahead
 from export.build import BuildOptions, VariantBuilder
 from export.lower_precision import LowerPrecision
 from export.precision_request import FP32, PrecisionRequest
 from export.precisions import VariantPlan, lower_plans
 from export.published import checkpoint_of, eager_of
-from export.reference import input_limits, prepared_reference
+from export.reference import input_limits, reference_for
 from export.report import ExportReport, tool_versions
 from export.request import Progress, no_progress, within
 from export.serialize import EXTERNAL_DATA_THRESHOLD
@@ -71,8 +72,10 @@ def extend(request: ExtendRequest, progress: Progress = no_progress) -> ExportRe
     size = sum(record.size for record in artifact.manifest.files.values())
     with staging_folder(destination, needed=2 * size) as stage:
         _copy(artifact, stage)
-        vectors = (str(stage), artifact.manifest.model_max_length)
-        with prepared_reference(eager, checkpoint, True, vectors) as reference:
+        with answers_ahead(checkpoint, eager.task, eager.options, True) as ahead:
+            if ahead is not None:
+                ahead.ask_vectors(stage, artifact.manifest.model_max_length)
+            reference = reference_for(eager, ahead)
             lower = LowerPrecision(request.precision, eager, reference, stage, artifact.manifest.model_max_length)
             builder = VariantBuilder(eager, reference, lower, stage / "onnx", BuildOptions(EXTERNAL_DATA_THRESHOLD))
             built = builder.build_all(request.plans(), None, within(progress, 0.15, 0.97))

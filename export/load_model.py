@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,7 +16,9 @@ from bert_onnx.modeling.pretrained import BertPreTrainedModel
 from bert_onnx.tasks import POOLINGS, Task, TaskOptions, find_task, infer_task, input_ports, output_ports
 from bert_onnx.weights import Checkpoint, Pooling, load_weights, read_pooling, tensor_names
 from export.graph_module import GraphModule
-from export.request import AUTO, ExportRequest
+
+if TYPE_CHECKING:
+    from export.request import ExportRequest
 
 _POOLER = "pooler.dense.weight"
 
@@ -45,6 +48,8 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
         UsageError: `auto` cannot tell.
         CheckpointError: the checkpoint's pooling is damaged, or one that we do not compute.
     """
+    from export.request import AUTO  # late: the process that answers ahead has no use for all that a request may hold
+
     stated = _stated_pooling(request, checkpoint) if request.task in (AUTO, "sentence-similarity") else None
     pooled = stated is not None or request.pooling is not None
     task = infer_task(checkpoint.config, pooled) if request.task == AUTO else find_task(request.task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from functools import partial
 
 import bert_onnx
@@ -18,25 +19,33 @@ from bert_onnx.artifact import (
 )
 from bert_onnx.weights import find_checkpoint
 from bert_onnx.weights.finding import with_digest
+from export.answers_ahead import AnswersAhead, answers_ahead
 from export.build import BuildOptions, VariantBuilder
 from export.companions import write_companions
 from export.load_model import Eager, choose_task, load_eager
 from export.lower_precision import LowerPrecision
 from export.precisions import variant_plans
-from export.reference import input_limits, prepared_reference
+from export.reference import input_limits, reference_for
 from export.report import ExportReport, tool_versions
 from export.request import ExportRequest, Progress, no_progress, within
 from export.vectors import write_vectors
 from runtimes.background import Background
 
 
-def export(request: ExportRequest, progress: Progress = no_progress) -> ExportReport:
+def export(
+    request: ExportRequest, progress: Progress = no_progress, started: AnswersAhead | None = None
+) -> ExportReport:
     """Make, verify and publish the artifact that `request` describes.
+
+    Args:
+        request: see there.
+        progress: called as steps begin.
+        started: a process that waits to compute eager answers, see `start_early`.
 
     Raises:
         BertOnnxError: one of its kinds; whatever was published before is untouched.
     """
-    started = time.monotonic()
+    begun = time.monotonic()
     destination = check_destination(request.destination, request.force)
     progress("finding the checkpoint", 0.0)
     checkpoint = find_checkpoint(
@@ -44,20 +53,23 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
     )
     hashing = Background(partial(with_digest, checkpoint))
     task, options = choose_task(request, checkpoint)
-    progress("loading the weights", 0.05)
-    eager = load_eager(checkpoint, task, options, allow_new_heads=request.allow_new_heads)
-    with staging_folder(destination, needed=_weight_bytes(eager)) as stage:
+    with ExitStack() as stack:
+        ahead = stack.enter_context(answers_ahead(checkpoint, task, options, request.allow_new_heads, started))
+        progress("loading the weights", 0.05)
+        eager = load_eager(checkpoint, task, options, allow_new_heads=request.allow_new_heads)
+        stage = stack.enter_context(staging_folder(destination, needed=_weight_bytes(eager)))
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
+        if ahead is not None:
+            ahead.ask_vectors(stage, longest)
         (stage / "onnx").mkdir()
-        vectors = (str(stage), longest)
-        with prepared_reference(eager, checkpoint, request.allow_new_heads, vectors) as reference:
-            lower = LowerPrecision(request.precision, eager, reference, stage, longest)
-            writing = BuildOptions(request.external_data_threshold, request.check_each_pass)
-            builder = VariantBuilder(eager, reference, lower, stage / "onnx", writing)
-            plans = variant_plans(request.targets, request.precision)
-            built = builder.build_all(plans, request.opset, within(progress, 0.15, 0.97))
-            variants = tuple(one.variant for one in built)
-            write_vectors(stage, reference, input_limits(eager), longest, variants)
+        reference = reference_for(eager, ahead)
+        lower = LowerPrecision(request.precision, eager, reference, stage, longest)
+        writing = BuildOptions(request.external_data_threshold, request.check_each_pass)
+        builder = VariantBuilder(eager, reference, lower, stage / "onnx", writing)
+        plans = variant_plans(request.targets, request.precision)
+        built = builder.build_all(plans, request.opset, within(progress, 0.15, 0.97))
+        variants = tuple(one.variant for one in built)
+        write_vectors(stage, reference, input_limits(eager), longest, variants)
         progress("publishing", 0.97)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
@@ -77,7 +89,7 @@ def export(request: ExportRequest, progress: Progress = no_progress) -> ExportRe
     progress("done", 1.0)
     artifact = Artifact.open(folder, check_hashes=False)  # written and hashed a moment ago, by us
     warnings += tuple(warning for one in built for warning in one.warnings)
-    return ExportReport(artifact, eager.warnings + warnings, time.monotonic() - started)
+    return ExportReport(artifact, eager.warnings + warnings, time.monotonic() - begun)
 
 
 def _weight_bytes(eager: Eager) -> int:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bert_onnx.weights import Checkpoint
 from export.answers_ahead import AnswersAhead
 from export.load_model import Eager
 from runtimes.base import Runtime, RuntimeDescription
-from runtimes.cpu import usable_threads
 from runtimes.eager import EagerRuntime
 from runtimes.inputs import InputLimits
-
-#: Parameters of a model whose answers take as long as starting a process that imports torch.
-WORTH_A_PROCESS = 8_000_000
 
 
 def eager_runtime(eager: Eager) -> Runtime:
@@ -30,22 +24,9 @@ def input_limits(eager: Eager) -> InputLimits:
     return InputLimits(config.vocab_size, config.max_position_embeddings, config.type_vocab_size)
 
 
-@contextmanager
-def prepared_reference(
-    eager: Eager, checkpoint: Checkpoint, allow_new_heads: bool, vectors: tuple[str, int] | None = None
-) -> Iterator[Runtime]:
-    """The reference for graphs of `eager`, of `checkpoint`; where it pays, a second process computes its answers.
-
-    Args:
-        allow_new_heads: as `eager` was loaded.
-        vectors: see `export.answers_ahead.Job`.
-    """
-    size = sum(parameter.numel() for parameter in eager.module.parameters())
-    if usable_threads() == 1 or size < WORTH_A_PROCESS:
-        yield eager_runtime(eager)
-        return
-    with AnswersAhead(checkpoint, eager.task, eager.options, allow_new_heads, vectors) as ahead:
-        yield PreparedReference(eager, ahead)
+def reference_for(eager: Eager, ahead: AnswersAhead | None) -> Runtime:
+    """The reference for graphs of `eager`, whose answers come from `ahead` where there is one."""
+    return eager_runtime(eager) if ahead is None else PreparedReference(eager, ahead)
 
 
 class PreparedReference:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bert_onnx.artifact import Artifact, Parity, Variant
 from bert_onnx.errors import VerificationError
+from export.answers_ahead import answers_ahead
 from export.build import skips_padding
 from export.cases import verification_cases
 from export.check_file import check_file
@@ -16,7 +17,7 @@ from export.lower_precision import LowerPrecision, open_variant
 from export.precision_request import FP32, PrecisionRequest
 from export.published import checkpoint_of, eager_of
 from export.quantization.gate import GateReport
-from export.reference import prepared_reference
+from export.reference import reference_for
 from export.request import Progress, no_progress
 from export.targets import find_target
 from export.verify import compare, require_parity
@@ -98,7 +99,8 @@ def verify_artifact(
     parities: dict[str, Parity] = {}
     qualities: dict[str, GateReport] = {}
     unjudged = []
-    with prepared_reference(eager, checkpoint, allow_new_heads=True) as reference:
+    with answers_ahead(checkpoint, eager.task, eager.options, allow_new_heads=True) as ahead:
+        reference = reference_for(eager, ahead)
         lower = LowerPrecision(request, eager, reference, artifact.folder, artifact.manifest.model_max_length)
         for number, variant in enumerate(artifact.manifest.variants):
             share = 0.2 + 0.8 * number / len(artifact.manifest.variants)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bert_onnx.commands.precision_options import add_precision_options, precision_request
 from bert_onnx.commands.printing import print_json
 from bert_onnx.tasks import POOLINGS, TASKS
+
+if TYPE_CHECKING:
+    from export.answers_ahead import AnswersAhead
 
 
 def add(commands: Any) -> None:
@@ -43,13 +46,14 @@ def add(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from export.answers_ahead import start_early
     from export.collector import collector_paused
 
-    with collector_paused():  # the imports are a good part of it
-        _export_uncollected(arguments)
+    with collector_paused(), start_early(arguments.model) as started:  # the imports are a good part of it
+        _export_uncollected(arguments, started)
 
 
-def _export_uncollected(arguments: argparse.Namespace) -> None:
+def _export_uncollected(arguments: argparse.Namespace, started: AnswersAhead | None) -> None:
     from bert_onnx.console import progress_bar, show_artifact
     from export.pipeline import ExportRequest, export
 
@@ -72,7 +76,7 @@ def _export_uncollected(arguments: argparse.Namespace) -> None:
         check_each_pass=arguments.check_each_pass,
     )
     with progress_bar(quiet=arguments.json) as progress:
-        report = export(request, progress)
+        report = export(request, progress, started)
     for warning in report.warnings:
         print(f"bert-onnx: note: {warning}", file=sys.stderr)
     print_json(report.to_dict()) if arguments.json else show_artifact(report.artifact, report.seconds)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from export_samples import save_checkpoint
 
 from bert_onnx.tasks import TaskOptions, find_task
 from bert_onnx.weights import Checkpoint, find_checkpoint
-from export import reference as reference_module
-from export.answers_ahead import AnswersAhead, inputs_key
+from export import answers_ahead as ahead_module
+from export.answers_ahead import AnswersAhead, answers_ahead, inputs_key, start_early
 from export.cases import Case, verification_cases
 from export.load_model import Eager, load_eager
 from export.pipeline import export
@@ -35,8 +37,13 @@ def eager(checkpoint: Checkpoint) -> Eager:
 
 @pytest.fixture
 def ahead(checkpoint: Checkpoint, eager: Eager) -> Iterator[AnswersAhead]:
-    with AnswersAhead(checkpoint, eager.task, eager.options, allow_new_heads=False) as ahead:
+    with AnswersAhead() as ahead:
+        _ask(ahead, checkpoint, eager)
         yield ahead
+
+
+def _ask(ahead: AnswersAhead, checkpoint: Checkpoint, eager: Eager) -> None:
+    ahead.ask(checkpoint, eager.task, eager.options, False, torch.get_num_threads())
 
 
 @pytest.fixture
@@ -73,12 +80,14 @@ def test_a_process_that_cannot_start(
     monkeypatch: pytest.MonkeyPatch, checkpoint: Checkpoint, eager: Eager, cases: list[Case]
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with AnswersAhead(checkpoint, eager.task, eager.options, allow_new_heads=False) as ahead:
+    with AnswersAhead() as ahead:
+        _ask(ahead, checkpoint, eager)
         assert ahead.find(cases[0].inputs) is None
 
 
 def test_nothing_is_left(checkpoint: Checkpoint, eager: Eager, cases: list[Case]) -> None:
-    with AnswersAhead(checkpoint, eager.task, eager.options, allow_new_heads=False) as ahead:
+    with AnswersAhead() as ahead:
+        _ask(ahead, checkpoint, eager)
         folder, process = ahead._folder, ahead._process
         assert process is not None
         assert ahead.find(cases[0].inputs) is not None
@@ -102,14 +111,50 @@ def test_keys_tell_inputs_apart() -> None:
     assert inputs_key({"a": ids.reshape(2, 3).T}) == inputs_key({"a": np.ascontiguousarray(ids.reshape(2, 3).T)})
 
 
+def test_a_process_without_a_job_ends() -> None:
+    with AnswersAhead() as ahead:
+        process = ahead._process
+        assert process is not None
+        assert ahead.find({"a": np.arange(3)}) is None
+        assert process.wait(60) == 0
+
+
+def test_only_what_is_large_enough_starts_early(monkeypatch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
+    monkeypatch.setattr(ahead_module, "usable_threads", lambda: 2)
+    for model in (str(checkpoint.folder), "no/such-model", "/no/such/folder"):
+        with start_early(model) as started:
+            assert started is None
+    monkeypatch.setattr(ahead_module, "_WORTH_BYTES", 1)
+    monkeypatch.setattr(ahead_module, "usable_threads", lambda: 1)
+    with start_early(str(checkpoint.folder)) as started:
+        assert started is None
+
+
+def test_random_weights_count_by_their_config(monkeypatch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
+    monkeypatch.setattr(ahead_module, "usable_threads", lambda: 2)
+    large = find_checkpoint(str(checkpoint.folder), random_seed=1)
+    for vocabulary, worth in ((40, False), (9_000_000 // large.config.hidden_size, True)):
+        sized = replace(large, config=large.config.replace(vocab_size=vocabulary))
+        with answers_ahead(sized, find_task(TASK), TaskOptions(), False) as ahead:
+            assert (ahead is not None) == worth
+
+
+def _always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead_module, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(ahead_module, "_WORTH_BYTES", 0)
+    monkeypatch.setattr(ahead_module, "usable_threads", lambda: 2)
+
+
 def test_an_export_is_the_same_with_and_without(
     monkeypatch: pytest.MonkeyPatch, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     request = {"model": str(checkpoint.folder), "task": TASK, "targets": ("portable", "ort-cuda")}
     export(ExportRequest(**request, output=str(tmp_path / "without")))
-    monkeypatch.setattr(reference_module, "WORTH_A_PROCESS", 0)
-    monkeypatch.setattr(reference_module, "usable_threads", lambda: 2)
-    export(ExportRequest(**request, output=str(tmp_path / "with")))
+    _always_worth_it(monkeypatch)
+    with start_early(str(checkpoint.folder)) as started:
+        assert started is not None
+        export(ExportRequest(**request, output=str(tmp_path / "with")), started=started)
+        assert len(started._ready) > 8  # it did answer: cases, then test vectors
     written = {path.relative_to(tmp_path / "with") for path in (tmp_path / "with").rglob("*") if path.is_file()}
     assert Path("onnx/model_ort_cuda.onnx") in written
     for path in written:
