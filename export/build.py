@@ -160,7 +160,8 @@ class VariantBuilder:
 
     def _make(self, traced: ir.Model, plan: VariantPlan, opset: int, progress: Progress) -> _Graph:
         """The passes of the target, then the precision."""
-        eager, target, context = self._eager, plan.target, PassContext(opset, self._eager.config)
+        eager, context = self._eager, PassContext(opset, self._eager.config)
+        target = plan.target.for_precision(plan.precision)
         checked = self._options.check_each_pass
         check = check_each_pass(eager, context, target.requires, FP32) if checked else None
         model = traced.clone()
@@ -171,6 +172,10 @@ class VariantBuilder:
         if plan.precision == FP32:
             return _Graph(Lowered(model, passes), opset, fused)
         lowered = self._lower.convert(model, plan, lambda step, share: progress(step, 0.1 + 0.6 * share))
+        if plan.precision == "int8":
+            fused_after = run_passes(lowered.model, target.after_int8, PassContext(lowered.model.opset_imports[""]))
+            records = tuple(PassRecord(name, outcome.count) for name, outcome in fused_after)
+            lowered = replace(lowered, passes=lowered.passes + records)
         check_operators(lowered.model, target, ADDED_OPERATORS[plan.precision])
         return _Graph(replace(lowered, passes=passes + lowered.passes), opset, fused)
 
@@ -191,7 +196,7 @@ class VariantBuilder:
         """Raises VerificationError unless the verdict is a pass; the pass that broke the graph is named."""
         if parity.passed:
             return
-        context, target = PassContext(opset, self._eager.config), plan.target
+        context, target = PassContext(opset, self._eager.config), plan.target.for_precision(plan.precision)
         broken = find_broken_pass(traced, self._eager, target.passes, context, target.requires, FP32)
         blamed = f" (it breaks in the pass {broken})" if broken else ""
         require_parity(parity, f"the {plan.title}{blamed}")

@@ -36,8 +36,8 @@ _INSTEAD: dict[str, str] = {
         "which computes in bf16 where the CPU can"
     ),
     "int8": (
-        "it has no fast int8 kernels for this target's operators; use --target portable, ort-cpu-unpadded, openvino, "
-        "openvino-unpadded or web, and fp16 on CUDA"
+        "it has no fast int8 kernels for this target's operators; use --target portable, ort-cpu, ort-cpu-unpadded, "
+        "openvino, openvino-unpadded or web, and fp16 on CUDA"
     ),
     "int4": "use --target portable, ort-cpu-unpadded or web",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bert_onnx.errors import UsageError
 
@@ -28,8 +28,8 @@ PORTABLE_OPERATORS = frozenset(
 MICROSOFT_OPERATORS = frozenset(
     f"com.microsoft.{name}"
     for name in (
-        "Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "Gelu", "MultiHeadAttention",
-        "SkipLayerNormalization",
+        "Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "Gelu", "MatMulIntegerToFloat",
+        "MultiHeadAttention", "SkipLayerNormalization",
     )
 )  # fmt: skip
 
@@ -78,6 +78,8 @@ class Target:
         external_data: weights lie in a file of their own, which its clients map into memory rather than copy: a session
             of ONNX Runtime opens in a sixth of the time.
         zero_padding: outputs at padding are zeros, not what the model makes of padding; see `export.passes.unpad`.
+        before_int8: names of the passes of a graph that is to be quantised; None for `passes`.
+        after_int8: names of passes that follow quantisation.
     """
 
     name: str
@@ -90,6 +92,12 @@ class Target:
     requires: tuple[str, ...] = ()
     zero_padding: bool = False
     external_data: bool = False
+    before_int8: tuple[str, ...] | None = None
+    after_int8: tuple[str, ...] = ()
+
+    def for_precision(self, precision: str) -> Target:
+        """This target with the passes of a graph that becomes `precision`."""
+        return replace(self, passes=self.before_int8) if precision == "int8" and self.before_int8 else self
 
 
 #: Each choice below is one of those that docs/adr/0003-ort-cpu-operators.md measures.
@@ -107,7 +115,9 @@ TARGETS: dict[str, Target] = {
         ),
         # Attention with its projections is never slower than plain operators there, and one node instead of 16.
         # Decoders and relative positions get MultiHeadAttention; read probabilities leave plain operators.
-        # EmbedLayerNormalization takes as long as what it replaces, and hides the tables from quantisation.
+        # EmbedLayerNormalization takes as long as what it replaces, and hides the tables from quantisation. In int8
+        # the projections must stay products of their own, so that attention is MultiHeadAttention there, and neither
+        # BiasGelu nor SkipLayerNormalization gains on what ONNX Runtime makes of plain operators.
         Target(
             name="ort-cpu",
             opset=18,
@@ -123,9 +133,11 @@ TARGETS: dict[str, Target] = {
                 "lower_plain",
                 *CLOSE,
             ),
-            precisions=("fp32",),
+            precisions=("fp32", "int8"),
             purpose="ONNX Runtime on CPUs: fewest nodes, fastest load",
             external_data=True,
+            before_int8=(*PREPARE, *RAISE, "fold_token_type", "lower_mha", "lower_plain", *CLOSE),
+            after_int8=("fuse_integer_products", "finish"),
         ),
         # Standard operators, for packed tokens run best so: SkipLayerNormalization costs 3 to 9% there, merged
         # projections up to 3%, and MatMul with Add becomes Gemm when the file is opened.

@@ -18,6 +18,7 @@ from export.passes.fold_token_type import fold_token_type
 from export.passes.fold_value_bias import fold_value_bias
 from export.passes.fuse_bias_gelu import fuse_bias_gelu
 from export.passes.fuse_embeddings import fuse_embeddings
+from export.passes.fuse_integer_products import fuse_integer_products
 from export.passes.fuse_skip_layer_norm import fuse_skip_layer_norm
 from export.passes.infer_shapes import infer_shapes
 from export.passes.lower_attention_lengths import lower_attention_lengths
@@ -58,6 +59,7 @@ PASSES: dict[str, Pass] = {
     "fold_value_bias": fold_value_bias,
     "fuse_embeddings": fuse_embeddings,
     "fuse_bias_gelu": fuse_bias_gelu,
+    "fuse_integer_products": fuse_integer_products,
     "fuse_skip_layer_norm": fuse_skip_layer_norm,
     "lower_attention_lengths": lower_attention_lengths,
     "lower_attention_microsoft": lower_attention_microsoft,

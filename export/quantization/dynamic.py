@@ -63,7 +63,7 @@ def quantize_dynamic(
     progress("quantising weights", 0.1)
     for site in sites:
         exact = weights_of(model, site)
-        rounded = [round_nearest(weight, isa.weight_limit) for weight in exact]
+        rounded = [round_nearest(weight, isa.weight_limit, pair=isa.pair_limit) for weight in exact]
         insert_dynamic(quantized, site, rounded, isa)
         records.append(SiteRecord(site.nodes, STRUCTURE, 0.0, 0, relative_error(exact, rounded), None))
     quantized.graph.sort()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,18 +29,23 @@ _WORTH_MORE = 0.9
 _FEWEST_OTHERS = 16
 
 
+#: Largest magnitude of weights that no integer product reads.
+WHOLE_RANGE = 127
+
+
 @dataclass(frozen=True)
 class SearchOptions:
     """What the search may do.
 
     Args:
         ranges: a method of `export.quantization.ranges`; "output" takes the range with the least error of the output.
-        weight_limit: largest magnitude of an integer weight.
+        weight_limit, pair_limit: of the integer weights, see `export.quantization.isa`.
         compensate: round weights so that the output is kept, not to the nearest.
     """
 
     ranges: str = "output"
-    weight_limit: int = 127
+    weight_limit: int = WHOLE_RANGE
+    pair_limit: int | None = None
     compensate: bool = True
 
 
@@ -86,7 +91,8 @@ class SiteSearch:
     def decide(self, structure: Structure) -> Recipe:
         """The best numbers for a structure."""
         if structure is Structure.FLOAT:
-            rounded = self._round(self._weights, np.ones(self.site.inputs, np.float32), ())
+            whole = replace(self.options, weight_limit=WHOLE_RANGE, pair_limit=None)  # a float product adds exactly
+            rounded = self._round(self._weights, np.ones(self.site.inputs, np.float32), (), whole)
             return Recipe(self.site, structure, tuple(rounded))
         return self.recipe(structure, self.choose(structure))
 
@@ -120,7 +126,9 @@ class SiteSearch:
     def _best_range(self, strength: float, outliers: tuple[int, ...]) -> Choice:
         stretches = _STRETCHES if self.options.ranges == "output" else (1.0,)
         factors = self._factors(strength, fit=True)
-        weight = round_nearest(self._scaled(self._joined, factors, outliers), self.options.weight_limit).dequantize()
+        scaled = self._scaled(self._joined, factors, outliers)
+        limit, pair = self.options.weight_limit, self.options.pair_limit
+        weight = round_nearest(scaled, limit, pair=pair).dequantize()
         exact = self._judge[:, list(outliers)] @ self._joined[list(outliers)] if outliers else 0.0
         rows = self._divided(self._judge, factors, outliers)
         choices = []
@@ -137,7 +145,7 @@ class SiteSearch:
         return Recipe(
             site=self.site,
             structure=structure,
-            weights=tuple(self._round(scaled, factors, choice.outliers)),
+            weights=tuple(self._round(scaled, factors, choice.outliers, self.options)),
             activation=self._range(factors, choice.outliers, choice.stretch, fit=False),
             smoothing=factors if structure.smoothed else None,
             outliers=tuple(sorted(choice.outliers)),
@@ -146,14 +154,14 @@ class SiteSearch:
         )
 
     def _round(
-        self, weights: Sequence[np.ndarray], factors: np.ndarray, outliers: tuple[int, ...]
+        self, weights: Sequence[np.ndarray], factors: np.ndarray, outliers: tuple[int, ...], options: SearchOptions
     ) -> list[IntegerWeight]:
-        limit = self.options.weight_limit
-        if not self.options.compensate:
-            return [round_nearest(weight, limit) for weight in weights]
+        limit, pair = options.weight_limit, options.pair_limit
+        if not options.compensate:
+            return [round_nearest(weight, limit, pair=pair) for weight in weights]
         rows = self._divided(self._statistics.rows, factors, outliers)
         gram = (rows.T @ rows).astype(np.float64)
-        return [round_by_output(weight, gram, limit) for weight in weights]
+        return [round_by_output(weight, gram, limit, pair=pair) for weight in weights]
 
     def _range(self, factors: np.ndarray, outliers: tuple[int, ...], stretch: float, fit: bool) -> Range:
         statistics = self._statistics

@@ -64,7 +64,8 @@ def quantize_static(
         find_isa(plan.isa),
         plan.embeddings,
     )
-    options = SearchOptions(ranges=plan.ranges, weight_limit=judge.isa.weight_limit)
+    isa = judge.isa
+    options = SearchOptions(ranges=plan.ranges, weight_limit=isa.weight_limit, pair_limit=isa.pair_limit)
     recipes = _first_recipes(model, sites, fit, options, progress)
     progress("measuring the quantised graph", 0.7)
     decided, _ = reach_budget(recipes, judge, partial(_decide, model, fit, options), partial(_good_enough, plan))

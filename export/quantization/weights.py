@@ -32,28 +32,37 @@ class IntegerWeight:
         return self.values * _of_rows(self.scales, self.block, len(self.values))
 
 
-def column_scales(weight: np.ndarray, limit: int) -> np.ndarray:
-    """Scales [O] with which the largest weight of each column becomes `limit`."""
-    largest = np.abs(weight).max(axis=0, initial=0.0)
-    return np.maximum(largest / limit, _SMALLEST).astype(np.float32)
+def column_scales(weight: np.ndarray, limit: int, pair: int | None = None) -> np.ndarray:
+    """Scales [O] with which the largest weight of each column becomes `limit`, and none of its pairs exceeds `pair`."""
+    needed = np.abs(weight).max(axis=0, initial=0.0) / limit
+    if pair is not None:
+        even, odd = weight[: len(weight) // 2 * 2 : 2], weight[1::2]
+        needed = np.maximum(needed, np.abs(even + odd).max(axis=0, initial=0.0, where=even * odd > 0) / pair)
+    return np.maximum(needed, _SMALLEST).astype(np.float32)
 
 
-def block_scales(weight: np.ndarray, limit: int, block: int | None) -> np.ndarray:
+def block_scales(weight: np.ndarray, limit: int, block: int | None, pair: int | None = None) -> np.ndarray:
     """Scales [O], or with `block` those of each block of rows, [blocks, O]."""
     if block is None:
-        return column_scales(weight, limit)
+        return column_scales(weight, limit, pair)
     starts = range(0, len(weight), block)
-    return np.stack([column_scales(weight[start : start + block], limit) for start in starts])
+    return np.stack([column_scales(weight[start : start + block], limit, pair) for start in starts])
 
 
-def round_nearest(weight: np.ndarray, limit: int, block: int | None = None) -> IntegerWeight:
-    """Each weight to the nearest integer."""
-    scales = block_scales(weight, limit, block)
-    values = np.clip(np.rint(weight / _of_rows(scales, block, len(weight))), -limit, limit).astype(np.int8)
-    return IntegerWeight(values, scales, block)
+def round_nearest(weight: np.ndarray, limit: int, block: int | None = None, pair: int | None = None) -> IntegerWeight:
+    """Each weight to the nearest integer; `pair` as in `round_by_output`."""
+    scales = block_scales(weight, limit, block, pair)
+    values = np.clip(np.rint(weight / _of_rows(scales, block, len(weight))), -limit, limit)
+    if pair is not None:
+        even, odd = values[: len(values) // 2 * 2 : 2], values[1::2]
+        even[:] = _beside(even, odd, pair, share=0.5)
+        odd[:] = _beside(odd, even, pair)
+    return IntegerWeight(values.astype(np.int8), scales, block)
 
 
-def round_by_output(weight: np.ndarray, gram: np.ndarray, limit: int, block: int | None = None) -> IntegerWeight:
+def round_by_output(
+    weight: np.ndarray, gram: np.ndarray, limit: int, block: int | None = None, pair: int | None = None
+) -> IntegerWeight:
     """Rounds row after row, and lets the rows to come make up for the error of those that are done.
 
     Minimises ||X (W - W')||; the method is that of Frantar et al. 2022, "GPTQ" (arXiv 2210.17323), algorithm 1, with
@@ -64,10 +73,12 @@ def round_by_output(weight: np.ndarray, gram: np.ndarray, limit: int, block: int
         gram: X^T X [I, I] of the inputs X.
         limit: largest magnitude of an integer.
         block: rows that share a scale, in the order of W; None for one scale a column.
+        pair: most that the integers of rows 2k and 2k+1 may come to where they have the same sign; None for any.
     """
-    scales = block_scales(weight, limit, block)
+    scales = block_scales(weight, limit, block, pair)
     size = len(weight)
     order = np.argsort(-np.diag(gram), kind="stable")
+    place = np.argsort(order)
     widths = np.broadcast_to(_of_rows(scales, block, size), weight.shape)[order]
     hessian = gram[np.ix_(order, order)].astype(np.float64)
     diagonal = hessian.diagonal().copy()
@@ -80,11 +91,23 @@ def round_by_output(weight: np.ndarray, gram: np.ndarray, limit: int, block: int
         errors = np.zeros((stop - start, weight.shape[1]))
         for row in range(start, stop):
             integers = np.clip(np.rint(left[row] / widths[row]), -limit, limit)
+            partner = order[row] ^ 1  # of row 2k it is 2k+1, and the other way about
+            if pair is not None and partner < size:
+                later = place[partner] > row
+                beside = np.rint(left[place[partner]] / widths[place[partner]]) if later else values[partner]
+                integers = _beside(integers, np.clip(beside, -limit, limit), pair, share=0.5 if later else 1.0)
             values[order[row]] = integers
             errors[row - start] = (left[row] - integers * widths[row]) / upper[row, row]
             left[row + 1 : stop] -= np.outer(upper[row, row + 1 : stop], errors[row - start])
         left[stop:] -= upper[start:stop, stop:].T @ errors
     return IntegerWeight(values, scales, block)
+
+
+def _beside(integers: np.ndarray, others: np.ndarray, pair: int, share: float = 1.0) -> np.ndarray:
+    """`integers`, nearer to zero where their sum with `others` of the same sign exceeds `pair`, by a share of that."""
+    excess = np.abs(integers) + np.abs(others.astype(np.float64)) - pair
+    cut = np.where((integers * others > 0) & (excess > 0), np.ceil(excess * share), 0)
+    return integers - np.sign(integers) * cut
 
 
 def relative_error(exact: Sequence[np.ndarray], rounded: Sequence[IntegerWeight]) -> float:

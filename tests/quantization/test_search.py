@@ -121,6 +121,15 @@ def test_seven_bit_weights_stay_within_their_limit() -> None:
     assert np.abs(recipe.weights[0].values).max() == 63
 
 
+def test_pairs_stay_within_their_limit_and_float_weights_have_none() -> None:
+    one = search({}, SearchOptions(pair_limit=40))
+    values = one.decide(Structure.PLAIN).weights[0].values.astype(int)
+    even, odd = values[0::2], values[1::2]
+    assert np.abs(even + odd)[even * odd > 0].max() <= 40
+    for options in (SearchOptions(pair_limit=40), SearchOptions(weight_limit=63)):
+        assert np.abs(search({}, options).decide(Structure.FLOAT).weights[0].values).max() == 127
+
+
 def test_rounding_by_output_is_better_on_unseen_rows() -> None:
     errors = []
     for compensate in (True, False):
