@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
-from tiny_encoder import Writer, run
+from tiny_encoder import Writer
 
 from bert_onnx.errors import UsageError
 from export.quantization.isa import ISAS, Isa, find_isa
 from export.quantization.weights import round_by_output, round_nearest
+from runtimes.base import RuntimeOptions
+from runtimes.onnxruntime_session import session_options
+from runtimes.processor import this_processor
 
 #: Columns of extreme weights: all largest, all smallest, by turns, in pairs.
 PATTERNS = ((1, 1, 1, 1), (-1, -1, -1, -1), (1, -1, 1, -1), (1, 1, -1, -1), (1, 0, 0, -1))
@@ -101,14 +105,14 @@ def test_pairs_cost_less_than_seven_bits() -> None:
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_only_rows_2k_and_2k_plus_1_are_added_in_16_bits(runtime: str) -> None:
     """What the pair limit rests on, asked of the kernels that are here."""
-    if _has_vnni():
+    if not this_processor().saturates("avx512_vnni"):
         pytest.skip("this processor adds in 32 bits")
     pairs = [(first, second) for first in range(8) for second in range(first + 1, 8)]
     weights = np.zeros((32, len(pairs)), np.int8)
     for column, pair in enumerate(pairs):
         weights[[8 + row for row in pair], column] = 127
     model, x = integer_product(ISAS["avx512_vnni"], weights, 0), np.full((5, 32), 255, np.float32)
-    found = run(model, x=x)["y"] if runtime == "onnxruntime" else _on_openvino(model, x)
+    found = _on_onnxruntime(model, x, exact=False) if runtime == "onnxruntime" else _on_openvino(model, x)
     wrong = [pair for pair, value in zip(pairs, found[0], strict=True) if value != 2 * 255 * 127]
     assert wrong == [(0, 1), (2, 3), (4, 5), (6, 7)]
 
@@ -116,8 +120,9 @@ def test_only_rows_2k_and_2k_plus_1_are_added_in_16_bits(runtime: str) -> None:
 @pytest.mark.parametrize("isa", ISAS.values(), ids=lambda isa: isa.name)
 @pytest.mark.parametrize("zero_point", [0, 128, 255])
 @pytest.mark.parametrize("rows", [64, 1536])
-def test_onnx_runtime_is_exact_at_the_extremes(isa: Isa, zero_point: int, rows: int) -> None:
-    if isa.pair_limit is None and not isa.signed_activations and not _has_vnni():
+@pytest.mark.parametrize("exact_integers", [True, False], ids=["exact", "as for users"])
+def test_onnx_runtime_is_exact_at_the_extremes(isa: Isa, zero_point: int, rows: int, exact_integers: bool) -> None:
+    if not exact_integers and this_processor().saturates(isa.name):
         pytest.skip("this processor has no VNNI: 8-bit weights saturate, which is why the avx2 row exists")
     weights = extreme_weights(isa, rows)
     levels = np.stack(
@@ -126,7 +131,7 @@ def test_onnx_runtime_is_exact_at_the_extremes(isa: Isa, zero_point: int, rows: 
     x = (levels - zero_point).astype(np.float32)
     exact = x.astype(np.int64) @ weights.astype(np.int64)
     assert np.abs(exact).max() < 2**31
-    found = run(integer_product(isa, weights, zero_point), x=x)["y"]
+    found = _on_onnxruntime(integer_product(isa, weights, zero_point), x, exact_integers)
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=0)
 
 
@@ -151,17 +156,15 @@ def test_an_unknown_set_is_refused() -> None:
         find_isa("sse2")
 
 
+def _on_onnxruntime(model: ir.Model, x: np.ndarray, exact: bool) -> np.ndarray:
+    options = session_options(ort, RuntimeOptions(exact_integers=exact), threads=1)
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(["y"], {"x": x})[0]
+
+
 def _on_openvino(model: ir.Model, x: np.ndarray) -> np.ndarray:
     openvino = pytest.importorskip("openvino")
-    compiled = openvino.Core().compile_model(
-        ir.to_proto(model).SerializeToString(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
+    core = openvino.Core()
+    graph = core.read_model(ir.to_proto(model).SerializeToString())
+    compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return compiled([x])[0]
-
-
-def _has_vnni() -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
-            return "vnni" in lines.read()
-    except OSError:
-        return False
