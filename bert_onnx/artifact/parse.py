@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from bert_onnx.artifact.fields import Fields, load_object
 from bert_onnx.artifact.manifest import (
@@ -26,6 +27,8 @@ from bert_onnx.tasks import TASKS, Port, TaskOptions
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DTYPES = ("int64", "float32")
+#: The schema version that brought `options.postprocess`.
+_POSTPROCESS_SINCE = 2
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
@@ -48,7 +51,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         tools=fields.text_table("tools"),
         source=fields.one("source", _source),
         task=fields.text("task"),
-        options=fields.one("options", _options),
+        options=fields.one("options", partial(_options, version)),
         config=fields.one("config", _limits),
         model_max_length=fields.count("model_max_length", low=1),
         inputs=fields.many("inputs", _port),
@@ -130,7 +133,7 @@ def _source(fields: Fields) -> Source:
     )
 
 
-def _options(fields: Fields) -> TaskOptions:
+def _options(version: int, fields: Fields) -> TaskOptions:
     try:
         return TaskOptions(
             pooling=fields.text("pooling"),
@@ -138,6 +141,7 @@ def _options(fields: Fields) -> TaskOptions:
             pooler=fields.flag("pooler"),
             output_attentions=fields.flag("output_attentions"),
             output_hidden_states=fields.flag("output_hidden_states"),
+            postprocess=version >= _POSTPROCESS_SINCE and fields.flag("postprocess"),
         )
     except UsageError as error:
         raise ArtifactError(f"the artifact is damaged: {error}") from None
