@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 import bert_onnx
+from bert_onnx.answers import answers_of
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import CheckpointError
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
@@ -42,13 +43,15 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     """The task and its options: what was asked for, else what the checkpoint says, else mean and normalised.
 
     Raises:
-        UsageError: `auto` cannot tell.
+        UsageError: `auto` cannot tell, or the task has no in-graph answers and they were asked for.
         CheckpointError: the checkpoint's pooling is damaged, or one that we do not compute.
     """
     stated = _stated_pooling(request, checkpoint) if request.task in (AUTO, "sentence-similarity") else None
     pooled = stated is not None or request.pooling is not None
     task = infer_task(checkpoint.config, pooled) if request.task == AUTO else find_task(request.task)
     pooling = request.pooling or (stated.mode if stated else POOLINGS[0])
+    if request.postprocess:
+        answers_of(task.name, checkpoint.config)
     normalize = request.normalize if request.normalize is not None else (stated.normalize if stated else True)
     return task, TaskOptions(
         pooling=pooling,
@@ -56,6 +59,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
         pooler=task.name == "feature-extraction" and _has_pooler(checkpoint),
         output_attentions=request.output_attentions,
         output_hidden_states=request.output_hidden_states,
+        postprocess=request.postprocess,
     )
 
 

@@ -44,6 +44,12 @@ _KIND_OF_FAMILY = {
     "seq_relationship_logits": "logits",
     "start_logits": "logits",
     "end_logits": "logits",
+    # Probabilities of in-graph answers.
+    "probabilities": "unit",
+    "seq_relationship_probabilities": "unit",
+    "top_probabilities": "unit",
+    "answer_score": "unit",
+    "no_answer_score": "unit",
 }
 
 _MINILM = "all-MiniLM-L6-v2 and random models of every head, 2 cores of AVX-512, torch 2.13, onnxruntime 1.31"
