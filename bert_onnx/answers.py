@@ -7,6 +7,7 @@ This module loads no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bert_onnx.config import BertConfig
@@ -179,7 +180,19 @@ def top_count(config: BertConfig) -> int:
     return min(TOP_COUNT, config.vocab_size)
 
 
+def output_meanings(task: str, ranks: Mapping[str, int]) -> dict[str, str]:
+    """What the answers of `task` mean, by name, among outputs with so many axes each; nothing where it has none."""
+    rows = [_ANSWERS.get(task, ())] + ([(_SEVERAL_CLASSES,)] if task == "text-classification" else [])
+    return {
+        output.name: output.meaning
+        for row in rows
+        for answer in row
+        for output in answer.outputs
+        if all(ranks.get(one.name) == len(one.axes) for one in answer.outputs)
+    }
+
+
 def all_answer_names() -> frozenset[str]:
     """Names of the outputs of every task's answers."""
     rows = (*_ANSWERS.values(), (_SEVERAL_CLASSES,))
-    return frozenset(output.name for answers in rows for answer in answers for output in answer.outputs)
+    return frozenset(output.name for row in rows for answer in row for output in answer.outputs)

@@ -223,7 +223,8 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
 
 def _answer_ports(task: Task, config: BertConfig) -> list[Port]:
     """The outputs of `bert_onnx.answers`, with its letters made names and lengths."""
-    axes: dict[str | int, str | int] = {"B": BATCH, "S": SEQUENCE, "C": CHOICES, "N": config.num_labels, "K": top_count(config)}
+    axes: dict[str | int, str | int] = {"B": BATCH, "S": SEQUENCE, "C": CHOICES}
+    axes |= {"N": config.num_labels, "K": top_count(config)}
     return [
         Port(output.name, output.dtype, tuple(axes.get(axis, axis) for axis in output.axes))
         for answer in answers_of(task.name, config)
