@@ -7,17 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bert_onnx.artifact import (
-    CARD_NAME,
-    SCHEMA_VERSION,
-    Artifact,
-    Manifest,
-    Variant,
-    check_destination,
-    publish,
-    seal,
-    staging_folder,
-)
+from bert_onnx.artifact import CARD_NAME, Artifact, Manifest, Variant, check_destination, publish, seal, staging_folder
 from bert_onnx.errors import UsageError
 from export.build import BuildOptions, VariantBuilder
 from export.lower_precision import LowerPrecision
@@ -110,6 +100,4 @@ def _joined(before: tuple[Variant, ...], made: tuple[Variant, ...]) -> tuple[Var
 
 
 def _manifest(before: Manifest, variants: tuple[Variant, ...]) -> Manifest:
-    return replace(
-        before, schema_version=SCHEMA_VERSION, tools=before.tools | tool_versions(), variants=variants, files={}
-    )
+    return replace(before, tools=before.tools | tool_versions(), variants=variants, files={})

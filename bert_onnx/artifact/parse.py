@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 
 from bert_onnx.artifact.fields import Fields, load_object
 from bert_onnx.artifact.manifest import (
@@ -27,8 +26,6 @@ from bert_onnx.tasks import TASKS, Port, TaskOptions
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DTYPES = ("int64", "float32")
-#: The schema version that brought `options.postprocess`.
-_POSTPROCESS_SINCE = 2
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
@@ -45,13 +42,18 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
             f"{where} has schema version {version} and this bert-onnx reads up to {SCHEMA_VERSION}; "
             "update bert-onnx or export again."
         )
+    if version < SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{where} has schema version {version}, which this bert-onnx no longer reads ({SCHEMA_VERSION}); "
+            "export it again."
+        )
     manifest = Manifest(
         schema_version=version,
         bert_onnx=fields.text("bert_onnx"),
         tools=fields.text_table("tools"),
         source=fields.one("source", _source),
         task=fields.text("task"),
-        options=fields.one("options", partial(_options, version)),
+        options=fields.one("options", _options),
         config=fields.one("config", _limits),
         model_max_length=fields.count("model_max_length", low=1),
         inputs=fields.many("inputs", _port),
@@ -133,7 +135,7 @@ def _source(fields: Fields) -> Source:
     )
 
 
-def _options(version: int, fields: Fields) -> TaskOptions:
+def _options(fields: Fields) -> TaskOptions:
     try:
         return TaskOptions(
             pooling=fields.text("pooling"),
@@ -141,7 +143,7 @@ def _options(version: int, fields: Fields) -> TaskOptions:
             pooler=fields.flag("pooler"),
             output_attentions=fields.flag("output_attentions"),
             output_hidden_states=fields.flag("output_hidden_states"),
-            postprocess=version >= _POSTPROCESS_SINCE and fields.flag("postprocess"),
+            postprocess=fields.flag("postprocess"),
         )
     except UsageError as error:
         raise ArtifactError(f"the artifact is damaged: {error}") from None
