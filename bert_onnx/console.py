@@ -183,6 +183,8 @@ def _quality_text(name: str, quality: Quality | GateReport) -> str:
 
 def _options_text(artifact: Artifact) -> str:
     options = artifact.manifest.options
+    if options.postprocess:
+        return " (with answers in the graph)"
     if artifact.manifest.task != "sentence-similarity" or options.pooling == "none":
         return ""
     return f" ({options.pooling} pooling, {'normalised' if options.normalize else 'not normalised'})"

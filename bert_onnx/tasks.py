@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bert_onnx.answers import answers_of, top_count
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
 
@@ -65,6 +66,7 @@ class TaskOptions:
         pooler: feature-extraction also returns `pooler_output`; true where the checkpoint has a trained pooler.
         output_attentions: also return the attention probabilities of every layer.
         output_hidden_states: also return the hidden states before the first and after every layer.
+        postprocess: also return answers made of the scores: see `bert_onnx.answers`.
     """
 
     pooling: str = "mean"
@@ -72,6 +74,7 @@ class TaskOptions:
     pooler: bool = False
     output_attentions: bool = False
     output_hidden_states: bool = False
+    postprocess: bool = False
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -187,7 +190,11 @@ def input_ports(task: Task, config: BertConfig) -> tuple[Port, ...]:
 
 
 def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[Port, ...]:
-    """Outputs of the graph of `task`, in order: the head's own, the cache, hidden states, attentions."""
+    """Outputs of the graph of `task`, in order: the head's own, the cache, hidden states, attentions, answers.
+
+    Raises:
+        UsageError: answers are wanted and there are none.
+    """
     sizes = {"D": config.hidden_size, "V": config.vocab_size, "N": config.num_labels}
     hidden = {
         "pooler_output": not options.pooler,
@@ -209,7 +216,20 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
         ports.extend(_attention_ports("attentions", batch, keys, config))
         if task.decoder and config.add_cross_attention:
             ports.extend(_attention_ports("cross_attentions", batch, ENCODER_SEQUENCE, config))
+    if options.postprocess:
+        ports.extend(_answer_ports(task, config))
     return tuple(ports)
+
+
+def _answer_ports(task: Task, config: BertConfig) -> list[Port]:
+    """The outputs of `bert_onnx.answers`, with its letters made names and lengths."""
+    axes: dict[str | int, str | int] = {"B": BATCH, "S": SEQUENCE, "C": CHOICES}
+    axes |= {"N": config.num_labels, "K": top_count(config)}
+    return [
+        Port(output.name, output.dtype, tuple(axes.get(axis, axis) for axis in output.axes))
+        for answer in answers_of(task.name, config)
+        for output in answer.outputs
+    ]
 
 
 def _cache_ports(prefix: str, length: str, config: BertConfig) -> list[Port]:

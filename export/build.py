@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bert_onnx.artifact import Parity, PassRecord, Variant
+from export.answer_graph import ANSWER_OPERATORS, append_answers
 from export.cases import verification_cases
 from export.check_file import check_file
 from export.check_operators import check_operators, count_operators
@@ -107,7 +108,7 @@ class VariantBuilder:
             chosen = variant_opset(plan, opset)
             progress(f"tracing the {plan.title}", number / len(plans))
             if chosen not in traced:
-                traced[chosen] = trace(self._eager.module, chosen)
+                traced[chosen] = trace(self._eager.module.without_answers(), chosen)
 
             def step(what: str, done: float, number: int = number) -> None:
                 progress(what, (number + done) / len(plans))
@@ -126,7 +127,7 @@ class VariantBuilder:
             ExportError: the graph breaks a rule of its target, or does not open.
             VerificationError: it does not answer as the eager model does.
         """
-        graph = self._make(traced, plan, opset, progress)
+        graph = self._with_answers(self._make(traced, plan, opset, progress), plan)
         path = self._folder / f"{plan.name}.onnx"
         data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
         check_file(path)
@@ -179,6 +180,16 @@ class VariantBuilder:
         check_operators(lowered.model, target, ADDED_OPERATORS[plan.precision])
         return _Graph(replace(lowered, passes=passes + lowered.passes), opset, fused)
 
+    def _with_answers(self, graph: _Graph, plan: VariantPlan) -> _Graph:
+        """`graph` with the in-graph answers that were asked for."""
+        module, lowered = self._eager.module, graph.lowered
+        if not module.answering.answers:
+            return graph
+        added = append_answers(lowered.model, module.answering, module.outputs)
+        check_operators(lowered.model, plan.target, ADDED_OPERATORS[plan.precision] | ANSWER_OPERATORS)
+        passes = (*lowered.passes, PassRecord("append_answers", added))
+        return replace(graph, lowered=replace(lowered, passes=passes))
+
     def _compare(self, runtime: Runtime, plan: VariantPlan, graph: _Graph, progress: Progress) -> Parity:
         eager = self._eager
         cases = verification_cases(eager.task, eager.config, eager.module.inputs, plan.target.requires)
@@ -190,6 +201,7 @@ class VariantBuilder:
             plan.precision,
             lambda case: progress(f"verifying the {plan.title}: {case}", 0.7),
             zeros,
+            eager.module.answering,
         )
 
     def _require(self, parity: Parity, traced: ir.Model, plan: VariantPlan, opset: int) -> None:

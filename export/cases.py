@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, RIGHT_PADDIN
 #: Lengths of the axes that a case does not speak of.
 _CHOICES = 3
 _ENCODER = 9
+
+#: The task that means nothing without a second segment.
+_ALWAYS_PAIRS = "question-answering"
 
 MaskMaker = Callable[[np.ndarray, np.random.Generator], None]
 
@@ -75,6 +78,8 @@ def verification_cases(
         requires: what inputs must keep to; cases that do not are left out.
     """
     for plan in _plans(task, config.max_position_embeddings):
+        if task.name == _ALWAYS_PAIRS:
+            plan = replace(plan, pairs=True)
         if RIGHT_PADDING in requires and plan.mask in (_left, _holes):
             continue
         sequence = f"{plan.past}+{plan.sequence}" if task.cached else str(plan.sequence)

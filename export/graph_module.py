@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bert_onnx.modeling.answers import Answering
 from bert_onnx.modeling.pooling import pool_sentences
 from bert_onnx.tasks import Port, Task, TaskOptions
 
@@ -35,6 +37,12 @@ class GraphModule(nn.Module):
         self.options = options
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.answering = Answering.of(task.name, model.config, options)  # type: ignore[arg-type]
+
+    def without_answers(self) -> GraphModule:
+        """The same model without in-graph answers: what is traced, before `export.answer_graph` adds them."""
+        outputs = [port for port in self.outputs if port.name not in self.answering.names]
+        return GraphModule(self.model, self.task, replace(self.options, postprocess=False), self.inputs, outputs).eval()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """One tensor for each input port, in order; returns one for each output port, in order."""
@@ -51,7 +59,10 @@ class GraphModule(nn.Module):
             output_hidden_states=self.options.output_hidden_states,
             return_dict=True,
         )
-        return tuple(self._pick(port.name, result, named) for port in self.outputs)
+        answered = self.answering.names
+        found = {port.name: self._pick(port.name, result, named) for port in self.outputs if port.name not in answered}
+        found |= self.answering.tensors(found, named)
+        return tuple(found[port.name] for port in self.outputs)
 
     def _pick(self, name: str, result: Any, named: dict[str, Tensor]) -> Tensor:
         """The tensor that output port `name` stands for."""

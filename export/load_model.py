@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import bert_onnx
+from bert_onnx.answers import answers_of
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import CheckpointError
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
@@ -45,7 +46,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     """The task and its options: what was asked for, else what the checkpoint says, else mean and normalised.
 
     Raises:
-        UsageError: `auto` cannot tell.
+        UsageError: `auto` cannot tell, or the task has no in-graph answers and they were asked for.
         CheckpointError: the checkpoint's pooling is damaged, or one that we do not compute.
     """
     from export.request import AUTO  # late: the process that answers ahead has no use for all that a request may hold
@@ -54,6 +55,8 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     pooled = stated is not None or request.pooling is not None
     task = infer_task(checkpoint.config, pooled) if request.task == AUTO else find_task(request.task)
     pooling = request.pooling or (stated.mode if stated else POOLINGS[0])
+    if request.postprocess:
+        answers_of(task.name, checkpoint.config)
     normalize = request.normalize if request.normalize is not None else (stated.normalize if stated else True)
     return task, TaskOptions(
         pooling=pooling,
@@ -61,6 +64,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
         pooler=task.name == "feature-extraction" and _has_pooler(checkpoint),
         output_attentions=request.output_attentions,
         output_hidden_states=request.output_hidden_states,
+        postprocess=request.postprocess,
     )
 
 

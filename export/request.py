@@ -46,6 +46,7 @@ class ExportRequest:
         offline: use the hub's local cache only.
         pooling, normalize: for sentence-similarity; None means as the checkpoint says, else mean and normalised.
         output_attentions, output_hidden_states: further outputs.
+        postprocess: also answers made of the scores: probabilities, label ids, spans ...
         precision: which precisions, how they are made and judged.
         random_seed: ignore the checkpoint's weights and draw random ones with this seed.
         allow_new_heads: accept a head that the checkpoint has no weights for.
@@ -68,6 +69,7 @@ class ExportRequest:
     normalize: bool | None = None
     output_attentions: bool = False
     output_hidden_states: bool = False
+    postprocess: bool = False
     precision: PrecisionRequest = field(default_factory=PrecisionRequest)
     random_seed: int | None = None
     allow_new_heads: bool = False

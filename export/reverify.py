@@ -129,7 +129,7 @@ def _compare(
     def on_case(case: str) -> None:
         progress(f"verifying {variant.name}: {case}", share)
 
-    return compare(runtime, reference, cases, variant.precision, on_case, zeros)
+    return compare(runtime, reference, cases, variant.precision, on_case, zeros, eager.module.answering)
 
 
 def _judged_on_ours(variant: Variant) -> bool:

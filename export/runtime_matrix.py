@@ -2,7 +2,8 @@
 
 What computes in float32 is compared with the eager model, or, where its checkpoint is not here, with the portable
 graph on ONNX Runtime, unoptimised. A file in a lower precision was judged by its gate on ONNX Runtime: on other
-runtimes it must give what it gives there, by cosine. Outputs are compared at real tokens.
+runtimes it must give what it gives there, by cosine. Outputs are compared at real tokens. In-graph answers must
+follow from the scores beside them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,11 @@ from bert_onnx.errors import (
     UsageError,
     VerificationError,
 )
+from bert_onnx.modeling.answers import Answering
 from bert_onnx.tasks import SEQUENCE, Port, find_task
+from export.answer_parity import compare_answers
 from export.cases import Case, verification_cases
+from export.precision_request import FP32
 from export.published import checkpoint_of, eager_of
 from export.reference import eager_runtime
 from export.request import Progress, no_progress
@@ -176,6 +181,8 @@ class _Comparison:
         self.artifact = artifact
         self.variant = variant
         self.reference = reference
+        self._config = BertConfig.from_pretrained(artifact.folder)
+        self._answering = Answering.of(artifact.manifest.task, self._config, artifact.manifest.options)
 
     def cell(self, row: RuntimeRow, compute: str, processor: Processor) -> Cell:
         """Open, run and compare; what cannot be done is part of the cell."""
@@ -213,9 +220,8 @@ class _Comparison:
 
     def _cases(self) -> Iterator[Case]:
         manifest = self.artifact.manifest
-        config = BertConfig.from_pretrained(self.artifact.folder)
         requires = find_target(self.variant.target).requires
-        yield from verification_cases(find_task(manifest.task), config, manifest.inputs, requires)
+        yield from verification_cases(find_task(manifest.task), self._config, manifest.inputs, requires)
 
     def _judge(self, empty: Cell, runtime: Runtime, own: Runtime | None) -> Cell:
         """Compare every output of every case.
@@ -223,12 +229,20 @@ class _Comparison:
         Args:
             own: the same file on ONNX Runtime, where a lower precision was judged: what the answers must be like.
         """
+        # Answers are float32 nodes in every file.
+        computed = FP32 if empty.precision == self.variant.precision else empty.precision
         worst, cosine = empty, 1.0
         most = -1.0
         for case in self._cases():
             expected, actual = self.reference.run(case.inputs), runtime.run(case.inputs)
             alike = expected if own is None else own.run(case.inputs)
+            for answer in compare_answers(self._answering, actual, case, partial(self._limit, computed)):
+                if answer.max_abs_diff > answer.tolerance:
+                    told = f"{answer.name}{list(answer.index)} does not follow from its scores in case '{case.name}'"
+                    return _because(_failed(empty), told)
             for port in self.reference.outputs:
+                if port.name in self._answering.names:
+                    continue
                 mask = real_tokens(port, expected[port.name].shape, case.inputs["attention_mask"])
                 ours, wanted = actual[port.name] * mask, expected[port.name] * mask
                 if ours.shape != wanted.shape:

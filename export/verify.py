@@ -1,4 +1,7 @@
-"""Parity: a graph against the eager model, output by output, case by case; the worst place is named."""
+"""Parity: a graph against the eager model, output by output, case by case; the worst place is named.
+
+In-graph answers are compared with what PyTorch makes of the graph's own scores: see `export.answer_parity`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ import numpy as np
 from bert_onnx.artifact import Parity
 from bert_onnx.artifact.manifest import FAIL, PASS, OutputParity
 from bert_onnx.errors import VerificationError
+from bert_onnx.modeling.answers import Answering
 from bert_onnx.tasks import SEQUENCE, Port
+from export.answer_parity import compare_answers, worst_place
 from export.cases import Case
+from export.precision_request import FP32
 from export.tolerances import find_tolerance
 from runtimes.base import Runtime
+from runtimes.onnxruntime import OnnxRuntimeCpu
 
 
 def compare(
@@ -23,6 +30,7 @@ def compare(
     precision: str,
     on_case: Callable[[str], None] | None = None,
     zero_padding: bool = False,
+    answering: Answering | None = None,
 ) -> Parity:
     """Run every case on both and compare every output.
 
@@ -35,6 +43,7 @@ def compare(
         precision: chooses the tolerances.
         on_case: called with the name of each case before it runs.
         zero_padding: the graph must give zeros at padding, whatever the eager model makes of it.
+        answering: what makes the answers that the graph gives; None where it is compared without.
     """
     worst: dict[str, OutputParity] = {}
     names = []
@@ -43,13 +52,16 @@ def compare(
             on_case(case.name)
         names.append(case.name)
         expected, actual = reference.run(case.inputs), runtime.run(case.inputs)
-        for port in reference.outputs:
-            wanted = expected[port.name]
-            if zero_padding:
-                wanted = wanted * _real_tokens(port, wanted.shape, case.inputs["attention_mask"])
-            found = _difference(port.name, wanted, actual[port.name], case.name, precision, runtime.name)
-            if port.name not in worst or _strain(found) > _strain(worst[port.name]):
-                worst[port.name] = found
+        found = [
+            _difference(port, expected[port.name], actual[port.name], case, precision, runtime.name, zero_padding)
+            for port in reference.outputs
+            if answering is None or port.name not in answering.names
+        ]
+        if answering is not None and all(math.isfinite(output.max_abs_diff) for output in found):
+            found += compare_answers(answering, actual, case, _answer_limit)
+        for output in found:
+            if output.name not in worst or _strain(output) > _strain(worst[output.name]):
+                worst[output.name] = output
     if not names:
         raise ValueError("a comparison needs at least one case")
     passed = all(_strain(output) <= 1 for output in worst.values())
@@ -92,16 +104,24 @@ def _real_tokens(port: Port, shape: tuple[int, ...], mask: np.ndarray) -> np.nda
     return rows.reshape(shape[0], *[1] * (at - 1), shape[at], *[1] * (len(shape) - at - 1))
 
 
+def _answer_limit(name: str, largest: float) -> float:
+    """Answers are float32 nodes in every precision."""
+    return find_tolerance(FP32, OnnxRuntimeCpu.name, name).limit(largest)
+
+
 def _difference(
-    name: str, expected: np.ndarray, actual: np.ndarray, case: str, precision: str, runtime: str
+    port: Port,
+    expected: np.ndarray,
+    actual: np.ndarray,
+    case: Case,
+    precision: str,
+    runtime: str,
+    zero_padding: bool,
 ) -> OutputParity:
     """The largest difference between two arrays; a wrong shape or dtype, or a NaN, differs infinitely."""
-    tolerance = find_tolerance(precision, runtime, name).limit(float(np.abs(expected).max(initial=0.0)))
+    if zero_padding:
+        expected = expected * _real_tokens(port, expected.shape, case.inputs["attention_mask"])
+    tolerance = find_tolerance(precision, runtime, port.name).limit(float(np.abs(expected).max(initial=0.0)))
     if expected.shape != actual.shape or actual.dtype != np.float32:
-        return OutputParity(name, math.inf, tolerance, case, tuple(actual.shape))
-    if expected.size == 0:
-        return OutputParity(name, 0.0, tolerance, case, ())
-    differences = np.abs(expected - actual)
-    differences[~np.isfinite(differences)] = math.inf
-    at = np.unravel_index(int(differences.argmax()), differences.shape)
-    return OutputParity(name, float(differences[at]), tolerance, case, tuple(int(i) for i in at))
+        return OutputParity(port.name, math.inf, tolerance, case.name, tuple(actual.shape))
+    return worst_place(port.name, np.abs(expected - actual), tolerance, case.name)

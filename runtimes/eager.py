@@ -43,7 +43,7 @@ class EagerRuntime:
         self._torch = _import_torch()
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name, as float32 whatever the module computes in; all of them where `outputs` names none.
+        """Outputs by name, floats as float32 whatever the module computes in; all of them where `outputs` names none.
 
         Raises:
             InputError: the data does not fit the model.
@@ -58,7 +58,7 @@ class EagerRuntime:
         with torch.inference_mode():
             tensors = self._module(*(torch.tensor(checked[port.name]) for port in self.inputs))
         by_name = {port.name: tensor for port, tensor in zip(self.outputs, tensors, strict=True)}
-        results = {name: by_name[name].float().cpu().numpy() for name in names}
+        results = {name: _array(by_name[name]) for name in names}
         check_finite(results, self._model_name)
         return results
 
@@ -78,6 +78,11 @@ class EagerRuntime:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.float() if tensor.is_floating_point() else tensor
+    return np.asarray(tensor.cpu().numpy())
 
 
 def _import_torch() -> Any:

@@ -35,6 +35,7 @@ class OpenVino:
         self.outputs = guard.outputs
         self._compiled = compiled
         self._ports = {name: port for port in compiled.outputs for name in port.get_names()}
+        self._dtypes = {port.name: port.dtype for port in guard.outputs}
         self._guard = guard
         self._description = description
         self._requests = threading.local()
@@ -85,7 +86,7 @@ class OpenVino:
         try:
             # Outputs that are not asked for stay where they are; those that are must outlive the next call.
             answers = self._request().infer(checked, share_inputs=True, share_outputs=True)
-            results = {name: np.array(answers[self._ports[name]], np.float32) for name in names}
+            results = {name: np.array(answers[self._ports[name]], self._dtypes[name]) for name in names}
         except (RuntimeError, MemoryError) as error:
             raise _run_failure(self._guard.model, error) from error
         return self._guard.leave(results)

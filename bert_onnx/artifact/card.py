@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from bert_onnx.artifact.card_answers import answers_text
 from bert_onnx.artifact.card_markup import inline, table
 from bert_onnx.artifact.card_quality import degraded_warning, quality_text
 from bert_onnx.artifact.card_usage import other_tools, python_example, runtime_example
@@ -35,6 +36,7 @@ def model_card(manifest: Manifest) -> str:
         _introduction(manifest),
         degraded_warning(manifest),
         "## Inputs and outputs\n\n" + _ports_table(manifest),
+        answers_text(manifest),
         "## Variants\n\n" + _variants_table(manifest),
         "## Measured differences\n\n" + _parity_text(manifest),
         quality_text(manifest),

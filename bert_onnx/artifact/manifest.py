@@ -14,7 +14,7 @@ from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions
 
 #: Raised whenever a field is added, removed or changes its meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 PASS = "pass"
 FAIL = "fail"

@@ -42,6 +42,11 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
             f"{where} has schema version {version} and this bert-onnx reads up to {SCHEMA_VERSION}; "
             "update bert-onnx or export again."
         )
+    if version < SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{where} has schema version {version}, which this bert-onnx no longer reads ({SCHEMA_VERSION}); "
+            "export it again."
+        )
     manifest = Manifest(
         schema_version=version,
         bert_onnx=fields.text("bert_onnx"),
@@ -138,6 +143,7 @@ def _options(fields: Fields) -> TaskOptions:
             pooler=fields.flag("pooler"),
             output_attentions=fields.flag("output_attentions"),
             output_hidden_states=fields.flag("output_hidden_states"),
+            postprocess=fields.flag("postprocess"),
         )
     except UsageError as error:
         raise ArtifactError(f"the artifact is damaged: {error}") from None

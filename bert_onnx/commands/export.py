@@ -26,6 +26,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
     parser.add_argument("--output-attentions", action="store_true", help="also return attention probabilities")
     parser.add_argument("--output-hidden-states", action="store_true", help="also return every layer's states")
+    parser.add_argument(
+        "--postprocess", action="store_true", help="also return probabilities, labels, answer spans ..."
+    )
     parser.add_argument("--pooling", choices=POOLINGS, help="how to make one vector of a text (sentence-similarity)")
     parser.add_argument(
         "--normalize",
@@ -67,6 +70,7 @@ def _export_uncollected(arguments: argparse.Namespace, started: AnswersAhead | N
         offline=arguments.offline,
         output_attentions=arguments.output_attentions,
         output_hidden_states=arguments.output_hidden_states,
+        postprocess=arguments.postprocess,
         pooling=arguments.pooling,
         normalize=arguments.normalize,
         precision=precision_request(arguments),

@@ -25,7 +25,7 @@ function feeds(inputs) {
 
 /** The values that vectors.json holds of an output. */
 function pick(data, { offsets, values }) {
-  return values.map((_, index) => data[offsets ? offsets[index] : index]);
+  return values.map((_, index) => Number(data[offsets ? offsets[index] : index])); // ids come as BigInt
 }
 
 const largest = (a, b) => a.reduce((worst, value, index) => Math.max(worst, Math.abs(value - b[index])), 0);
@@ -35,7 +35,8 @@ function leastCosine(actual, { shape, offsets, values }) {
   const width = offsets || shape.length < 2 ? values.length : shape.at(-1);
   let least = 1;
   for (let at = 0; at < values.length; at += width) {
-    least = Math.min(least, cosine(actual.slice(at, at + width), values.slice(at, at + width)));
+    const [a, b] = [actual, values].map((list) => list.slice(at, at + width));
+    if ([...a, ...b].some((value) => value !== 0)) least = Math.min(least, cosine(a, b)); // ids may all be 0
   }
   return least;
 }

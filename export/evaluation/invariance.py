@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bert_onnx.answers import all_answer_names
 from bert_onnx.tasks import BATCH, CHOICES, SEQUENCE
 from export.evaluation.examples import TextSet
 from export.evaluation.subject import Subject
@@ -105,11 +106,15 @@ def _answer(
 
 
 def _compared(runtime: Runtime) -> list[str]:
-    """The embedding alone where there is one, else every output with a row for each text."""
+    """The embedding alone where there is one, else every output with a row for each text; answers follow from them."""
+    answers = all_answer_names()
     names = [
         port.name
         for port in runtime.outputs
-        if port.axes[0] == BATCH and port.name.partition(".")[0] not in _SKIPPED and CHOICES not in port.axes[2:]
+        if port.axes[0] == BATCH
+        and port.name.partition(".")[0] not in _SKIPPED
+        and port.name not in answers
+        and CHOICES not in port.axes[2:]
     ]
     return [_EMBEDDING] if _EMBEDDING in names else names
 

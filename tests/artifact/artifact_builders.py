@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bert_onnx.artifact import (
+    SCHEMA_VERSION,
     Manifest,
     ModelLimits,
     OutputParity,
@@ -62,7 +63,7 @@ def make_variant(name: str = "model", difference: float = 3e-7) -> Variant:
 def make_manifest(**changes: object) -> Manifest:
     """A manifest that is complete but for what `seal` fills in."""
     manifest = Manifest(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         bert_onnx="0.1.0",
         tools={"torch": "2.13.0", "onnx": "1.23.2"},
         source=Source("sentence-transformers/all-MiniLM-L6-v2", "hub", "c9745ed1", "ab" * 32, None),

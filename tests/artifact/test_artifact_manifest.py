@@ -138,8 +138,16 @@ def test_a_difference_that_is_not_finite_is_not_written() -> None:
 
 def test_newer_schema_says_what_to_do(document: dict[str, Any]) -> None:
     newer = {**document, "schema_version": SCHEMA_VERSION + 1, "a_new_field": 1}
-    with pytest.raises(ArtifactError, match=r"schema version 2 .* reads up to 1; update bert-onnx"):
+    with pytest.raises(
+        ArtifactError, match=rf"schema version {SCHEMA_VERSION + 1} .* reads up to {SCHEMA_VERSION}; update bert-onnx"
+    ):
         Manifest.from_json(json.dumps(newer))
+
+
+def test_an_older_schema_says_what_to_do(document: dict[str, Any]) -> None:
+    older = {**document, "schema_version": SCHEMA_VERSION - 1}
+    with pytest.raises(ArtifactError, match=r"schema version 1, which this bert-onnx no longer reads.*export it again"):
+        Manifest.from_json(json.dumps(older))
 
 
 @pytest.mark.parametrize("version", [0, -1, "1", 1.0, True, None])

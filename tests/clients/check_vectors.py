@@ -82,7 +82,8 @@ def least_cosine(actual: np.ndarray, wanted: np.ndarray, tensor: dict[str, Any])
     rows = wanted.reshape(-1, tensor["shape"][-1] if whole else wanted.size)
     others = actual.reshape(rows.shape)
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
-    return float(((rows * others).sum(axis=1) / lengths).min())
+    nothing = ~(rows.any(axis=1) | others.any(axis=1))  # ids may all be 0
+    return float(np.where(nothing, 1.0, (rows * others).sum(axis=1) / np.where(nothing, 1.0, lengths)).min())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ import transformers
 
 import bert_onnx
 import runtimes
+from bert_onnx.answers import answers_of
 from bert_onnx.config import BertConfig
+from bert_onnx.errors import UsageError
 from bert_onnx.tasks import TaskOptions, find_task, input_ports, output_ports
 from bert_onnx.tokenization import load_tokenizer
 from export.graph_module import GraphModule
@@ -59,16 +61,28 @@ def save_checkpoint(model: Any, folder: Path) -> Path:
 
 
 def open_artifact(task: str, checkpoint: Path, artifact: Path) -> Any:
-    """Our pipeline for `task` on the weights in `checkpoint`, exported, verified, published and loaded."""
-    export(ExportRequest(str(checkpoint), task, str(artifact)))
+    """Our pipeline for `task` on the weights in `checkpoint`, exported, verified, published and loaded.
+
+    Its graph has in-graph answers where the task has any: pipelines do not read them, and answer all the same.
+    """
+    postprocess = has_answers(task, BertConfig.from_pretrained(checkpoint))
+    export(ExportRequest(str(checkpoint), task, str(artifact), postprocess=postprocess))
     return runtimes.load(artifact)
+
+
+def has_answers(task: str, config: BertConfig) -> bool:
+    """Whether a graph of `task` can have in-graph answers."""
+    try:
+        return bool(answers_of(task, config))
+    except UsageError:
+        return False
 
 
 def open_eager(task: str, checkpoint: Path) -> Any:
     """The same on the PyTorch model: for configs that change only what is made of the outputs."""
     row = find_task(task)
     config = BertConfig.from_pretrained(checkpoint)
-    options = TaskOptions()
+    options = TaskOptions(postprocess=has_answers(task, config))
     model = getattr(bert_onnx, row.model_class).from_pretrained(checkpoint).eval()
     inputs, outputs = input_ports(row, config), output_ports(row, config, options)
     runtime = EagerRuntime(GraphModule(model, row, options, inputs, outputs), inputs, outputs, config)

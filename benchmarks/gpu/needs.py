@@ -1,0 +1,35 @@
+"""What the benchmark needs of a machine; where something is missing, one sentence says what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from bert_onnx.errors import RuntimeUnavailableError
+from runtimes.nvidia import Gpu, list_gpus, require_provider
+from runtimes.onnxruntime_cuda import PROVIDER
+from runtimes.onnxruntime_session import import_onnxruntime
+from runtimes.table import find_runtime
+
+_CUDA_RUNTIME = "onnxruntime-cuda"
+
+
+def require_gpu(gpus: Callable[[], Sequence[Gpu]] = list_gpus) -> Gpu:
+    """The first GPU, once ONNX Runtime and torch can use it.
+
+    Raises:
+        RuntimeUnavailableError: naming what is missing, and what to do about it.
+    """
+    found = gpus()
+    if not found:
+        raise RuntimeUnavailableError(
+            "there is no NVIDIA GPU here (nvidia-smi is missing or lists none); run make gpu on a machine that has one."
+        )
+    require_provider(import_onnxruntime(), PROVIDER, find_runtime(_CUDA_RUNTIME).install)
+    torch = import_module("torch")
+    if not torch.cuda.is_available():
+        raise RuntimeUnavailableError(
+            f"torch {torch.__version__} cannot use the GPU, and the benchmark compares with it; install PyTorch's "
+            "build for CUDA."
+        )
+    return found[0]
