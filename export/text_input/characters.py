@@ -24,8 +24,6 @@ _BETWEEN = "|"
 #: Characters that are treated alike and lie side by side: from so many on, they are a range in a pattern and not rows
 #: of the table. Patterns are compiled whenever the graph runs, so that they must stay short.
 _LONG = 128
-#: The same for characters that stay as they are.
-_LONG_PLAIN = 24
 _SURROGATES = range(0xD800, 0xE000)
 _LAST = 0x10FFFF
 
@@ -39,13 +37,11 @@ class CharacterTable:
             word of its own, `" "` for white space, `""` where it is removed.
         removed: ranges of further characters that are removed.
         isolated: ranges of characters that are words of their own, ideographs.
-        plain: the longest ranges of characters that stay as they are.
     """
 
     changed: dict[str, str]
     removed: tuple[Range, ...]
     isolated: tuple[Range, ...]
-    plain: tuple[Range, ...]
 
     def is_removed(self, char: str) -> bool:
         """Whether nothing is left of `char`."""
@@ -59,8 +55,7 @@ def character_table(tokenizer: tokenizers.Tokenizer) -> CharacterTable:
     isolated = _runs((code for code, result in results.items() if result == f" {chr(code)} "), _LONG)
     in_ranges = {code for low, high in (*removed, *isolated) for code in range(low, high + 1)}
     changed = {chr(code): result for code, result in results.items() if code not in in_ranges}
-    plain = _runs((code for code in range(_LAST + 1) if code not in results and code not in _SURROGATES), _LONG_PLAIN)
-    return CharacterTable(changed, removed, isolated, plain)
+    return CharacterTable(changed, removed, isolated)
 
 
 def character_class(ranges: Iterable[Range], chars: Iterable[str] = (), negated: bool = False) -> str:

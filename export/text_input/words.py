@@ -60,11 +60,12 @@ def _normalised(front: Front, texts: ir.Value, tables: TokenizerTables) -> ir.Va
     rows = front.add("Concat", [clean, front.text("empty", "")], attributes={"axis": 0})
     first_axis = front.integers(0)
     (joined,) = front.extension("StringJoin", [rows, front.text("end", marks.end), first_axis])
-    plain = character_class([*characters.plain, *characters.isolated], tables.plain_ascii, negated=True)
+    # Patterns are compiled at every run: what stays as it is beyond ASCII is looked up, too, which costs less.
+    other = character_class(characters.isolated, tables.plain_ascii, negated=True)
     special = [_literal(content) for content in sorted(marks.special, key=len, reverse=True)]
     parts, *_ = front.extension(
         "StringRegexSplitWithOffsets",
-        [joined, front.text("changed", f"({'|'.join([*special, plain])})"), front.text("kept", "(?s).+")],
+        [joined, front.text("changed", f"({'|'.join([*special, other])})"), front.text("kept", "(?s).+")],
         (_STRING, _INT64, _INT64, _INT64),
     )
     (mapped,) = front.extension("StringMapping", [parts], attributes={"map": tables.mapping()})
