@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from bert_onnx.artifact import (
+    SCHEMA_VERSION,
+    Conformance,
     Manifest,
     ModelLimits,
     OutputParity,
     Parity,
     PassRecord,
+    TextGraph,
     Variant,
     publish,
     seal,
@@ -26,6 +29,7 @@ FILES: dict[str, bytes] = {
     "1_Pooling/config.json": b"{}\n",
     "onnx/model.onnx": b"graph" * 100,
     "onnx/model.onnx_data": b"weights" * 1000,
+    "onnx/model_text.onnx": b"text" * 50,
 }
 
 
@@ -59,10 +63,31 @@ def make_variant(name: str = "model", difference: float = 3e-7) -> Variant:
     )
 
 
+def make_text_graph(name: str = "model") -> TextGraph:
+    """A tokenizer in front of the variant `name`."""
+    return TextGraph(
+        name=f"{name}_text",
+        file=f"onnx/{name}_text.onnx",
+        data_file=f"onnx/{name}.onnx_data",
+        variant=name,
+        tokenizer=("StringMapping", "WordpieceTokenizer"),
+        inputs=(Port("text", "string", ("batch_size",)),),
+        outputs=(
+            Port("last_hidden_state", "float32", ("batch_size", "sequence_length", 384)),
+            Port("sentence_embedding", "float32", ("batch_size", 384)),
+            Port("input_ids", "int64", ("batch_size", "sequence_length")),
+        ),
+        nodes=60,
+        size_bytes=0,
+        conformance=Conformance("built-in evaluation", "cd" * 32, 500, 500),
+        parity=make_variant(name).parity,
+    )
+
+
 def make_manifest(**changes: object) -> Manifest:
     """A manifest that is complete but for what `seal` fills in."""
     manifest = Manifest(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         bert_onnx="0.1.0",
         tools={"torch": "2.13.0", "onnx": "1.23.2"},
         source=Source("sentence-transformers/all-MiniLM-L6-v2", "hub", "c9745ed1", "ab" * 32, None),
@@ -79,6 +104,7 @@ def make_manifest(**changes: object) -> Manifest:
             Port("sentence_embedding", "float32", ("batch_size", 384)),
         ),
         variants=(make_variant(),),
+        text_graphs=(make_text_graph(),),
     )
     return replace(manifest, **changes)  # type: ignore[arg-type]
 

@@ -8,7 +8,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bert_onnx.artifact import Manifest, ModelLimits, OutputParity, Parity, Variant, publish, seal, staging_folder
+from bert_onnx.artifact import (
+    SCHEMA_VERSION,
+    Manifest,
+    ModelLimits,
+    OutputParity,
+    Parity,
+    Variant,
+    publish,
+    seal,
+    staging_folder,
+)
 from bert_onnx.config import BertConfig
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions, find_task, input_ports, output_ports
@@ -88,7 +98,7 @@ def publish_toy(destination: Path, vectors: np.ndarray | None = None, force: boo
 def _manifest() -> Manifest:
     limits = ModelLimits(CONFIG.vocab_size, CONFIG.max_position_embeddings, CONFIG.type_vocab_size, 0, False)
     return Manifest(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         bert_onnx="0.1.0",
         tools={"onnx": onnx.__version__},
         source=Source("toy", "random", None, "", 0),
