@@ -20,13 +20,18 @@ WITHOUT_TEXT = ("text-generation", "text-generation-with-past")
 TRUNCATED = "truncated"
 
 
-def text_inputs(task: Task) -> tuple[Port, ...]:
+def takes_pairs(task: Task, type_vocab_size: int) -> bool:
+    """Whether a graph for `task` takes second texts, if its model tells texts of a pair apart."""
+    return task.name in PAIRED or (task.name in MAYBE_PAIRED and type_vocab_size > 1)
+
+
+def text_inputs(task: Task, paired: bool) -> tuple[Port, ...]:
     """Inputs of a graph for `task` that takes text: strings, one a row; `text_pair` [B, C] for multiple choice.
 
     Where the task has pairs at times, `text_pair` has a default, and an empty string means that there is no second text.
     """
     ports = [Port(TEXT, "string", (BATCH,))]
-    if task.name in (*PAIRED, *MAYBE_PAIRED):
+    if paired:
         ports.append(Port(PAIR, "string", (BATCH, CHOICES) if task.choices else (BATCH,)))
     return tuple(ports)
 

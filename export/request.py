@@ -47,6 +47,7 @@ class ExportRequest:
         pooling, normalize: for sentence-similarity; None means as the checkpoint says, else mean and normalised.
         output_attentions, output_hidden_states: further outputs.
         precision: which precisions, how they are made and judged.
+        text_input: also make graphs that take text.
         random_seed: ignore the checkpoint's weights and draw random ones with this seed.
         allow_new_heads: accept a head that the checkpoint has no weights for.
         force: replace an artifact that is there.
@@ -69,6 +70,7 @@ class ExportRequest:
     output_attentions: bool = False
     output_hidden_states: bool = False
     precision: PrecisionRequest = field(default_factory=PrecisionRequest)
+    text_input: bool = False
     random_seed: int | None = None
     allow_new_heads: bool = False
     force: bool = False

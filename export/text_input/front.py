@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from bert_onnx.errors import UsageError
 from bert_onnx.tasks import Port, Task
 from bert_onnx.text_input import CUTS_SECOND, MAYBE_PAIRED, PAIR, TEXT, TRUNCATED, text_inputs, token_outputs
 from export.text_input.operators import EXTENSIONS, EXTENSIONS_VERSION, LOOK_UP, LOOK_UP_VERSION, Front
@@ -17,26 +16,32 @@ from export.text_input.words import TokenRows, tokenize
 _INT64 = ir.DataType.INT64
 
 
-def put_in_front(model: ir.Model, task: Task, tables: TokenizerTables, longest: int) -> None:
-    """Give `model`, a graph for `task`, inputs of text in the place of those of tokens.
+@dataclass(frozen=True)
+class TextPlan:
+    """What stands in front of every graph of an artifact.
 
     Args:
-        model: takes input_ids, attention_mask and token_type_ids; it is changed.
-        tables: of its tokenizer.
-        longest: length to which texts are cut, in tokens.
-
-    Raises:
-        UsageError: `longest` leaves no room for text.
+        task: of the graphs.
+        paired: they take second texts.
+        tables: of the tokenizer.
+        longest: length to which texts are cut, in tokens; at least 4.
     """
-    form = RowFormat(longest, tables.first_id, tables.end_id, tables.pad_id)
-    if longest < 4:
-        raise UsageError(f"--text-input is not possible: {longest} tokens leave no room for text.")
+
+    task: Task
+    paired: bool
+    tables: TokenizerTables
+    longest: int
+
+
+def put_in_front(model: ir.Model, plan: TextPlan) -> None:
+    """Give `model`, which takes input_ids, attention_mask and token_type_ids, inputs of text in their place."""
+    task, tables = plan.task, plan.tables
     graph = model.graph
     old = {value.name: value for value in graph.inputs}
     graph.inputs.clear()
     front = Front(graph)
-    texts = {port.name: _input(graph, port) for port in text_inputs(task)}
-    arrays = _rows(front, texts, task, tables, form)
+    texts = {port.name: _input(graph, port) for port in text_inputs(task, plan.paired)}
+    arrays = _rows(front, texts, task, tables, RowFormat(plan.longest, tables.first_id, tables.end_id, tables.pad_id))
     made = (arrays.input_ids, arrays.attention_mask, arrays.token_type_ids, arrays.truncated)
     for port, value in zip(token_outputs(task), made, strict=True):
         if port.name in old:
@@ -46,17 +51,17 @@ def put_in_front(model: ir.Model, task: Task, tables: TokenizerTables, longest: 
         graph.outputs.append(value)
     graph.opset_imports[EXTENSIONS] = EXTENSIONS_VERSION
     graph.opset_imports[LOOK_UP] = LOOK_UP_VERSION
-    if task.name in MAYBE_PAIRED:
+    if plan.paired and task.name in MAYBE_PAIRED:
         _give_default(graph, texts[PAIR])
 
 
-def tokenizer_graph(task: Task, tables: TokenizerTables, longest: int, opset: int, ir_version: int) -> ir.Model:
+def tokenizer_graph(plan: TextPlan, opset: int, ir_version: int) -> ir.Model:
     """The tokenizer alone: the nodes that `put_in_front` adds, with nothing behind them."""
     none = ir.Value(name="unused", type=ir.TensorType(_INT64), shape=ir.Shape([1]))
     placeholder = ir.node("Identity", [none])
     graph = ir.Graph([none], [], nodes=[placeholder], opset_imports={"": opset}, name="tokenizer")
     model = ir.Model(graph, ir_version=ir_version)
-    put_in_front(model, task, tables, longest)
+    put_in_front(model, plan)
     graph.remove(placeholder)
     return model
 
