@@ -28,7 +28,7 @@ def takes_pairs(task: Task, type_vocab_size: int) -> bool:
 def text_inputs(task: Task, paired: bool) -> tuple[Port, ...]:
     """Inputs of a graph for `task` that takes text: strings, one a row; `text_pair` [B, C] for multiple choice.
 
-    Where the task has pairs at times, `text_pair` has a default, and an empty string means that there is no second text.
+    Where the task has pairs at times, `text_pair` has a default, and an empty string means that there is none.
     """
     ports = [Port(TEXT, "string", (BATCH,))]
     if paired:

@@ -96,7 +96,9 @@ def different_rows(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]
     """Indices of the rows in which an array differs. Where shapes do, real tokens tell which rows are to blame."""
     rows = range(len(expected["input_ids"]))
     if all(found[name].shape == array.shape for name, array in expected.items()):
-        return [row for row in rows if any(not np.array_equal(found[name][row], expected[name][row]) for name in expected)]
+        return [
+            row for row in rows if any(not np.array_equal(found[name][row], expected[name][row]) for name in expected)
+        ]
     if len(found["input_ids"]) != len(rows):
         return list(rows)
     return [row for row in rows if _real_tokens(found, row) != _real_tokens(expected, row)] or list(rows)

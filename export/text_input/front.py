@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from bert_onnx.tasks import Port, Task
-from bert_onnx.text_input import CUTS_SECOND, MAYBE_PAIRED, PAIR, TEXT, TRUNCATED, text_inputs, token_outputs
+from bert_onnx.text_input import CUTS_SECOND, MAYBE_PAIRED, PAIR, TEXT, text_inputs, token_outputs
 from export.text_input.operators import EXTENSIONS, EXTENSIONS_VERSION, LOOK_UP, LOOK_UP_VERSION, Front
 from export.text_input.rows import Arrays, RowFormat, Span, pair_rows, single_rows
 from export.text_input.settings import TokenizerTables

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-
-from export.passes.emit import Attributes
 
 #: Domain of onnxruntime-extensions, and the version that its operators have.
 EXTENSIONS = "ai.onnx.contrib"
@@ -34,14 +33,14 @@ class Front:
         operator: str,
         inputs: Sequence[ir.Value],
         dtype: ir.DataType | None = None,
-        attributes: Attributes | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> ir.Value:
         """The only output of a new node of ai.onnx; its element type is `dtype`, or else that of the first input."""
         return self._node("", operator, inputs, [dtype or inputs[0].dtype], attributes)[0]
 
     def look_up(self, text: ir.Value, table: dict[str, int], default: int) -> ir.Value:
         """The number that `table` has for each string, int64; `default` for those that it lacks."""
-        attributes: Attributes = {
+        attributes = {
             "keys_strings": list(table),
             "values_int64s": list(table.values()),
             "default_int64": default,
@@ -53,7 +52,7 @@ class Front:
         operator: str,
         inputs: Sequence[ir.Value],
         dtypes: Sequence[ir.DataType] = (ir.DataType.STRING,),
-        attributes: Attributes | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> Sequence[ir.Value]:
         """The outputs of a new node of onnxruntime-extensions, of the element types `dtypes`."""
         return self._node(EXTENSIONS, operator, inputs, dtypes, attributes)
@@ -77,7 +76,7 @@ class Front:
         operator: str,
         inputs: Sequence[ir.Value],
         dtypes: Sequence[ir.DataType | None],
-        attributes: Attributes | None,
+        attributes: Mapping[str, Any] | None,
     ) -> Sequence[ir.Value]:
         name = f"{_SCOPE}/{operator}"
         self._counts[name] += 1
@@ -93,7 +92,9 @@ class Front:
     def _constant(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         """An initializer of the graph; the same name gives the same one."""
         if name not in self._constants:
-            value = ir.Value(name=f"{_SCOPE}/{name}", shape=tensor.shape, type=ir.TensorType(tensor.dtype))
+            value = ir.Value(
+                name=f"{_SCOPE}/{name}", shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
+            )
             value.const_value = tensor
             tensor.name = value.name
             self._graph.register_initializer(value)

@@ -80,9 +80,7 @@ def pair_rows(
         room = front.add("Sub", [front.integer(form.longest - 2), has_second])
     kept = (_only_second if only_second else _longest_first)(front, first.kept, second.kept, room)
     cut = front.add("Greater", [front.add("Add", [first.kept, second.kept]), room], _BOOL)
-    return _arrays(
-        front, tokens.ids, Span(first.starts, kept[0]), Span(second.starts, kept[1]), has_second, cut, form
-    )
+    return _arrays(front, tokens.ids, Span(first.starts, kept[0]), Span(second.starts, kept[1]), has_second, cut, form)
 
 
 def _only_second(front: Front, first: ir.Value, second: ir.Value, room: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -146,7 +144,9 @@ def _arrays(
     at_last = front.add("Equal", [places, column(front.add("Sub", [total, one]))], _BOOL)
     at_end = front.add("Or", [at_last, front.add("Equal", [places, column(middle)], _BOOL)])
     found = front.add("Where", [at_end, front.integer(form.end_id), found], _INT64)
-    found = front.add("Where", [front.add("Equal", [places, front.integer(0)], _BOOL), front.integer(form.first_id), found], _INT64)
+    found = front.add(
+        "Where", [front.add("Equal", [places, front.integer(0)], _BOOL), front.integer(form.first_id), found], _INT64
+    )
     found = front.add("Where", [real, found, front.integer(form.pad_id)], _INT64)
 
     def integers(value: ir.Value) -> ir.Value:

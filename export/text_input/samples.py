@@ -1,4 +1,4 @@
-"""Texts that a tokenizer in a graph is compared on: the built-in sentences, many scripts, and what breaks tokenizers."""
+"""Texts to compare a tokenizer in a graph on: the built-in sentences, many scripts, and what breaks tokenizers."""
 
 from __future__ import annotations
 

@@ -104,7 +104,9 @@ def tokenizer_tables(tokenizer: BertTokenizerFast) -> TokenizerTables:
 def _check_kind(document: dict[str, Any], tokenizer: BertTokenizerFast) -> None:
     normalizer, splitter = document["normalizer"] or {}, document["pre_tokenizer"] or {}
     if normalizer.get("type") != "BertNormalizer" or splitter.get("type") != "BertPreTokenizer":
-        raise _refusal(f"normalises with {normalizer.get('type')} and splits with {splitter.get('type')}, not as BERT's")
+        raise _refusal(
+            f"normalises with {normalizer.get('type')} and splits with {splitter.get('type')}, not as BERT's"
+        )
     if not normalizer["clean_text"]:
         raise _refusal("keeps control characters (clean_text is false)")
     if tokenizer.truncation_side != "right":

@@ -4,8 +4,8 @@
           ──split at spaces──▶ words ──WordpieceTokenizer──▶ pieces ──look up──▶ ids
 
 onnxruntime-extensions has whole BERT tokenizers (BertTokenizer, HfBertTokenizer). They take one text at a time, lower
-the case of few alphabets, know the accents of Latin-1 alone, leave `[MASK]` in pieces and never cut pairs. So what looks
-at characters is a table here, made from the checkpoint's tokenizer, and what is taken from the extensions is the search
+the case of few alphabets, know the accents of Latin-1 alone, take `[MASK]` apart and never cut pairs. So what looks at
+characters is a table here, made from the checkpoint's tokenizer, and what is taken from the extensions is the search
 for word pieces and the handling of strings.
 """
 

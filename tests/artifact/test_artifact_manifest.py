@@ -138,7 +138,9 @@ def test_a_difference_that_is_not_finite_is_not_written() -> None:
 
 def test_newer_schema_says_what_to_do(document: dict[str, Any]) -> None:
     newer = {**document, "schema_version": SCHEMA_VERSION + 1, "a_new_field": 1}
-    with pytest.raises(ArtifactError, match=rf"schema version {SCHEMA_VERSION + 1} .* reads up to {SCHEMA_VERSION}; update bert-onnx"):
+    with pytest.raises(
+        ArtifactError, match=rf"schema version {SCHEMA_VERSION + 1} .* reads up to {SCHEMA_VERSION}; update bert-onnx"
+    ):
         Manifest.from_json(json.dumps(newer))
 
 
@@ -214,7 +216,7 @@ def test_graphs_that_take_text_are_found_by_their_variant() -> None:
 
 def test_an_older_schema_says_what_to_do(document: dict[str, Any]) -> None:
     older = {name: value for name, value in document.items() if name != "text_graphs"} | {"schema_version": 1}
-    with pytest.raises(ArtifactError, match="schema version 1, which this bert-onnx no longer reads.*export it again"):
+    with pytest.raises(ArtifactError, match=r"schema version 1, which this bert-onnx no longer reads.*export it again"):
         Manifest.from_json(json.dumps(older))
 
 
