@@ -19,7 +19,7 @@ from export.quantization.gate import GateReport
 from export.reference import input_limits, prepared_reference
 from export.request import Progress, no_progress
 from export.targets import find_target
-from export.text_input.build import TextInput
+from export.text_input.build import TextInput, require_text_parity
 from export.verify import compare, require_parity
 from runtimes.base import Runtime
 
@@ -70,7 +70,7 @@ class VerifyReport:
                 )
 
         for name, parity in self.texts.items():
-            require_parity(parity, f"the text graph {name}")
+            require_text_parity(parity, name)
 
     def _is_below(self, name: str) -> bool:
         quality = self.artifact.manifest.variant(name).quality
