@@ -7,6 +7,7 @@ case, accents, ideographs and controls come out as its settings and its version 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ _BETWEEN = "|"
 _LONG = 128
 _SURROGATES = range(0xD800, 0xE000)
 _LAST = 0x10FFFF
+#: Tables that were made, by the settings of the tokenizer's first two stages: making one takes a second.
+_KNOWN: dict[str, CharacterTable] = {}
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,16 @@ class CharacterTable:
 
 
 def character_table(tokenizer: tokenizers.Tokenizer) -> CharacterTable:
-    """The table of a tokenizer whose normaliser is BERT's."""
-    results = dict(_changes(tokenizer))
+    """The table of a tokenizer whose normaliser is BERT's. It depends on that and on the first splitting alone."""
+    document = json.loads(tokenizer.to_str())
+    settings = json.dumps([document["normalizer"], document["pre_tokenizer"]])
+    if settings not in _KNOWN:
+        _KNOWN[settings] = _table(tokenizer.normalizer, tokenizer.pre_tokenizer)
+    return _KNOWN[settings]
+
+
+def _table(normalizer: Any, splitter: Any) -> CharacterTable:
+    results = dict(_changes(normalizer, splitter))
     removed = _runs((code for code, result in results.items() if result == ""), _LONG)
     isolated = _runs((code for code, result in results.items() if result == f" {chr(code)} "), _LONG)
     in_ranges = {code for low, high in (*removed, *isolated) for code in range(low, high + 1)}
@@ -65,33 +76,32 @@ def character_class(ranges: Iterable[Range], chars: Iterable[str] = (), negated:
     return f"[{'^' if negated else ''}{body}]"
 
 
-def _changes(tokenizer: tokenizers.Tokenizer) -> Iterator[tuple[int, str]]:
+def _changes(normalizer: Any, splitter: Any) -> Iterator[tuple[int, str]]:
     """Every code point that does not stay as it is, and what becomes of it: normalised, with spaces where words end."""
-    normalizer, splitter = tokenizer.normalizer, tokenizer.pre_tokenizer
     known: dict[str, str] = {}
     for start in range(0, _LAST + 1, _CHUNK):
         block = "".join(chr(code) for code in range(start, start + _CHUNK) if code not in _SURROGATES)
         if normalizer.normalize_str(block) == block and _words(splitter, block) == [block]:
             continue  # nothing is changed, and no word ends
         chars = list(block)
-        parts = _normalised(tokenizer, chars)
+        parts = _normalised(normalizer, chars)
         letters = sorted({letter for part in parts for letter in part if letter not in known})
-        known |= zip(letters, _spaced(tokenizer, letters), strict=True)
+        known |= zip(letters, _spaced(splitter, letters), strict=True)
         for char, part in zip(chars, parts, strict=True):
             result = known[part] if len(part) == 1 else "".join(known[letter] for letter in part)
             if result != char:
                 yield ord(char), result
 
 
-def _normalised(tokenizer: tokenizers.Tokenizer, chars: list[str]) -> list[str]:
+def _normalised(normalizer: Any, chars: list[str]) -> list[str]:
     """Each of `chars`, normalised."""
-    parts = str(tokenizer.normalizer.normalize_str(_BETWEEN.join(chars))).split(_BETWEEN)
-    return parts if len(parts) == len(chars) else [str(tokenizer.normalizer.normalize_str(char)) for char in chars]
+    parts = str(normalizer.normalize_str(_BETWEEN.join(chars))).split(_BETWEEN)
+    return parts if len(parts) == len(chars) else [str(normalizer.normalize_str(char)) for char in chars]
 
 
-def _spaced(tokenizer: tokenizers.Tokenizer, chars: list[str]) -> list[str]:
+def _spaced(splitter: Any, chars: list[str]) -> list[str]:
     """Each of `chars`: with spaces around it where it is a word of its own, a space where it only ends words."""
-    words = iter(_words(tokenizer.pre_tokenizer, " ".join(f"a{char}a" for char in chars)))
+    words = iter(_words(splitter, " ".join(f"a{char}a" for char in chars)))
     spaced = []
     for char in chars:
         if next(words) != "a":

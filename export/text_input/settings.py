@@ -83,6 +83,8 @@ def tokenizer_tables(tokenizer: BertTokenizerFast) -> TokenizerTables:
     """
     document = json.loads(tokenizer.backend_tokenizer.to_str())
     _check_kind(document, tokenizer)
+    for token in tokenizer.added_tokens_decoder.values():
+        _check_flags(token)
     characters = character_table(tokenizer.backend_tokenizer)
     added = _added_tokens(tokenizer, characters)
     model, vocabulary = document["model"], _pieces(tokenizer)
@@ -118,18 +120,17 @@ def _added_tokens(tokenizer: BertTokenizerFast, characters: CharacterTable) -> d
     for index, token in tokenizer.added_tokens_decoder.items():
         if not token.content:
             continue
-        _check_added(token, characters)
+        if any(char in UNWRITABLE or characters.is_removed(char) for char in token.content):
+            raise _refusal(f"has a token {token.content!r} with control characters")
         found[token.content] = index
     return found
 
 
-def _check_added(token: AddedToken, characters: CharacterTable) -> None:
+def _check_flags(token: AddedToken) -> None:
     if token.normalized:
         raise _refusal(f"looks for its token {token.content!r} in normalised text")
     if token.single_word:
         raise _refusal(f"takes its token {token.content!r} between spaces only")
-    if any(char in UNWRITABLE or characters.is_removed(char) for char in token.content):
-        raise _refusal(f"has a token {token.content!r} with control characters")
 
 
 def _pieces(tokenizer: BertTokenizerFast) -> dict[str, int]:
