@@ -66,10 +66,7 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 # -- what is made
 
 
-@pytest.mark.parametrize(
-    "task",
-    ["feature-extraction", "fill-mask", "token-classification", "multiple-choice", *PAIRED],
-)
+@pytest.mark.parametrize("task", ["feature-extraction", "multiple-choice", "question-answering", "text-classification"])
 def test_every_task_answers_as_tokenizer_and_graph_do(
     tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,11 +118,20 @@ def test_weights_beside_a_graph_are_shared(sentences: Artifact) -> None:
         np.testing.assert_allclose(text.embed(TEXTS), tokens.embed(TEXTS), atol=1e-5)
 
 
-def test_two_exports_are_identical(sentences: Artifact, tmp_path: Path) -> None:
-    targets = ("portable", "ort-cpu", "ort-cpu-unpadded", "openvino")
-    checkpoint = str(sentences.folder.parent / "checkpoint")
-    again = make(tmp_path, "sentence-similarity", model=checkpoint, targets=targets)
-    assert again.manifest.to_json() == sentences.manifest.to_json()
+def test_making_one_again_gives_the_same_bytes(sentences: Artifact, tmp_path: Path) -> None:
+    folder = shutil.copytree(sentences.folder, tmp_path / "artifact")
+    for graph in sentences.manifest.text_graphs:
+        (folder / graph.file).unlink()
+    made = maker(sentences, folder).add(sentences.manifest.variants, sentences.manifest.inputs)
+    assert [graph.file for graph in made] == [graph.file for graph in sentences.manifest.text_graphs]
+    for graph in made:
+        assert (folder / graph.file).read_bytes() == (sentences.folder / graph.file).read_bytes()
+
+
+def maker(artifact: Artifact, folder: Path) -> build.TextInput:
+    manifest = artifact.manifest
+    task = find_task(manifest.task)
+    return build.TextInput(folder, task, manifest.model_max_length, manifest.config, manifest.outputs)
 
 
 def test_tokens_are_what_others_take(sentences: Artifact) -> None:
@@ -164,19 +170,30 @@ def test_a_variant_that_is_added_takes_text_too(sentences: Artifact, tmp_path: P
 
 
 def test_verify_finds_a_graph_that_makes_other_tokens(sentences: Artifact, tmp_path: Path) -> None:
-    """Damage that a sha256 would hide, were it resealed: the table of characters loses its capital letters."""
-    graph = sentences.manifest.text_graph("model")
+    """Damage that a sha256 would hide, were it made anew: full stops stay within words."""
+    manifest = sentences.manifest
+    graph = manifest.text_graph("model")
     model = onnx.load(sentences.folder / graph.file)
     mapping = next(node for node in model.graph.node if node.op_type == "StringMapping")
-    mapping.attribute[0].s = mapping.attribute[0].s.replace(b"\nD\td\n", b"\n")
+    mapping.attribute[0].s = mapping.attribute[0].s.replace(b"\n.\t . \n", b"\n")
     onnx.save(model, tmp_path / "broken.onnx")
-    manifest = sentences.manifest
-    maker = build.TextInput(
-        sentences.folder, find_task(manifest.task), manifest.model_max_length, manifest.config, manifest.outputs
-    )
+    text_input = maker(sentences, sentences.folder)
     with pytest.raises(VerificationError, match="makes other tokens than the tokenizer"):
-        maker.compare(tmp_path / "broken.onnx", sentences.path(), manifest.inputs)
-    assert maker.compare(sentences.folder / graph.file, sentences.path(), manifest.inputs).passed
+        text_input.compare(tmp_path / "broken.onnx", sentences.path(), manifest.inputs)
+    assert text_input.compare(sentences.folder / graph.file, sentences.path(), manifest.inputs).passed
+
+
+def test_a_graph_with_other_weights_is_found(sentences: Artifact, tmp_path: Path) -> None:
+    manifest = sentences.manifest
+    model = onnx.load(sentences.folder / manifest.text_graph("model").file)
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("LayerNorm.weight"))
+    values = onnx.numpy_helper.to_array(weight) * np.float32(1.001)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, tmp_path / "broken.onnx")
+    parity = maker(sentences, sentences.folder).compare(tmp_path / "broken.onnx", sentences.path(), manifest.inputs)
+    assert not parity.passed
+    with pytest.raises(VerificationError, match="text graph broken is not equal to tokenizer and model"):
+        build.require_text_parity(parity, "broken")
 
 
 def test_a_tokenizer_that_differs_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +201,7 @@ def test_a_tokenizer_that_differs_is_not_published(tmp_path: Path, monkeypatch: 
 
     def wrong(tokenizer: Any) -> Any:
         made = tables(tokenizer)
-        changed = made.characters.changed | {"C": "k"}
+        changed = made.characters.changed | {".": ""}
         return replace(made, characters=replace(made.characters, changed=changed))
 
     monkeypatch.setattr(build, "tokenizer_tables", wrong)
@@ -247,7 +264,7 @@ def test_without_the_extensions_nothing_is_begun(tmp_path: Path, monkeypatch: py
 def test_commands(sentences: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(sentences.folder)
     assert cli.main(["inspect", folder]) == 0
-    assert "onnx/model_text.onnx  text" in capsys.readouterr().out
+    assert re.search(r"onnx/model_text\.onnx +text +\d+ ", capsys.readouterr().out)
     assert cli.main(["run", folder, "--text-input", "--json", "the cat"]) == 0
     with load(folder, "model", "onnxruntime-cpu") as model:
         (expected,) = model("the cat")

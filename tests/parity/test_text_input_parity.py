@@ -127,7 +127,7 @@ def test_text_cannot_forge_what_the_graph_marks_with(sample: tuple[TextRuntime, 
 
 OPTIONS = [
     {"do_lower_case": lower, "strip_accents": strip, "tokenize_chinese_chars": cjk}
-    for lower, strip, cjk in itertools.product((True, False), (None, True, False), (True, False))
+    for lower, strip, cjk in ((True, False, True), (True, None, False), (False, None, True), (False, True, False))
 ]
 
 
