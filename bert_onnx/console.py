@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bert_onnx.artifact import Artifact, Parity, Quality, Variant
+from bert_onnx.artifact import Artifact, Parity, Quality, TextGraph, Variant
 from bert_onnx.artifact.quality import LOWER_IS_BETTER, TITLES, missed
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def show_artifact(artifact: Artifact, seconds: float | None = None) -> None:
     print(format_rows(rows))
     print()
     print(format_table(_VARIANT_HEADER, [_variant_row(variant) for variant in manifest.variants]))
+    if manifest.text_graphs:
+        print("\ntakes text:")
+        print(format_table(_TEXT_HEADER, [_text_row(graph) for graph in manifest.text_graphs]))
     for variant in manifest.variants:
         if variant.quality is not None:
             print("\n" + _quality_text(variant.file, variant.quality))
@@ -50,7 +53,7 @@ def show_verdicts(report: VerifyReport) -> None:
     header = ("variant", "output", "largest difference", "allowed", "in case", "verdict")
     rows = [
         (name, output.name, f"{output.max_abs_diff:.2e}", f"{output.tolerance:.2e}", output.case, _verdict_text(parity))
-        for name, parity in report.parities.items()
+        for name, parity in (*report.parities.items(), *report.texts.items())
         for output in parity.outputs
     ]
     print(format_table(header, rows))
@@ -160,6 +163,22 @@ def _variant_row(variant: Variant) -> tuple[str, ...]:
         size_text(variant.size_bytes),
         f"{variant.parity.max_abs_diff:.2e}",
         _verdict_text(variant.parity),
+    )
+
+
+_TEXT_HEADER = ("graph", "inputs", "nodes", "size", "same tokens", "largest difference", "verdict")
+
+
+def _text_row(graph: TextGraph) -> tuple[str, ...]:
+    conformance = graph.conformance
+    return (
+        graph.file,
+        ", ".join(port.name for port in graph.inputs),
+        str(graph.nodes),
+        size_text(graph.size_bytes),
+        f"{conformance.identical} of {conformance.count}",
+        f"{graph.parity.max_abs_diff:.2e}",
+        _verdict_text(graph.parity),
     )
 
 

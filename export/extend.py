@@ -7,10 +7,21 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bert_onnx.artifact import CARD_NAME, Artifact, Manifest, Variant, check_destination, publish, seal, staging_folder
+from bert_onnx.artifact import (
+    CARD_NAME,
+    Artifact,
+    Manifest,
+    TextGraph,
+    Variant,
+    check_destination,
+    publish,
+    seal,
+    staging_folder,
+)
 from bert_onnx.errors import UsageError
 from export.answers_ahead import answers_ahead
 from export.build import BuildOptions, VariantBuilder
+from export.load_model import Eager
 from export.lower_precision import LowerPrecision
 from export.precision_request import FP32, PrecisionRequest
 from export.precisions import VariantPlan, lower_plans
@@ -20,6 +31,7 @@ from export.report import ExportReport, tool_versions
 from export.request import Progress, no_progress, within
 from export.serialize import EXTERNAL_DATA_THRESHOLD
 from export.targets import find_target
+from export.text_input.build import TextInput
 from export.vectors import write_vectors
 
 
@@ -79,10 +91,12 @@ def extend(request: ExtendRequest, progress: Progress = no_progress) -> ExportRe
             lower = LowerPrecision(request.precision, eager, reference, stage, artifact.manifest.model_max_length)
             builder = VariantBuilder(eager, reference, lower, stage / "onnx", BuildOptions(EXTERNAL_DATA_THRESHOLD))
             built = builder.build_all(request.plans(), None, within(progress, 0.15, 0.97))
-            variants = _joined(artifact.manifest.variants, tuple(one.variant for one in built))
+            made = tuple(one.variant for one in built)
+            variants = _joined(artifact.manifest.variants, made)
+            text_graphs = _text_graphs(artifact.manifest, stage, made, eager)
             write_vectors(stage, reference, input_limits(eager), artifact.manifest.model_max_length, variants)
         progress("publishing", 0.97)
-        seal(stage, _manifest(artifact.manifest, variants))
+        seal(stage, _manifest(artifact.manifest, variants, text_graphs))
         folder = publish(stage, destination, force=True)
     progress("done", 1.0)
     warnings = tuple(warning for one in built for warning in one.warnings)
@@ -102,5 +116,16 @@ def _joined(before: tuple[Variant, ...], made: tuple[Variant, ...]) -> tuple[Var
     return tuple(variant for variant in before if variant.name not in names) + made
 
 
-def _manifest(before: Manifest, variants: tuple[Variant, ...]) -> Manifest:
-    return replace(before, tools=before.tools | tool_versions(), variants=variants, files={})
+def _text_graphs(before: Manifest, stage: Path, made: tuple[Variant, ...], eager: Eager) -> tuple[TextGraph, ...]:
+    """Those that were there, and one for each new variant where the artifact has any."""
+    if not before.text_graphs:
+        return ()
+    text_input = TextInput(stage, eager.task, before.model_max_length, input_limits(eager), before.outputs)
+    names = {variant.name for variant in made}
+    kept = tuple(graph for graph in before.text_graphs if graph.variant not in names)
+    return kept + text_input.add(made, before.inputs)
+
+
+def _manifest(before: Manifest, variants: tuple[Variant, ...], text_graphs: tuple[TextGraph, ...]) -> Manifest:
+    tools = before.tools | tool_versions(text_input=bool(text_graphs))
+    return replace(before, tools=tools, variants=variants, text_graphs=text_graphs, files={})

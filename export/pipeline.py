@@ -28,6 +28,7 @@ from export.precisions import variant_plans
 from export.reference import input_limits, reference_for
 from export.report import ExportReport, tool_versions
 from export.request import ExportRequest, Progress, no_progress, within
+from export.text_input.build import TextInput, check_text_input
 from export.vectors import write_vectors
 from runtimes.background import Background
 
@@ -53,6 +54,8 @@ def export(
     )
     hashing = Background(partial(with_digest, checkpoint))
     task, options = choose_task(request, checkpoint)
+    if request.text_input:
+        check_text_input(task)
     with ExitStack() as stack:
         ahead = stack.enter_context(answers_ahead(checkpoint, task, options, request.allow_new_heads, started))
         progress("loading the weights", 0.05)
@@ -61,6 +64,10 @@ def export(
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
         if ahead is not None:
             ahead.ask_vectors(stage, longest)
+        text_input = None
+        if request.text_input:
+            progress("comparing the tokenizer in the graph", 0.1)
+            text_input = TextInput(stage, task, longest, input_limits(eager), eager.module.outputs)
         (stage / "onnx").mkdir()
         reference = reference_for(eager, ahead)
         lower = LowerPrecision(request.precision, eager, reference, stage, longest)
@@ -69,12 +76,13 @@ def export(
         plans = variant_plans(request.targets, request.precision)
         built = builder.build_all(plans, request.opset, within(progress, 0.15, 0.97))
         variants = tuple(one.variant for one in built)
+        text_graphs = text_input.add(variants, eager.module.inputs) if text_input is not None else ()
         write_vectors(stage, reference, input_limits(eager), longest, variants)
         progress("publishing", 0.97)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             bert_onnx=bert_onnx.__version__,
-            tools=tool_versions(),
+            tools=tool_versions(text_input=text_input is not None),
             source=hashing.result().source,
             task=task.name,
             options=options,
@@ -83,6 +91,7 @@ def export(
             inputs=eager.module.inputs,
             outputs=eager.module.outputs,
             variants=variants,
+            text_graphs=text_graphs,
         )
         manifest = seal(stage, manifest)
         folder = publish(stage, destination, force=request.force)

@@ -38,6 +38,7 @@ class ExportReport:
         }
 
 
-def tool_versions() -> dict[str, str]:
-    """Versions of what had a hand in the bytes or in the verdict, by name."""
-    return {name: version(name) for name in _TOOLS} | {"python": platform.python_version()}
+def tool_versions(text_input: bool = False) -> dict[str, str]:
+    """Versions of what had a hand in the bytes or in the verdict, by name; `text_input`: graphs that take text, too."""
+    names = (*_TOOLS, "onnxruntime-extensions") if text_input else _TOOLS
+    return {name: version(name) for name in names} | {"python": platform.python_version()}

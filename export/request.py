@@ -48,6 +48,7 @@ class ExportRequest:
         output_attentions, output_hidden_states: further outputs.
         postprocess: also answers made of the scores: probabilities, label ids, spans ...
         precision: which precisions, how they are made and judged.
+        text_input: also make graphs that take text.
         random_seed: ignore the checkpoint's weights and draw random ones with this seed.
         allow_new_heads: accept a head that the checkpoint has no weights for.
         force: replace an artifact that is there.
@@ -71,6 +72,7 @@ class ExportRequest:
     output_hidden_states: bool = False
     postprocess: bool = False
     precision: PrecisionRequest = field(default_factory=PrecisionRequest)
+    text_input: bool = False
     random_seed: int | None = None
     allow_new_heads: bool = False
     force: bool = False

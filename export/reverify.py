@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bert_onnx.artifact import Artifact, Parity, Variant
@@ -17,9 +17,10 @@ from export.lower_precision import LowerPrecision, open_variant
 from export.precision_request import FP32, PrecisionRequest
 from export.published import checkpoint_of, eager_of
 from export.quantization.gate import GateReport
-from export.reference import reference_for
+from export.reference import input_limits, reference_for
 from export.request import Progress, no_progress
 from export.targets import find_target
+from export.text_input.build import TextInput, require_text_parity
 from export.verify import compare, require_parity
 from runtimes.base import Runtime
 
@@ -33,12 +34,14 @@ class VerifyReport:
         parities: the new verdict of each variant, by name.
         qualities: what the gate found of variants below fp32, by name, with the thresholds of their manifest.
         unjudged: variants that were judged on texts which are not here.
+        texts: the new verdict of each graph that takes text, by name.
     """
 
     artifact: Artifact
     parities: dict[str, Parity]
     qualities: dict[str, GateReport]
     unjudged: tuple[str, ...] = ()
+    texts: dict[str, Parity] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form for programs."""
@@ -48,11 +51,13 @@ class VerifyReport:
             "variants": {name: asdict(parity) for name, parity in self.parities.items()},
             "quality": {name: report.to_dict() for name, report in self.qualities.items()},
             "not_judged": list(self.unjudged),
+            "text_graphs": {name: asdict(parity) for name, parity in self.texts.items()},
         }
 
     def failures(self) -> tuple[str, ...]:
         """Names of variants that did not pass; those that are published as degraded may be below their budget."""
-        return tuple(name for name, parity in self.parities.items() if not parity.passed or self._is_below(name))
+        broken = [name for name, parity in self.parities.items() if not parity.passed or self._is_below(name)]
+        return (*broken, *(name for name, parity in self.texts.items() if not parity.passed))
 
     def raise_if_failed(self) -> None:
         """Raises VerificationError for the first variant that did not pass."""
@@ -64,6 +69,9 @@ class VerifyReport:
                     f"the variant {name} is below its budget on {report.count} texts of {report.texts}: "
                     f"{'; '.join(report.failures)}."
                 )
+
+        for name, parity in self.texts.items():
+            require_text_parity(parity, name)
 
     def _is_below(self, name: str) -> bool:
         quality = self.artifact.manifest.variant(name).quality
@@ -115,8 +123,28 @@ def verify_artifact(
                     continue
                 progress(f"measuring {variant.name} on held-out text", share)
                 qualities[variant.name] = _judge(lower, runtime, variant)
+    texts = _verify_text_graphs(artifact, eager, progress)
     progress("done", 1.0)
-    return VerifyReport(artifact, parities, qualities, tuple(unjudged))
+    return VerifyReport(artifact, parities, qualities, tuple(unjudged), texts)
+
+
+def _verify_text_graphs(artifact: Artifact, eager: Eager, progress: Progress) -> dict[str, Parity]:
+    """Their tokenizer against the artifact's, their answers against those of their variants.
+
+    Raises:
+        VerificationError: they make other tokens.
+        RuntimeUnavailableError: onnxruntime-extensions is missing.
+    """
+    manifest = artifact.manifest
+    if not manifest.text_graphs:
+        return {}
+    progress("verifying the graphs that take text", 0.98)
+    longest, limits = manifest.model_max_length, input_limits(eager)
+    text_input = TextInput(artifact.folder, eager.task, longest, limits, manifest.outputs)
+    return {
+        graph.name: text_input.compare(artifact.folder / graph.file, artifact.path(graph.variant), manifest.inputs)
+        for graph in manifest.text_graphs
+    }
 
 
 def _compare(

@@ -25,6 +25,7 @@ def answer(
     top_k: int | None = None,
     max_new_tokens: int | None = None,
     where: Wanted | None = None,
+    text_input: bool = False,
 ) -> list[Result]:
     """What the artifact in `folder` answers, one result a text.
 
@@ -35,12 +36,15 @@ def answer(
         top_k: how many answers; None for the task's own number.
         max_new_tokens: how many tokens to generate; None for the task's own number.
         where: which variant, on which runtime, in which precision, with how many threads; None leaves it to us.
+        text_input: answer with a graph that takes text.
 
     Raises:
         UsageError: an option that the artifact's task does not have.
         ArtifactError, InputError, RuntimeUnavailableError: as `runtimes.load` and its pipelines.
     """
     where = where or Wanted()
+    if text_input:
+        return _answer_with_text(folder, texts, pair, top_k or max_new_tokens, where)
     with load(folder, where.variant, where.runtime, where.precision, where.threads, where.strict) as pipeline:
         task = pipeline.task
         options: dict[str, Any] = {}
@@ -59,3 +63,19 @@ def answer(
         if task in _PAIRED:
             return list(pipeline(list(texts), pair, **options))
         return list(pipeline(list(texts), **options))
+
+
+def _answer_with_text(
+    folder: str | os.PathLike[str], texts: Sequence[str], pair: str | None, option: int | None, where: Wanted
+) -> list[Result]:
+    """The same with a graph that takes text, which has no options."""
+    if option is not None:
+        raise UsageError("--top-k and --max-new-tokens have no meaning with --text-input; leave them out.")
+    with load(
+        folder, where.variant, where.runtime, where.precision, where.threads, where.strict, text_input=True
+    ) as model:
+        if model.task != _CHOOSING:
+            return model(texts, pair)
+        if len(texts) < 2:
+            raise UsageError("multiple-choice needs a prompt and at least one choice: TEXT CHOICE [CHOICE ...].")
+        return model([texts[0]], [list(texts[1:])])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from bert_onnx.errors import ArtifactError, RuntimeUnavailableError
 from runtimes.background import Background
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runtimes.pipelines.base import Parts, Pipeline
     from runtimes.processor import Processor
     from runtimes.select import Choice, Wanted
+    from runtimes.text_model import TextModel
     from runtimes.tuned import Tuned
 
 #: Module and class of the pipeline of each task, imported when it is needed.
@@ -34,6 +35,7 @@ PIPELINES: dict[str, tuple[str, str]] = {
 _ATTEMPTS = 3
 
 
+@overload
 def load(
     folder: str | os.PathLike[str],
     variant: str | None = None,
@@ -42,7 +44,34 @@ def load(
     threads: int | None = None,
     strict: bool = True,
     check_hashes: bool = True,
-) -> Pipeline:
+    text_input: Literal[False] = False,
+) -> Pipeline: ...
+
+
+@overload
+def load(
+    folder: str | os.PathLike[str],
+    variant: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    strict: bool = True,
+    check_hashes: bool = True,
+    *,
+    text_input: Literal[True],
+) -> TextModel: ...
+
+
+def load(
+    folder: str | os.PathLike[str],
+    variant: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    strict: bool = True,
+    check_hashes: bool = True,
+    text_input: bool = False,
+) -> Pipeline | TextModel:
     """The pipeline for the artifact in `folder`, on the best runtime here; `describe()` says which and why.
 
     Args:
@@ -53,6 +82,7 @@ def load(
         threads: threads that compute one call; None takes what affinity and the cgroup quota allow.
         strict: where `runtime` was named and cannot be had, raise; else take another and say so.
         check_hashes: compare every file with its sha256; leave that out only for files that this machine made.
+        text_input: open a graph that takes text, made with `export --text-input`; a `TextModel` comes back.
 
     Raises:
         ArtifactError: the folder is missing, damaged or changed, or has no such variant.
@@ -69,7 +99,7 @@ def load(
     for _ in range(_ATTEMPTS):
         artifact = Artifact.open(folder, check_hashes=check_hashes)
         libraries.result()
-        pipeline = _open(artifact, wanted)
+        pipeline = _open_text_model(artifact, wanted) if text_input else _open(artifact, wanted)
         if artifact.is_current():
             return pipeline
         pipeline.close()  # another artifact was published meanwhile: graph and tokenizer may be of different ones
@@ -103,6 +133,12 @@ def _open(artifact: Artifact, wanted: Wanted) -> Pipeline:
         why=why,
     )
     return make_pipeline(parts)
+
+
+def _open_text_model(artifact: Artifact, wanted: Wanted) -> TextModel:
+    from runtimes.text_model import open_text_model
+
+    return open_text_model(artifact, wanted)
 
 
 def open_best(artifact: Artifact, wanted: Wanted) -> tuple[Choice, Runtime, str]:

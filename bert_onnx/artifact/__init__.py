@@ -21,6 +21,7 @@ from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME
 from bert_onnx.artifact.opening import Artifact
 from bert_onnx.artifact.quality import Quality
 from bert_onnx.artifact.quantization import Quantization
+from bert_onnx.artifact.text_graph import Conformance, TextGraph
 
 if TYPE_CHECKING:
     from bert_onnx.artifact.card import model_card
@@ -34,6 +35,7 @@ __all__ = [
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
     "Artifact",
+    "Conformance",
     "FileRecord",
     "Manifest",
     "ModelLimits",
@@ -42,6 +44,7 @@ __all__ = [
     "PassRecord",
     "Quality",
     "Quantization",
+    "TextGraph",
     "Variant",
     "check_destination",
     "model_card",

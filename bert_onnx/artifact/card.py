@@ -7,6 +7,7 @@ import json
 from bert_onnx.artifact.card_answers import answers_text
 from bert_onnx.artifact.card_markup import inline, table
 from bert_onnx.artifact.card_quality import degraded_warning, quality_text
+from bert_onnx.artifact.card_text import text_section
 from bert_onnx.artifact.card_usage import other_tools, python_example, runtime_example
 from bert_onnx.artifact.manifest import Manifest, Variant
 from bert_onnx.source import Source
@@ -42,6 +43,7 @@ def model_card(manifest: Manifest) -> str:
         quality_text(manifest),
         "## Use\n\n`DIR` stands for this folder.\n\n" + python_example(manifest),
         runtime_example(manifest),
+        text_section(manifest),
         other_tools(manifest),
         "## Origin\n\n" + _origin(manifest),
     ]

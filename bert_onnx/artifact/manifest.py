@@ -9,6 +9,7 @@ from typing import Any
 
 from bert_onnx.artifact.quality import Quality
 from bert_onnx.artifact.quantization import Quantization
+from bert_onnx.artifact.text_graph import TextGraph
 from bert_onnx.errors import ArtifactError
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions
@@ -169,6 +170,7 @@ class Manifest:
         model_max_length: length to which texts are truncated, in tokens.
         inputs, outputs: the ports of every variant, in order.
         variants: the .onnx files; the first is the reference.
+        text_graphs: variants with a tokenizer in front, which take text.
         files: a record of every file of the folder but manifest.json; `seal` fills it in.
     """
 
@@ -183,6 +185,7 @@ class Manifest:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     variants: tuple[Variant, ...]
+    text_graphs: tuple[TextGraph, ...] = ()
     files: dict[str, FileRecord] = field(default_factory=dict)
 
     def variant(self, name: str | None = None) -> Variant:
@@ -198,6 +201,20 @@ class Manifest:
                 return variant
         names = ", ".join(variant.name for variant in self.variants)
         raise ArtifactError(f"the artifact has no variant {name!r}; it has {names}.")
+
+    def text_graph(self, variant: str | None = None) -> TextGraph:
+        """The graph that takes text, of the variant called `variant`; the first one for None.
+
+        Raises:
+            ArtifactError: there is none; the message lists the variants that have one.
+        """
+        for graph in self.text_graphs:
+            if variant in (None, graph.variant):
+                return graph
+        if not self.text_graphs:
+            raise ArtifactError("the artifact has no graph that takes text; export it with --text-input.")
+        names = ", ".join(graph.variant for graph in self.text_graphs)
+        raise ArtifactError(f"the variant {variant!r} has no graph that takes text; these have one: {names}.")
 
     def to_json(self) -> str:
         """Stable JSON: fields in the order of the classes, tables by key, two spaces, a newline at the end.

@@ -20,12 +20,14 @@ from bert_onnx.artifact.manifest import (
 from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME, check_name
 from bert_onnx.artifact.quality import Quality, missed
 from bert_onnx.artifact.quantization import Quantization
+from bert_onnx.artifact.text_graph import Conformance, TextGraph
 from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.source import Source
 from bert_onnx.tasks import TASKS, Port, TaskOptions
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DTYPES = ("int64", "float32")
+_TEXT_DTYPES = ("string", *_DTYPES)
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
@@ -59,6 +61,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         inputs=fields.many("inputs", _port),
         outputs=fields.many("outputs", _port),
         variants=fields.many("variants", _variant),
+        text_graphs=fields.many("text_graphs", _text_graph),
         files=fields.table("files", _file_record),
     )
     fields.finish()
@@ -86,6 +89,8 @@ def check_manifest(manifest: Manifest, where: str) -> None:
         raise ArtifactError(f"{where}.files lacks {CARD_NAME}; the artifact is damaged.")
     for variant in manifest.variants:
         _check_variant(variant, manifest, where)
+    for graph in manifest.text_graphs:
+        _check_text_graph(graph, manifest, where)
 
 
 def _check_variant(variant: Variant, manifest: Manifest, where: str) -> None:
@@ -105,6 +110,24 @@ def _check_variant(variant: Variant, manifest: Manifest, where: str) -> None:
         raise ArtifactError(f"{where}: the parity of the variant {variant.name!r} does not cover exactly the outputs.")
     if variant.quality is not None:
         _check_quality(variant.quality, f"{where}: the quality of the variant {variant.name!r}")
+
+
+def _check_text_graph(graph: TextGraph, manifest: Manifest, where: str) -> None:
+    what = f"{where}: the text graph {graph.name!r}"
+    if graph.file not in manifest.files or not graph.file.endswith(".onnx"):
+        raise ArtifactError(f"{what} names {graph.file!r}, which is no .onnx file that it lists.")
+    if graph.size_bytes != manifest.files[graph.file].size:
+        raise ArtifactError(f"{what} says {graph.size_bytes} bytes but has {manifest.files[graph.file].size}.")
+    if graph.variant not in [v.name for v in manifest.variants]:
+        raise ArtifactError(f"{what} stands before {graph.variant!r}, which is no variant.")
+    if graph.data_file != manifest.variant(graph.variant).data_file:
+        raise ArtifactError(f"{what} names the data file {graph.data_file!r}, which is not that of its variant.")
+    if graph.file in [v.file for v in manifest.variants]:
+        raise ArtifactError(f"{what} and a variant name the same file, {graph.file!r}.")
+    if graph.conformance.identical > graph.conformance.count:
+        raise ArtifactError(f"{what} says that more texts are identical than were compared.")
+    if sorted(output.name for output in graph.parity.outputs) != sorted(port.name for port in manifest.outputs):
+        raise ArtifactError(f"{what} has a parity that does not cover exactly the outputs of the model.")
 
 
 def _check_quality(quality: Quality, what: str) -> None:
@@ -160,12 +183,20 @@ def _limits(fields: Fields) -> ModelLimits:
 
 
 def _port(fields: Fields) -> Port:
+    return _port_of(fields, _DTYPES)
+
+
+def _text_port(fields: Fields) -> Port:
+    return _port_of(fields, _TEXT_DTYPES)
+
+
+def _port_of(fields: Fields, dtypes: tuple[str, ...]) -> Port:
     axes = fields.raw("axes")
     if not isinstance(axes, list) or not all(_is_axis(axis) for axis in axes):
         raise fields.fail("axes", "a list of names and lengths")
     dtype = fields.text("dtype")
-    if dtype not in _DTYPES:
-        raise fields.fail("dtype", f"one of {', '.join(_DTYPES)}")
+    if dtype not in dtypes:
+        raise fields.fail("dtype", f"one of {', '.join(dtypes)}")
     return Port(fields.text("name"), dtype, tuple(axes))
 
 
@@ -191,6 +222,31 @@ def _variant(fields: Fields) -> Variant:
         parity=fields.one("parity", _parity),
         quality=fields.optional_one("quality", _quality),
         quantization=fields.optional_one("quantization", _quantization),
+    )
+
+
+def _text_graph(fields: Fields) -> TextGraph:
+    return TextGraph(
+        name=fields.text("name"),
+        file=fields.text("file"),
+        data_file=fields.optional_text("data_file"),
+        variant=fields.text("variant"),
+        tokenizer=fields.texts("tokenizer"),
+        inputs=fields.many("inputs", _text_port),
+        outputs=fields.many("outputs", _text_port),
+        nodes=fields.count("nodes"),
+        size_bytes=fields.count("size_bytes"),
+        conformance=fields.one("conformance", _conformance),
+        parity=fields.one("parity", _parity),
+    )
+
+
+def _conformance(fields: Fields) -> Conformance:
+    return Conformance(
+        texts=fields.text("texts"),
+        texts_sha256=_sha256(fields, "texts_sha256"),
+        count=fields.count("count", low=1),
+        identical=fields.count("identical"),
     )
 
 

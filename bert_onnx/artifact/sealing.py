@@ -13,6 +13,7 @@ from bert_onnx.artifact.manifest import FileRecord, Manifest, Variant
 from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME, check_name
 from bert_onnx.artifact.parse import check_manifest
 from bert_onnx.artifact.storage import storing
+from bert_onnx.artifact.text_graph import TextGraph
 from bert_onnx.errors import ArtifactError, VerificationError
 
 
@@ -29,6 +30,11 @@ def seal(staging: Path, manifest: Manifest) -> Manifest:
             raise VerificationError(
                 f"the variant {variant.name!r} did not pass its verification; nothing is published."
             )
+    for graph in manifest.text_graphs:
+        if not graph.passed:
+            raise VerificationError(
+                f"the text graph {graph.name!r} did not pass its verification; nothing is published."
+            )
     with storing(staging):
         for name in (CARD_NAME, MANIFEST_NAME):
             (staging / name).unlink(missing_ok=True)
@@ -36,7 +42,8 @@ def seal(staging: Path, manifest: Manifest) -> Manifest:
         measured = hash_files([staging / name for name in names])
         files = {name: measured[staging / name] for name in names}
         variants = tuple(replace(variant, size_bytes=_size(variant, files)) for variant in manifest.variants)
-        manifest = replace(manifest, variants=variants, files=files)
+        texts = tuple(replace(graph, size_bytes=_own_size(graph, files)) for graph in manifest.text_graphs)
+        manifest = replace(manifest, variants=variants, text_graphs=texts, files=files)
         card = staging / CARD_NAME
         card.write_text(model_card(manifest), "utf-8", errors="backslashreplace", newline="\n")
         manifest = replace(manifest, files={**files, CARD_NAME: hash_file(card)})
@@ -58,6 +65,12 @@ def _file_names(staging: Path) -> list[str]:
             if entry in files:
                 names.append(name)
     return sorted(names)
+
+
+def _own_size(graph: TextGraph, files: dict[str, FileRecord]) -> int:
+    if graph.file not in files:
+        raise ArtifactError(f"the text graph {graph.name!r} names {graph.file}, which was not written.")
+    return files[graph.file].size
 
 
 def _size(variant: Variant, files: dict[str, FileRecord]) -> int:

@@ -40,6 +40,7 @@ def add(commands: Any) -> None:
         "--precision", default="fp32", metavar="LIST", help="fp32 (default), fp16, bf16, int8, int4; with commas"
     )
     add_precision_options(parser)
+    parser.add_argument("--text-input", action="store_true", help="also make graphs that take text (strings in)")
     parser.add_argument("--random-weights", type=int, metavar="SEED", help="use the config alone, with random weights")
     parser.add_argument("--new-head", action="store_true", help="allow a head that the checkpoint has no weights for")
     parser.add_argument("--check-each-pass", action="store_true", help="compare the graph after every pass (slow)")
@@ -74,6 +75,7 @@ def _export_uncollected(arguments: argparse.Namespace, started: AnswersAhead | N
         pooling=arguments.pooling,
         normalize=arguments.normalize,
         precision=precision_request(arguments),
+        text_input=arguments.text_input,
         random_seed=arguments.random_weights,
         allow_new_heads=arguments.new_head,
         force=arguments.force,

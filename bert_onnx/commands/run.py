@@ -20,6 +20,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
     parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
+    parser.add_argument("--text-input", action="store_true", help="use a graph that takes text, no tokenizer beside it")
     parser.add_argument("--json", action="store_true", help="print the answers as JSON, one line")
     parser.set_defaults(command=_run)
 
@@ -36,5 +37,6 @@ def _run(arguments: argparse.Namespace) -> None:
         top_k=arguments.top_k,
         max_new_tokens=arguments.max_new_tokens,
         where=Wanted(arguments.variant, arguments.runtime, arguments.precision, arguments.threads),
+        text_input=arguments.text_input,
     )
     print_json([item.to_dict() for item in answers]) if arguments.json else show_answers(answers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,17 +66,22 @@ class TextClassification(Pipeline):
         windows = self._encode(first, check_pairs(first, pairs, "pair"))
 
         def finish(window: Window, row: Row) -> Classification:
-            scores = self._scores(row["logits"])
-            chosen = best(scores, len(scores) if top_k is None else top_k)
-            labels = tuple(Label(self.config.id2label[int(i)], float(scores[i])) for i in chosen)
-            return Classification(labels, window.truncated)
+            scores = label_scores(row["logits"], self.config.problem_type)
+            return ranked_labels(scores, self.config.id2label, top_k, window.truncated)
 
         return self._run(windows, ["logits"], batch_size, finish)
 
-    def _scores(self, logits: np.ndarray) -> np.ndarray:
-        problem = self.config.problem_type
-        if problem == "regression":
-            return logits
-        if problem == "multi_label_classification" or len(logits) == 1:
-            return sigmoid(logits)
-        return softmax(logits)
+
+def label_scores(logits: np.ndarray, problem: str | None) -> np.ndarray:
+    """The scores in `logits` [N] for a config's `problem_type`."""
+    if problem == "regression":
+        return logits
+    if problem == "multi_label_classification" or len(logits) == 1:
+        return sigmoid(logits)
+    return softmax(logits)
+
+
+def ranked_labels(scores: np.ndarray, names: Mapping[int, str], top_k: int | None, truncated: bool) -> Classification:
+    """The `top_k` labels with the highest of `scores` [N]; all of them for None."""
+    chosen = best(scores, len(scores) if top_k is None else top_k)
+    return Classification(tuple(Label(names[int(i)], float(scores[i])) for i in chosen), truncated)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from bert_onnx.artifact import (
     SCHEMA_VERSION,
+    Conformance,
     Manifest,
     ModelLimits,
     OutputParity,
     Parity,
     PassRecord,
+    TextGraph,
     Variant,
     publish,
     seal,
@@ -27,6 +29,7 @@ FILES: dict[str, bytes] = {
     "1_Pooling/config.json": b"{}\n",
     "onnx/model.onnx": b"graph" * 100,
     "onnx/model.onnx_data": b"weights" * 1000,
+    "onnx/model_text.onnx": b"text" * 50,
 }
 
 
@@ -60,6 +63,27 @@ def make_variant(name: str = "model", difference: float = 3e-7) -> Variant:
     )
 
 
+def make_text_graph(name: str = "model") -> TextGraph:
+    """A tokenizer in front of the variant `name`."""
+    return TextGraph(
+        name=f"{name}_text",
+        file=f"onnx/{name}_text.onnx",
+        data_file=f"onnx/{name}.onnx_data",
+        variant=name,
+        tokenizer=("StringMapping", "WordpieceTokenizer"),
+        inputs=(Port("text", "string", ("batch_size",)),),
+        outputs=(
+            Port("last_hidden_state", "float32", ("batch_size", "sequence_length", 384)),
+            Port("sentence_embedding", "float32", ("batch_size", 384)),
+            Port("input_ids", "int64", ("batch_size", "sequence_length")),
+        ),
+        nodes=60,
+        size_bytes=0,
+        conformance=Conformance("built-in evaluation", "cd" * 32, 500, 500),
+        parity=make_variant(name).parity,
+    )
+
+
 def make_manifest(**changes: object) -> Manifest:
     """A manifest that is complete but for what `seal` fills in."""
     manifest = Manifest(
@@ -80,6 +104,7 @@ def make_manifest(**changes: object) -> Manifest:
             Port("sentence_embedding", "float32", ("batch_size", 384)),
         ),
         variants=(make_variant(),),
+        text_graphs=(make_text_graph(),),
     )
     return replace(manifest, **changes)  # type: ignore[arg-type]
 

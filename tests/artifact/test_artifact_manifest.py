@@ -85,7 +85,7 @@ def test_json_does_not_depend_on_the_order_of_tables(sealed: Manifest) -> None:
 def test_fields_keep_their_order(document: dict[str, Any]) -> None:
     assert list(document) == [
         "schema_version", "bert_onnx", "tools", "source", "task", "options", "config", "model_max_length",
-        "inputs", "outputs", "variants", "files",
+        "inputs", "outputs", "variants", "text_graphs", "files",
     ]  # fmt: skip
     assert list(document["files"]) == sorted(document["files"])
     assert list(document["variants"][0]["operators"]) == ["MatMul", "Softmax"]
@@ -144,12 +144,6 @@ def test_newer_schema_says_what_to_do(document: dict[str, Any]) -> None:
         Manifest.from_json(json.dumps(newer))
 
 
-def test_an_older_schema_says_what_to_do(document: dict[str, Any]) -> None:
-    older = {**document, "schema_version": SCHEMA_VERSION - 1}
-    with pytest.raises(ArtifactError, match=r"schema version 1, which this bert-onnx no longer reads.*export it again"):
-        Manifest.from_json(json.dumps(older))
-
-
 @pytest.mark.parametrize("version", [0, -1, "1", 1.0, True, None])
 def test_schema_version_is_a_whole_number(document: dict[str, Any], version: Any) -> None:
     with pytest.raises(ArtifactError, match="schema_version"):
@@ -175,6 +169,15 @@ def test_schema_version_is_a_whole_number(document: dict[str, Any], version: Any
         (("variants", 0, "size_bytes"), 1, "says 1 bytes but"),
         (("variants", 0, "parity", "verdict"), "maybe", "pass or fail"),
         (("variants", 0, "parity", "outputs"), [], "cover"),
+        (("text_graphs", 0, "file"), "onnx/other.onnx", "no .onnx file"),
+        (("text_graphs", 0, "file"), "onnx/model.onnx", "says 200 bytes but"),
+        (("text_graphs", 0, "size_bytes"), 1, "says 1 bytes but"),
+        (("text_graphs", 0, "variant"), "model_int8", "no variant"),
+        (("text_graphs", 0, "data_file"), None, "not that of its variant"),
+        (("text_graphs", 0, "conformance", "identical"), 501, "more texts"),
+        (("text_graphs", 0, "parity", "outputs"), [], "cover"),
+        (("text_graphs", 0, "inputs", 0, "dtype"), "object", "dtype"),
+        (("inputs", 0, "dtype"), "string", "dtype"),
         (("files", "config.json", "sha256"), "AB" * 32, "sha256"),
         (("files", "config.json", "sha256"), "ab" * 31, "sha256"),
         (("files", "config.json", "size"), -1, "size"),
@@ -200,6 +203,21 @@ def test_variants_are_found_by_name(tmp_path: Path) -> None:
     assert manifest.variant("model_quantized").file == "onnx/model_quantized.onnx"
     with pytest.raises(ArtifactError, match=r"no variant 'model_int8'; it has model, model_quantized\."):
         manifest.variant("model_int8")
+
+
+def test_graphs_that_take_text_are_found_by_their_variant() -> None:
+    manifest = make_manifest()
+    assert manifest.text_graph() is manifest.text_graph("model") is manifest.text_graphs[0]
+    with pytest.raises(ArtifactError, match="'model_int8' has no graph that takes text; these have one: model"):
+        manifest.text_graph("model_int8")
+    with pytest.raises(ArtifactError, match="export it with --text-input"):
+        make_manifest(text_graphs=()).text_graph()
+
+
+def test_an_older_schema_says_what_to_do(document: dict[str, Any]) -> None:
+    older = {name: value for name, value in document.items() if name != "text_graphs"} | {"schema_version": 1}
+    with pytest.raises(ArtifactError, match=r"schema version 1, which this bert-onnx no longer reads.*export it again"):
+        Manifest.from_json(json.dumps(older))
 
 
 @settings(max_examples=200, deadline=None)

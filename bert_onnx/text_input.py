@@ -1,0 +1,48 @@
+"""What a graph takes and returns that takes text: strings in, the model's outputs and the tokens that it made out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bert_onnx.tasks import BATCH, CHOICES, SEQUENCE, Port, Task
+
+TEXT = "text"
+PAIR = "text_pair"
+
+#: Tasks whose rows always have a second text, and those where it may be left out.
+PAIRED = ("next-sentence-prediction", "question-answering", "multiple-choice")
+MAYBE_PAIRED = ("pretraining", "text-classification")
+#: Of a pair that is too long only the second text is cut, as the pipeline of the task does it.
+CUTS_SECOND = ("question-answering",)
+#: Tasks that feed their own tokens back, with which text can do nothing.
+WITHOUT_TEXT = ("text-generation", "text-generation-with-past")
+
+TRUNCATED = "truncated"
+
+
+def takes_pairs(task: Task, type_vocab_size: int) -> bool:
+    """Whether a graph for `task` takes second texts, if its model tells texts of a pair apart."""
+    return task.name in PAIRED or (task.name in MAYBE_PAIRED and type_vocab_size > 1)
+
+
+def text_inputs(task: Task, paired: bool) -> tuple[Port, ...]:
+    """Inputs of a graph for `task` that takes text: strings, one a row; `text_pair` [B, C] for multiple choice.
+
+    Where the task has pairs at times, `text_pair` has a default, and an empty string means that there is none.
+    """
+    ports = [Port(TEXT, "string", (BATCH,))]
+    if paired:
+        ports.append(Port(PAIR, "string", (BATCH, CHOICES) if task.choices else (BATCH,)))
+    return tuple(ports)
+
+
+def token_outputs(task: Task) -> tuple[Port, ...]:
+    """What the graph returns after the outputs of the model: the tokens that it read, and whether texts were cut."""
+    rows = (BATCH, CHOICES) if task.choices else (BATCH,)
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return (*(Port(name, "int64", (*rows, SEQUENCE)) for name in names), Port(TRUNCATED, "int64", rows))
+
+
+def text_outputs(task: Task, outputs: Sequence[Port]) -> tuple[Port, ...]:
+    """All outputs, where the model has `outputs`."""
+    return (*outputs, *token_outputs(task))
