@@ -30,6 +30,7 @@ from export.reference import input_limits
 from export.request import Progress
 from runtimes.base import Runtime, RuntimeOptions
 from runtimes.onnxruntime import OnnxRuntimeCpu
+from runtimes.processor import this_processor
 
 #: Layers that a message blames.
 _BLAMED = 3
@@ -172,6 +173,16 @@ def _with_margin(cosine: float) -> float:
     return 1 - SEARCH_MARGIN * (1 - cosine)
 
 
+def _isa_warnings(plan: VariantPlan) -> tuple[str, ...]:
+    """A file that this very machine must not run is told."""
+    if plan.isa is None or not this_processor().saturates(plan.isa.name):
+        return ()
+    return (
+        f"{plan.name}.onnx is for {plan.isa.purpose}; this processor would saturate, and `load` will refuse the file "
+        "here. Add --isa avx2 for one that runs on every x86.",
+    )
+
+
 def _lowered(result: QuantizationResult, plan: VariantPlan, texts: TextSet | None) -> Lowered:
     structures: dict[str, int] = {}
     for record in result.records:
@@ -187,6 +198,7 @@ def _lowered(result: QuantizationResult, plan: VariantPlan, texts: TextSet | Non
     )
     return Lowered(
         model=result.model,
+        warnings=_isa_warnings(plan),
         passes=(
             PassRecord(f"quantize_{plan.method}", len(result.records)),
             PassRecord("quantize_embeddings", len(result.tables)),

@@ -129,7 +129,7 @@ def lower_plans(target: Target, request: PrecisionRequest) -> Iterator[VariantPl
         method = request.method_of(precision)
         if method == "weights":
             yield VariantPlan(target, precision, method)
-        elif target.name == "web":  # one file for whatever the page runs on: 7 bits saturate nowhere
+        elif target.name == "web":  # one file for whatever the page runs on, that saturates nowhere
             yield VariantPlan(target, precision, method, find_isa("avx2"))
         else:
             for isa in dict.fromkeys(request.isas):
