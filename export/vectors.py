@@ -20,7 +20,7 @@ import numpy as np
 from bert_onnx.artifact import Variant
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, axis_length
 from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
-from runtimes.base import Runtime
+from runtimes.base import Runtime, RuntimeOptions
 from runtimes.inputs import InputLimits
 from runtimes.onnxruntime import OnnxRuntimeCpu
 from runtimes.pipelines.batches import pad
@@ -95,7 +95,8 @@ def write_vectors(
     for variant in variants:
         if variant.precision not in _OWN_ANSWERS:
             continue
-        with OnnxRuntimeCpu.open(stage / variant.file, reference.inputs, reference.outputs, limits=limits) as runtime:
+        ports, exact = (reference.inputs, reference.outputs), RuntimeOptions(exact_integers=True)
+        with OnnxRuntimeCpu.open(stage / variant.file, *ports, exact, limits) as runtime:
             for case, answer in zip(cases, own, strict=True):
                 answer[variant.name] = _answers(runtime, case)
     head = {"schema_version": SCHEMA_VERSION, "reference": "eager PyTorch, float32", "max_length": longest}

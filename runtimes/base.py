@@ -29,6 +29,8 @@ class RuntimeOptions:
         profile: write the runtime's own profile to files whose names start so.
         compute: what a float32 file is computed in, one of `COMPUTE`; inputs and outputs stay as they are. A runtime
             that has no such choice refuses any but fp32.
+        exact_integers: add products of int8 files without saturating on any processor. Without VNNI that is slower,
+            and only ONNX Runtime's CPU has it; elsewhere it changes nothing.
     """
 
     threads: int | None = None
@@ -36,6 +38,7 @@ class RuntimeOptions:
     optimization: str = "all"
     profile: Path | None = None
     compute: str = "fp32"
+    exact_integers: bool = False
 
     def __post_init__(self) -> None:
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):

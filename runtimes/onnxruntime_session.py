@@ -23,6 +23,8 @@ Providers = Sequence[str | tuple[str, dict[str, str]]]
 
 _SEVERITY_ERROR = 3  # 0 verbose, 1 information, 2 warning, 3 error, 4 fatal
 _RECORD = "session.record_ep_graph_assignment_info"
+#: On x86 without VNNI, kernels for unsigned weights take the place of those that saturate; elsewhere nothing changes.
+EXACT_INTEGERS = "session.x64quantprecision"
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE_LINE = re.compile(r"/\S+\.(?:h|hpp|cc|cpp):\d+ .*?\) (?=[A-Z])")
 
@@ -58,6 +60,8 @@ def session_options(library: ModuleType, options: RuntimeOptions, threads: int, 
         "all": levels.ORT_ENABLE_ALL,
     }[options.optimization]
     session.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+    if options.exact_integers:
+        session.add_session_config_entry(EXACT_INTEGERS, "1")
     if record:
         session.add_session_config_entry(_RECORD, "1")
     if options.profile is not None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
-from tiny_encoder import Writer, run
+from tiny_encoder import Writer
 
 from bert_onnx.errors import UsageError
 from export.quantization.isa import ISAS, Isa, find_isa
+from runtimes.base import RuntimeOptions
+from runtimes.onnxruntime_session import session_options
+from runtimes.processor import this_processor
 
 #: Columns of extreme weights: all largest, all smallest, by turns, in pairs.
 PATTERNS = ((1, 1, 1, 1), (-1, -1, -1, -1), (1, -1, 1, -1), (1, 1, -1, -1), (1, 0, 0, -1))
@@ -58,8 +62,9 @@ def test_no_weight_beyond_the_limit_of_avx2_would_be_exact() -> None:
 @pytest.mark.parametrize("isa", ISAS.values(), ids=lambda isa: isa.name)
 @pytest.mark.parametrize("zero_point", [0, 128, 255])
 @pytest.mark.parametrize("rows", [64, 1536])
-def test_onnx_runtime_is_exact_at_the_extremes(isa: Isa, zero_point: int, rows: int) -> None:
-    if isa.weight_limit > 63 and not isa.signed_activations and not _has_vnni():
+@pytest.mark.parametrize("exact_integers", [True, False], ids=["exact", "as for users"])
+def test_onnx_runtime_is_exact_at_the_extremes(isa: Isa, zero_point: int, rows: int, exact_integers: bool) -> None:
+    if not exact_integers and this_processor().saturates(isa.name):
         pytest.skip("this processor has no VNNI: 8-bit weights saturate, which is why the avx2 row exists")
     weights = extreme_weights(isa.weight_limit, rows)
     levels = np.stack(
@@ -68,7 +73,9 @@ def test_onnx_runtime_is_exact_at_the_extremes(isa: Isa, zero_point: int, rows: 
     x = (levels - zero_point).astype(np.float32)
     exact = x.astype(np.int64) @ weights.astype(np.int64)
     assert np.abs(exact).max() < 2**31
-    found = run(integer_product(isa, weights, zero_point), x=x)["y"]
+    options = session_options(ort, RuntimeOptions(exact_integers=exact_integers), threads=1)
+    graph = ir.to_proto(integer_product(isa, weights, zero_point)).SerializeToString()
+    found = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"]).run(["y"], {"x": x})[0]
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=0)
 
 
@@ -91,11 +98,3 @@ def test_only_arm_has_signed_activations() -> None:
 def test_an_unknown_set_is_refused() -> None:
     with pytest.raises(UsageError, match="'sse2' is unknown; choose one of avx512_vnni, avx2, arm64"):
         find_isa("sse2")
-
-
-def _has_vnni() -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
-            return "vnni" in lines.read()
-    except OSError:
-        return False
