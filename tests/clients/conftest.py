@@ -90,7 +90,7 @@ def altered(artifact: Path, tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def variants_for(artifact: Path) -> Callable[..., list[str]]:
-    """Names of the artifact's variants with one of the given targets, but for those that would saturate here, or anywhere."""
+    """Names of the variants with one of the given targets, but for those that would saturate here, or anywhere."""
 
     def find(*targets: str, anywhere: bool = False) -> list[str]:
         variants = [entry for entry in read(artifact, "manifest.json")["variants"] if entry["target"] in targets]
