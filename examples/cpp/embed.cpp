@@ -1,4 +1,4 @@
-// Embeds the artifact's own test vectors and compares:  embed ARTIFACT [--json]
+// Embeds the artifact's own test vectors and compares:  embed ARTIFACT [--json] [VARIANT...]
 // fp32: largest difference <= 1e-4. Other precisions: cosine with what Python gave >= 0.9995.
 // `eager` is the least cosine with the model itself, in float32. What this processor would saturate is left out.
 #include <algorithm>
@@ -106,13 +106,14 @@ void show_table(const json& report) {
     }
 }
 
-int run(const std::string& folder, bool as_json) {
+int run(const std::string& folder, bool as_json, const std::set<std::string>& wanted) {
     const json manifest = read(folder + "/manifest.json");
     const json vectors = read(folder + "/vectors.json");
     json report = json::array();
     bool passed = true;
     for (const json& variant : manifest.at("variants")) {
         if (kTargets.count(variant.at("target")) == 0) continue;
+        if (!wanted.empty() && wanted.count(variant.at("name")) == 0) continue;
         const std::string file = variant.at("file");
         if (!is_right_here(variant)) {
             std::cerr << "left out: " << file << " would saturate on this processor, which has no VNNI.\n";
@@ -139,11 +140,13 @@ int run(const std::string& folder, bool as_json) {
 
 int main(int count, char** arguments) {
     if (count < 2) {
-        std::cerr << "usage: embed ARTIFACT [--json]\n";
+        std::cerr << "usage: embed ARTIFACT [--json] [VARIANT...]\n";
         return 2;
     }
     try {
-        return run(arguments[1], count > 2 && std::string(arguments[2]) == "--json");
+        std::set<std::string> wanted(arguments + 2, arguments + count);
+        const bool as_json = wanted.erase("--json") > 0;
+        return run(arguments[1], as_json, wanted);
     } catch (const std::exception& error) {
         std::cerr << error.what() << "\n";
         return 2;

@@ -1,13 +1,9 @@
 // Drives the page in a real browser:  node browser.mjs CHROMIUM PAGE_URL [SCREENSHOT_PREFIX]
 // Prints JSON: differences from the artifact's test vectors by variant, and what the page showed.
-import { chromium } from "playwright-core";
+import { open } from "./chromium.mjs";
 
 const [executablePath, url, screenshots] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const browser = await open(executablePath);
 try {
   console.log(JSON.stringify(await drive()));
 } finally {

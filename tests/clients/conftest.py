@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -145,14 +146,23 @@ def chromium() -> str:
 
 
 @pytest.fixture
-def page_server(node: str, artifact: Path) -> Iterator[str]:
-    """The web example on a port of its own; its URL."""
+def serve(node: str) -> Iterator[Callable[[Path], str]]:
+    """Starts the web example with an artifact on a port of its own, and returns its URL."""
     subprocess.run([node, "copy.mjs"], cwd=EXAMPLES / "web", check=True, timeout=60)
-    command = [node, "serve.mjs", str(artifact), "0"]
-    server = subprocess.Popen(command, cwd=EXAMPLES / "web", stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
+    with ExitStack() as stack:
+
+        def start(folder: Path) -> str:
+            command = [node, "serve.mjs", str(folder), "0"]
+            server = subprocess.Popen(command, cwd=EXAMPLES / "web", stdout=subprocess.PIPE, text=True)
+            stack.callback(server.wait, timeout=10)
+            stack.callback(server.terminate)
+            assert server.stdout is not None
+            return server.stdout.readline().strip()
+
+        yield start
+
+
+@pytest.fixture
+def page_server(serve: Callable[[Path], str], artifact: Path) -> str:
+    """The web example with the artifact; its URL."""
+    return serve(artifact)

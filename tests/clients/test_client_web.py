@@ -58,6 +58,29 @@ def test_the_page_in_a_browser(
     assert seen["complaints"] == []
 
 
+def test_a_changed_file_is_refused(
+    node: str, chromium: str, serve: Callable[[Path], str], altered: Callable[..., Path]
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["files"]["onnx/model_quantized.onnx"]["sha256"] = "0" * 64
+
+    url = serve(altered(manifest=change))
+    command = [node, "refusal.mjs", chromium, f"{url}?precision=int8"]
+    done = subprocess.run(command, cwd=EXAMPLES / "test", capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout == "onnx/model_quantized.onnx is not what manifest.json says; it was changed or damaged.\n"
+
+
+@pytest.mark.parametrize(("arguments", "status"), [((), 2), (("missing",), 2)])
+def test_the_server_wants_an_artifact(node: str, arguments: tuple[str, ...], status: int) -> None:
+    command = [node, "serve.mjs", *arguments]
+    done = subprocess.run(command, cwd=EXAMPLES / "web", capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == status
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(
+        "missing is not an artifact" if arguments else "usage: node serve.mjs ARTIFACT [PORT]"
+    )
+
+
 @pytest.mark.parametrize(
     "path",
     [
