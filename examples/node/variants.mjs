@@ -19,11 +19,11 @@ export function thisProcessor(cpuinfo = "/proc/cpuinfo") {
 
 /**
  * Whether a variant's sums are right here. x86 without VNNI adds pairs of int8 products in 16 bits, where only those of
- * weights within 7 bits have room: files for `avx2`, which all of the target `web` are.
+ * weights within 7 bits have room: files for `avx2`, which all of the target `web` are. Null has integer weights alone.
  */
 export function isRight(variant, { architecture, vnni } = thisProcessor()) {
   if (variant.precision !== "int8" || architecture !== "x64" || vnni) return true;
-  return variant.quantization?.isa === "avx2";
+  return [undefined, null, "avx2"].includes(variant.quantization?.isa);
 }
 
 /**

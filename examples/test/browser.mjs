@@ -86,7 +86,7 @@ async function compareWithVectors() {
   const vectors = await (await fetch("/model/vectors.json")).json();
   const manifest = await (await fetch("/model/manifest.json")).json();
   const results = [];
-  const right = ({ precision, quantization }) => precision !== "int8" || quantization?.isa === "avx2";
+  const right = ({ precision, quantization }) => precision !== "int8" || ["avx2", null].includes(quantization.isa);
   for (const variant of manifest.variants.filter((entry) => ["portable", "web"].includes(entry.target) && right(entry))) {
     const embedder = await Embedder.open("/model/", { variant: variant.name });
     const result = { variant: variant.name, precision: variant.precision, difference: 0, cosine: 1, eager: 1, texts: 0 };

@@ -73,8 +73,8 @@ export class Embedder {
 
 /**
  * The variant with that name, or the first for the web (else the portable one) in that precision.
- * A page cannot ask its processor how it adds up int8. So int8 must be in 7 bits (`avx2`), which are right everywhere;
- * files for the target `web` are.
+ * A page cannot ask its processor how it adds up int8. So int8 must be in 7 bits (`avx2`, as files for the target `web`
+ * are) or in the weights alone (null), which are right everywhere.
  */
 export function chooseVariant({ variants }, { variant, precision = "fp32" } = {}) {
   const asked = variants.filter((entry) => (variant ? entry.name === variant : entry.precision === precision));
@@ -82,7 +82,7 @@ export function chooseVariant({ variants }, { variant, precision = "fp32" } = {}
     ?? (variant ? asked[0] : undefined);
   if (!chosen) throw new Error(`The artifact has no variant ${variant ? `"${variant}"` : `in ${precision} for the web`}.`);
   if (chosen.data_file) throw new Error(`${chosen.name} keeps its weights in a second file; export for the target web.`);
-  if (chosen.precision === "int8" && chosen.quantization?.isa !== "avx2") {
+  if (chosen.precision === "int8" && !["avx2", null, undefined].includes(chosen.quantization?.isa)) {
     throw new Error(`${chosen.name} is right on some processors only; export int8 for the target web.`);
   }
   return chosen;

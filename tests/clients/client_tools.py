@@ -50,7 +50,7 @@ def is_right_here(variant: dict[str, Any]) -> bool:
 
 def is_right_anywhere(variant: dict[str, Any]) -> bool:
     """Whether every processor does."""
-    return variant["precision"] != "int8" or _isa(variant) == "avx2"
+    return variant["precision"] != "int8" or _isa(variant) in (None, "avx2")
 
 
 def _isa(variant: dict[str, Any]) -> str | None:
