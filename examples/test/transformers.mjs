@@ -18,7 +18,8 @@ env.localModelPath = path.dirname(folder) + path.sep;
 async function compare(dtype) {
   const extract = await pipeline("feature-extraction", path.basename(folder), { dtype });
   const { name: variant, precision } = manifest.variants.find(({ name }) => name === names[dtype]);
-  const result = { variant, precision, dtype, texts: 0, difference: 0, cosine: 1, eager: 1 };
+  const result = { variant, precision, dtype, texts: 0, difference: 0 };
+  const [own, eager] = [[], []];
   for (const one of vectors.cases) {
     // transformers.js cuts where the tokenizer says, not where sentence-transformers does.
     const cut = one.inputs.input_ids.shape[1] === vectors.max_length;
@@ -28,13 +29,14 @@ async function compare(dtype) {
     values.forEach((value, at) => { result.difference = Math.max(result.difference, Math.abs(value - data[at])); });
     for (let at = 0; at < values.length; at += shape[1]) {
       const [a, b, c] = [data, values, one.outputs.sentence_embedding.values].map((all) => all.slice(at, at + shape[1]));
-      result.cosine = Math.min(result.cosine, cosine(a, b));
-      result.eager = Math.min(result.eager, cosine(a, c));
+      own.push(cosine(a, b));
+      eager.push(cosine(a, c));
     }
     result.texts += one.texts.length;
   }
   await extract.dispose();
-  return { ...result, passed: result.texts > 0 && (dtype === "fp32" ? result.difference <= 1e-4 : result.cosine >= 0.9995) };
+  const mean = own.reduce((sum, value) => sum + value, 0) / own.length;
+  return { ...result, mean, cosine: Math.min(...own), eager: Math.min(...eager) };
 }
 
 const results = [];
@@ -42,4 +44,3 @@ for (const dtype of Object.keys(names)) {
   if (manifest.variants.some(({ name }) => name === names[dtype])) results.push(await compare(dtype));
 }
 console.log(JSON.stringify(results));
-process.exitCode = results.length > 0 && results.every(({ passed }) => passed) ? 0 : 1;

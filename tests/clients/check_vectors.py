@@ -2,9 +2,9 @@
 
     python check_vectors.py ARTIFACT [--longest TOKENS] [VARIANT ...]
 
-Needs what running needs: numpy, onnxruntime, tokenizers. --longest leaves out longer cases. Prints one line of JSON for
-each variant; the status is 1 where one differs by more than 1e-4 (fp32), or has a cosine with Python's answer below
-0.9995 (other precisions).
+Needs what running needs: numpy, onnxruntime, tokenizers. --longest leaves out longer cases. Prints one line of JSON
+for each variant; the status is 1 where one differs by more than 1e-4 (fp32), or where its cosines with Python's
+answers have a mean below 0.9995 or one is below 0.998 (other precisions; examples/README.md says why).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bert_onnx.errors import RuntimeUnavailableError
 from runtimes import load
 
 LARGEST_DIFFERENCE = 1e-4
-LEAST_COSINE = 0.9995
+MEAN_COSINE, LEAST_COSINE = 0.9995, 0.998
 #: What ONNX Runtime runs on every processor.
 TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded", "web")
 
@@ -46,8 +46,10 @@ def main(folder: Path, wanted: list[str], longest: int | None) -> int:
         except RuntimeUnavailableError as error:  # an int8 file that would give wrong sums on this processor
             print(f"left out: {error}", file=sys.stderr)
             continue
-        exact = variant.precision == "fp32"
-        passed = result["difference"] <= LARGEST_DIFFERENCE if exact else result["cosine"] >= LEAST_COSINE
+        if variant.precision == "fp32":
+            passed = result["difference"] <= LARGEST_DIFFERENCE
+        else:
+            passed = result["mean"] >= MEAN_COSINE and result["cosine"] >= LEAST_COSINE
         failed += not passed
         checked += 1
         result |= {"passed": bool(passed), "machine": platform.machine(), "seconds": round(time.monotonic() - begun, 1)}
@@ -56,11 +58,14 @@ def main(folder: Path, wanted: list[str], longest: int | None) -> int:
 
 
 def check(folder: Path, name: str, precision: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
-    """The largest difference and the least cosines of a variant over all cases, from ids and from text.
+    """The largest difference and the cosines of a variant over all cases, from ids and from text.
 
-    `cosine` is that with Python's answer to the same file, `eager` that with the model in float32.
+    `mean` and `cosine` are the mean and the least cosine with Python's answers to the same file, `eager` is the least
+    with the model in float32. A few values of an output say little of its direction: they count where there are no
+    whole ones.
     """
-    difference, cosine, eager, texts = 0.0, 1.0, 1.0, 0
+    difference, own, eager, texts = 0.0, [], [], 0
+    whole = any("offsets" not in tensor for tensor in cases[0]["outputs"].values())
     # Its hashes were compared a moment ago.
     with load(folder, variant=name, runtime="onnxruntime-cpu", check_hashes=False) as model:
         ports = {port.name: port for port in model.runtime.inputs}
@@ -77,9 +82,12 @@ def check(folder: Path, name: str, precision: str, cases: list[dict[str, Any]]) 
             for key, actual in answers:
                 wanted = np.array(expected[key]["values"])
                 difference = max(difference, float(np.abs(actual - wanted).max()))
-                cosine = min(cosine, least_cosine(actual, wanted, expected[key]))
-                eager = min(eager, least_cosine(actual, np.array(case["outputs"][key]["values"]), expected[key]))
-    figures = {"texts": texts, "difference": difference, "cosine": cosine, "eager": eager}
+                if whole and "offsets" in expected[key]:
+                    continue
+                own += cosines(actual, wanted, expected[key])
+                eager += cosines(actual, np.array(case["outputs"][key]["values"]), expected[key])
+    figures = {"texts": texts, "difference": difference, "mean": float(np.mean(own)), "cosine": min(own)}
+    figures["eager"] = min(eager)
     return {"variant": name, "precision": precision, **figures}
 
 
@@ -89,13 +97,13 @@ def values_of(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     return flat[tensor["offsets"]] if "offsets" in tensor else flat
 
 
-def least_cosine(actual: np.ndarray, wanted: np.ndarray, tensor: dict[str, Any]) -> float:
-    """The least cosine of the rows of an output; one that was sampled is one row."""
+def cosines(actual: np.ndarray, wanted: np.ndarray, tensor: dict[str, Any]) -> list[float]:
+    """Cosines of the rows of an output; one that was sampled is one row."""
     whole = "offsets" not in tensor and len(tensor["shape"]) > 1
     rows = wanted.reshape(-1, tensor["shape"][-1] if whole else wanted.size)
-    others = actual.reshape(rows.shape)
+    others = actual.reshape(rows.shape).astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
-    return float(((rows * others).sum(axis=1) / lengths).min())
+    return list(map(float, (rows * others).sum(axis=1) / lengths))
 
 
 if __name__ == "__main__":

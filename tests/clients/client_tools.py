@@ -16,9 +16,10 @@ EXAMPLES = ROOT / "examples"
 #: Set by `make clients`, which has installed every tool: one that is missing is a failure then, not a reason to skip.
 REQUIRED_VARIABLE = "BERT_ONNX_CLIENTS_REQUIRED"
 
-#: What clients are held to: the largest difference in fp32, the least cosine with Python's answer in other precisions.
+#: What clients are held to: the largest difference in fp32; in other precisions the mean and the least of the cosines
+#: with what Python gives of the same file. A value that is rounded the other way can move one text by some 5e-4.
 LARGEST_DIFFERENCE = 1e-4
-LEAST_COSINE = 0.9995
+MEAN_COSINE, LEAST_COSINE = 0.9995, 0.998
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:
@@ -39,8 +40,11 @@ def assert_close(results: list[dict[str, Any]], texts: int) -> None:
     """Every variant of a client's report compared `texts` texts, and gives what Python gives."""
     for result in results:
         assert result["texts"] == texts
-        close = result["difference"] <= LARGEST_DIFFERENCE, result["cosine"] >= LEAST_COSINE
-        assert close[result["precision"] != "fp32"], result
+        if result["precision"] == "fp32":
+            assert result["difference"] <= LARGEST_DIFFERENCE, result
+        else:
+            assert result["mean"] >= MEAN_COSINE, result
+            assert result["cosine"] >= LEAST_COSINE, result
 
 
 def is_right_here(variant: dict[str, Any]) -> bool:
