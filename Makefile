@@ -84,8 +84,9 @@ build/clients.stamp: tests/clients/artifact.sh $(VENV)/dev.stamp $(shell find be
 	@PYTHON="$(BIN)/python" tests/clients/artifact.sh build/clients > build/clients.log 2>&1 || { cat build/clients.log; exit 1; }
 	@touch $@
 
+# File by file in two processes, in the order of their names: ARM64, which takes longest, is first.
 RUN_CLIENTS = BERT_ONNX_CLIENTS_REQUIRED=1 BERT_ONNX_CLIENT_ARTIFACT=build/clients \
-    $(BIN)/python -m pytest --durations=5 tests/clients $(ARGS)
+    $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=8 tests/clients $(ARGS)
 
 clients: build/clients.stamp  ## run the sample in Node, a browser, C++, an edge install and on ARM64 (installs their tools)
 	@tests/clients/tools.sh

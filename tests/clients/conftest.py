@@ -19,6 +19,8 @@ from client_tools import EXAMPLES, ROOT, is_right_anywhere, is_right_here, lack,
 #: An artifact to test instead of a fresh export of the sample.
 ARTIFACT_VARIABLE = "BERT_ONNX_CLIENT_ARTIFACT"
 HERE = Path(__file__).parent
+#: The property of a test that holds a line for the table at the end.
+MEASURED = "measured"
 
 Change = Callable[[dict[str, Any]], None]
 _measured: list[str] = []
@@ -37,23 +39,29 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if _measured:
         terminalreporter.section("clients: what differs from Python (least cosines; of int8 with Python's int8)")
         terminalreporter.write_line(
-            f"{'client':<16} {'variant':<38} {'precision':<10} {'texts':>5}  {'largest':<10}  {'cosine':<9}  to eager"
+            f"{'client':<16} {'variant':<38} {'precision':<10} {'texts':>5}  {'largest':<10}  {'cosine':<9}  "
+            "to eager   seconds"
         )
-        for line in _measured:
+        for line in sorted(_measured, key=lambda line: line.split("  ")[0]):
             terminalreporter.write_line(line)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Gather what tests measured, in whichever process they ran."""
+    if report.when == "call":
+        _measured.extend(str(value) for name, value in report.user_properties if name == MEASURED)
+
+
 @pytest.fixture
-def measured() -> Callable[[str, list[dict[str, Any]]], None]:
+def measured(request: pytest.FixtureRequest) -> Callable[[str, list[dict[str, Any]]], None]:
     """Keeps a client's figures for the table at the end."""
 
     def keep(client: str, results: list[dict[str, Any]]) -> None:
         for result in results:
             cosine, eager = (f"{result[key]:.7f}" if key in result else "-" for key in ("cosine", "eager"))
-            _measured.append(
-                f"{client:<16} {result['variant']:<38} {result['precision']:<10} {result['texts']:>5}  "
-                f"{result['difference']:<10.1e}  {cosine:<9}  {eager}"
-            )
+            line = f"{client:<16} {result['variant']:<38} {result['precision']:<10} {result['texts']:>5}  "
+            line += f"{result['difference']:<10.1e}  {cosine:<9}  {eager:<9}  {result.get('seconds', '')}"
+            request.node.user_properties.append((MEASURED, line.rstrip()))
 
     return keep
 

@@ -1,4 +1,4 @@
-"""Python itself against vectors.json, on this machine and on ARM64 under emulation, without the exporter."""
+"""Python itself against vectors.json, on this machine, without the exporter."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_tools import ROOT, assert_close, lack, read, spoil
+from client_tools import ROOT, assert_close, read, spoil
 
 pytestmark = pytest.mark.clients
 
 HERE = Path(__file__).parent
-#: What is run under emulation, where a token takes a tenth of a second: fp32, the fused and the unpadded graph, the
-#: int8 file for ARM and the one that is right everywhere; the text of 256 tokens by `make arm64` alone.
-ON_ARM = ("model", "model_ort_cpu", "model_ort_cpu_unpadded", "model_ort_cpu_unpadded_qint8_arm64", "model_quantized")
-LONGEST_ON_ARM = 128
 
 
 def _check(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -60,22 +56,3 @@ def test_a_wrong_answer_fails(artifact: Path, altered: Callable[..., Path]) -> N
     done = _check(folder, "model")
     assert done.returncode == 1, done.stderr
     assert [result["passed"] for result in _results(done)] == [False]
-
-
-@pytest.mark.slow
-@pytest.mark.emulated
-@pytest.mark.timeout(1200)
-def test_arm64_under_emulation(artifact: Path, measured: Callable[..., None]) -> None:
-    for tool, package in (("qemu-aarch64-static", "qemu-user-static"), ("mmdebstrap", "mmdebstrap")):
-        if shutil.which(tool) is None:
-            lack(f"{tool} is not installed (Debian: {package})")
-    variants = [entry["name"] for entry in read(artifact, "manifest.json")["variants"] if entry["name"] in ON_ARM]
-    command = [str(HERE / "arm64.sh"), str(artifact), *variants, "--longest", str(LONGEST_ON_ARM)]
-    environment = os.environ | {"PYTHON": sys.executable}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1100, check=False)
-    results = _results(done)
-    measured("Python, ARM64", results)
-    assert [result["variant"] for result in results] == variants, done.stderr
-    assert {result["machine"] for result in results} == {"aarch64"}
-    assert_close(results, 7)
-    assert done.returncode == 0
