@@ -39,7 +39,7 @@ class Processor:
     def saturates(self, isa: str | None) -> bool:
         """Whether int8 files made for `isa` give wrong sums here: a row of `export.quantization.isa`.
 
-        x86 without VNNI adds two products of 8 bits in 16, which overflow unless weights keep to 7 bits, as those of
+        x86 without VNNI adds two products of 8 bits in 16, which overflow unless weights leave room, as those of
         `avx2` do. ARM adds in 32 bits. Files for none have integer weights alone: their products are floats, or
         MatMulNBits, which adds without saturating.
         """

@@ -28,9 +28,9 @@ inline bool adds_in_32_bits() {
 #endif
 }
 
-/// x86 without VNNI adds pairs of products in 16 bits, where only those of weights within 7 bits have room.
-/// @param isa `quantization.isa` of a variant in manifest.json; files for "avx2", and so all for the web, keep to 7 bits,
-///     and those for none (null, here empty) have integer weights alone
+/// x86 without VNNI adds pairs of products in 16 bits, where those of files for "avx2" alone have room.
+/// @param isa `quantization.isa` of a variant in manifest.json: "avx2" for all of the target web; null, here empty, for
+///     integers in the weights alone
 inline bool is_right(const std::string& precision, const std::string& isa) {
     return precision != "int8" || isa == "avx2" || isa.empty() || adds_in_32_bits();
 }

@@ -40,7 +40,7 @@ function feeds(inputs) {
 
 /** The values that vectors.json holds of an output. */
 function pick(data, { offsets, values }) {
-  return values.map((_, index) => data[offsets ? offsets[index] : index]);
+  return values.map((_, index) => Number(data[offsets ? offsets[index] : index])); // ids come as BigInt
 }
 
 const largest = (a, b) => a.reduce((worst, value, index) => Math.max(worst, Math.abs(value - b[index])), 0);
@@ -49,7 +49,8 @@ const largest = (a, b) => a.reduce((worst, value, index) => Math.max(worst, Math
 function cosines(actual, { shape, offsets, values }) {
   const width = offsets || shape.length < 2 ? values.length : shape.at(-1);
   const starts = Array.from({ length: values.length / width }, (_, row) => row * width);
-  return starts.map((at) => cosine(actual.slice(at, at + width), values.slice(at, at + width)));
+  const rows = starts.map((at) => [actual, values].map((list) => list.slice(at, at + width)));
+  return rows.map(([a, b]) => ([...a, ...b].some((value) => value !== 0) ? cosine(a, b) : 1)); // ids may all be 0
 }
 
 async function checkVariant(variant) {

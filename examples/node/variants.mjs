@@ -18,8 +18,8 @@ export function thisProcessor(cpuinfo = "/proc/cpuinfo") {
 }
 
 /**
- * Whether a variant's sums are right here. x86 without VNNI adds pairs of int8 products in 16 bits, where only those of
- * weights within 7 bits have room: files for `avx2`, which all of the target `web` are. Null has integer weights alone.
+ * Whether a variant's sums are right here. x86 without VNNI adds pairs of int8 products in 16 bits, where those of
+ * files for `avx2` alone have room: all of the target `web` are such. Null has integers in the weights alone.
  */
 export function isRight(variant, { architecture, vnni } = thisProcessor()) {
   if (variant.precision !== "int8" || architecture !== "x64" || vnni) return true;

@@ -73,8 +73,8 @@ export class Embedder {
 
 /**
  * The variant with that name, or the first for the web (else the portable one) in that precision.
- * A page cannot ask its processor how it adds up int8. So int8 must be in 7 bits (`avx2`, as files for the target `web`
- * are) or in the weights alone (null), which are right everywhere.
+ * A page cannot ask its processor how it adds up int8. So int8 must be laid out for `avx2`, as files for the target
+ * `web` are, or be in the weights alone (null): these are right everywhere.
  */
 export function chooseVariant({ variants }, { variant, precision = "fp32" } = {}) {
   const asked = variants.filter((entry) => (variant ? entry.name === variant : entry.precision === precision));

@@ -103,7 +103,8 @@ def cosines(actual: np.ndarray, wanted: np.ndarray, tensor: dict[str, Any]) -> l
     rows = wanted.reshape(-1, tensor["shape"][-1] if whole else wanted.size)
     others = actual.reshape(rows.shape).astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
-    return list(map(float, (rows * others).sum(axis=1) / lengths))
+    nothing = ~(rows.any(axis=1) | others.any(axis=1))  # ids may all be 0
+    return list(map(float, np.where(nothing, 1.0, (rows * others).sum(axis=1) / np.where(nothing, 1.0, lengths))))
 
 
 if __name__ == "__main__":

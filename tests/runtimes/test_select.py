@@ -121,7 +121,7 @@ def test_int8_is_the_file_of_this_processor() -> None:
 
 
 @pytest.mark.parametrize("isa", ["avx2", None])
-def test_a_file_that_keeps_to_7_bits_or_has_integer_weights_alone_runs_everywhere(isa: str | None) -> None:
+def test_a_file_that_leaves_room_or_has_integer_weights_alone_runs_everywhere(isa: str | None) -> None:
     variant = FakeVariant("model_int8", "ort-cpu", "int8", isa)
     for processor in (AVX2, VNNI, ARM):
         assert first((PORTABLE, variant), processor, precision="int8")[1] == "model_int8"
