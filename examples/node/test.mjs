@@ -96,5 +96,6 @@ for (const variant of manifest.variants.filter(asked)) {
   results.push(await checkVariant(variant));
 }
 if (words.includes("--json")) console.log(JSON.stringify(results));
-else console.table(results);
+else console.table(results.map((line) => ({ ...line, difference: line.difference.toExponential(1),
+  mean: line.mean.toFixed(7), cosine: line.cosine.toFixed(7), eager: line.eager.toFixed(7) })));
 process.exitCode = results.length > 0 && results.every(({ passed }) => passed) ? 0 : 1;
