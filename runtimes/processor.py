@@ -37,12 +37,13 @@ class Processor:
     features: frozenset[str]
 
     def saturates(self, isa: str | None) -> bool:
-        """Whether int8 files made for `isa` give wrong sums here: a row of `export.quantization.isa`, or unknown.
+        """Whether int8 files made for `isa` give wrong sums here: a row of `export.quantization.isa`.
 
-        x86 without VNNI adds two products of 8 bits in 16, which overflow unless weights keep to 7 bits, as those of
-        `avx2` do. What is not known to keep to them is taken not to. ARM adds in 32 bits.
+        x86 without VNNI adds two products of 8 bits in 16, which overflow unless weights leave room, as those of
+        `avx2` do. ARM adds in 32 bits. Files for none have integer weights alone: their products are floats, or
+        MatMulNBits, which adds without saturating.
         """
-        if self.architecture != "x86_64" or isa == "avx2":
+        if self.architecture != "x86_64" or isa in (None, "avx2"):
             return False
         return not VNNI & self.features
 

@@ -33,7 +33,8 @@ public:
     /// @throws ov::Exception if OpenVINO cannot read or compile the file
     Embedder(const std::string& file, std::int64_t limit, const std::string& device = "CPU") : limit_(limit) {
         // Some processors compute in 16 bits unless told otherwise: faster, and further from the model.
-        model_ = ov::Core().compile_model(file, device, ov::hint::inference_precision(ov::element::f32));
+        model_ = ov::Core().compile_model(file, device, ov::hint::inference_precision(ov::element::f32),
+                                          ov::hint::dynamic_quantization_group_size(0));
         request_ = model_.create_infer_request();
     }
 

@@ -1,17 +1,24 @@
-// Embeds texts with an artifact of bert-onnx:  node embed.mjs FOLDER TEXT TEXT...  prints how similar they are.
+// Embeds texts with an artifact of bert-onnx and prints how similar they are:
+//   node embed.mjs FOLDER [--precision int8] TEXT TEXT...
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { pipeline } from "node:stream/promises";
 import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { Tokenizer } from "@huggingface/tokenizers";
 import * as ort from "onnxruntime-node";
+import { chooseVariant } from "./variants.mjs";
 
 /** One graph of an artifact folder, and its tokenizer. */
 export class Embedder {
   /**
    * @param {string} folder what `bert-onnx export` wrote
-   * @param {{variant?: string, threads?: number}} options variant: a name of manifest.json (default: its first, fp32)
+   * @param {{variant?: string, precision?: string, threads?: number, checkHash?: boolean}} options
+   *   variant: a name of manifest.json; without one, the best in `precision` ("fp32") for this processor
    */
-  static async open(folder, { variant, threads = 0 } = {}) {
+  static async open(folder, { variant, precision, threads = 0, checkHash = true } = {}) {
     const read = async (name) => {
       try {
         return JSON.parse(await readFile(path.join(folder, name), "utf8"));
@@ -20,21 +27,23 @@ export class Embedder {
       }
     };
     const manifest = await read("manifest.json");
-    const names = manifest.variants.map((entry) => entry.name);
-    const chosen = manifest.variants.find((entry) => entry.name === (variant ?? names[0]));
-    if (!chosen) throw new Error(`there is no variant "${variant}"; the artifact has ${names.join(", ")}.`);
     if (!manifest.outputs.some((output) => output.name === "sentence_embedding")) {
       throw new Error(`the artifact is for ${manifest.task}, not for sentence embeddings; export one for these.`);
+    }
+    const chosen = chooseVariant(manifest, { variant, precision });
+    if (checkHash) {
+      for (const name of [chosen.file, chosen.data_file, "tokenizer.json"]) if (name) await check(folder, manifest, name);
     }
     const tokenizer = new Tokenizer(await read("tokenizer.json"), await read("tokenizer_config.json"));
     const session = await ort.InferenceSession.create(path.join(folder, chosen.file), {
       intraOpNumThreads: threads,
       executionMode: "sequential",
     });
-    return new Embedder(session, tokenizer, manifest);
+    return new Embedder(session, tokenizer, manifest, chosen);
   }
 
-  constructor(session, tokenizer, manifest) {
+  constructor(session, tokenizer, manifest, variant) {
+    this.variant = variant;
     this.session = session;
     this.tokenizer = tokenizer;
     this.longest = manifest.model_max_length;
@@ -74,9 +83,27 @@ export class Embedder {
     return ids.length <= this.longest ? ids : [...ids.slice(0, this.longest - 1), ids.at(-1)];
   }
 
+  /** Whether `text` is longer than what the model reads. */
+  isTooLong(text) {
+    return this.tokenizer.encode(text).ids.length > this.longest;
+  }
+
   /** Give back the session's memory and threads. */
   async close() {
     await this.session.release();
+  }
+}
+
+/** Throws unless a file of an artifact is what its manifest says. */
+async function check(folder, manifest, name) {
+  const hash = createHash("sha256");
+  try {
+    await pipeline(createReadStream(path.join(folder, name)), hash);
+  } catch (error) {
+    throw new Error(`${name} cannot be read (${error.message}); export the model again.`);
+  }
+  if (hash.digest("hex") !== manifest.files[name]?.sha256) {
+    throw new Error(`${name} is not what manifest.json says; it was changed or damaged. Export the model again.`);
   }
 }
 
@@ -91,9 +118,18 @@ export function cosine(a, b) {
   return dot / Math.sqrt(aa * bb);
 }
 
-async function main([folder, ...texts]) {
-  if (texts.length < 2) throw new Error("usage: node embed.mjs FOLDER TEXT TEXT...");
-  const embedder = await Embedder.open(folder);
+async function main(words) {
+  const { values, positionals } = parseArgs({
+    args: words, allowPositionals: true, options: { precision: { type: "string" }, variant: { type: "string" } },
+  });
+  const [folder, ...texts] = positionals;
+  if (texts.length < 2) {
+    throw new Error("usage: node embed.mjs FOLDER [--precision fp32|int8] [--variant NAME] TEXT TEXT...");
+  }
+  const embedder = await Embedder.open(folder, values);
+  texts.forEach((text, index) => {
+    if (embedder.isTooLong(text)) console.error(`text ${index + 1} is cut: the model reads ${embedder.longest} tokens.`);
+  });
   const [first, ...others] = await embedder.embed(texts);
   console.log(`similarity to "${texts[0]}"`);
   others.forEach((vector, index) => console.log(`${cosine(first, vector).toFixed(4)}  ${texts[index + 1]}`));

@@ -1,13 +1,9 @@
 // Drives the page in a real browser:  node browser.mjs CHROMIUM PAGE_URL [SCREENSHOT_PREFIX]
 // Prints JSON: differences from the artifact's test vectors by variant, and what the page showed.
-import { chromium } from "playwright-core";
+import { open } from "./chromium.mjs";
 
 const [executablePath, url, screenshots] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const browser = await open(executablePath);
 try {
   console.log(JSON.stringify(await drive()));
 } finally {
@@ -32,28 +28,55 @@ async function drive() {
   await page.waitForFunction((before) => !["–", before].includes(document.getElementById("similarity").textContent),
     shown.similarity);
   const same = await page.locator("#similarity").textContent();
+  await page.getByLabel("Second sentence").fill("The river rises in the hills. ".repeat(60));
+  await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("Only the first"));
+  const long = await status.textContent();
   await page.getByLabel("Second sentence").fill("   ");
   await page.waitForFunction(() => document.getElementById("similarity").textContent === "–");
   const empty = await status.textContent();
 
   const isolated = await page.evaluate(() => globalThis.crossOriginIsolated);
   const variants = await page.evaluate(compareWithVectors);
-  const { width } = await page.evaluate(() => ({ width: document.documentElement.scrollWidth }));
+  const small = await followLink(page);
+  const overflow = await phoneOverflow(page);
+  const refusals = [];
+  for (const query of ["?variant=none", "?precision=fp8"]) refusals.push(await refusal(query));
+  return { shown, same, long, empty, small, refusals, isolated, variants, overflow, complaints };
+}
 
-  const wrong = await browser.newPage();
-  await wrong.goto(`${url}?variant=none`);
-  await wrong.waitForSelector("#status.error");
-  const refusal = await wrong.locator("#status").textContent();
-  return { shown, same, empty, refusal, isolated, variants, width, complaints };
+/** What the page shows after its link to the int8 graph was followed; null where the artifact has none. */
+async function followLink(page) {
+  const link = page.getByRole("link", { name: "int8" });
+  if (await link.count() === 0) return null;
+  await link.click();
+  await page.waitForFunction(() => document.getElementById("similarity").textContent !== "–", null, { timeout: 60_000 });
+  return { similarity: await page.locator("#similarity").textContent(),
+    model: await page.locator("#model").textContent() };
+}
+
+/** How far the page is wider than a phone. */
+async function phoneOverflow(page) {
+  await page.setViewportSize({ width: 320, height: 700 });
+  return page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+}
+
+async function refusal(query) {
+  const page = await browser.newPage();
+  await page.goto(url + query);
+  await page.waitForSelector("#status.error");
+  if (screenshots) await page.screenshot({ path: `${screenshots}-refusal.png` });
+  return page.locator("#status").textContent();
 }
 
 async function takeScreenshots(page) {
-  await page.screenshot({ path: `${screenshots}-light.png` });
-  await page.emulateMedia({ colorScheme: "dark" });
-  await page.screenshot({ path: `${screenshots}-dark.png` });
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    for (const [name, width, height] of [["wide", 1000, 700], ["narrow", 380, 860]]) {
+      await page.setViewportSize({ width, height });
+      await page.screenshot({ path: `${screenshots}-${name}-${colorScheme}.png` });
+    }
+  }
   await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize({ width: 380, height: 860 });
-  await page.screenshot({ path: `${screenshots}-narrow.png` });
   await page.setViewportSize({ width: 1000, height: 700 });
 }
 
@@ -63,29 +86,34 @@ async function compareWithVectors() {
   const vectors = await (await fetch("/model/vectors.json")).json();
   const manifest = await (await fetch("/model/manifest.json")).json();
   const results = [];
-  for (const variant of manifest.variants.filter(({ target }) => ["portable", "web"].includes(target))) {
+  const right = ({ precision, quantization }) => precision !== "int8" || ["avx2", null].includes(quantization.isa);
+  for (const variant of manifest.variants.filter((entry) => ["portable", "web"].includes(entry.target) && right(entry))) {
     const embedder = await Embedder.open("/model/", { variant: variant.name });
-    const result = { variant: variant.name, precision: variant.precision, difference: 0, cosine: 1, texts: 0 };
-    const judge = (actual, { shape, values }) => {
+    const result = { variant: variant.name, precision: variant.precision, difference: 0, texts: 0 };
+    const [own, eager] = [[], []];
+    const judge = (actual, { shape, values }, model) => {
       const width = shape.at(-1);
       values.forEach((value, at) => { result.difference = Math.max(result.difference, Math.abs(value - actual[at])); });
       for (let at = 0; at < values.length; at += width) {
-        const [a, b] = [actual, values].map((list) => list.slice(at, at + width));
-        result.cosine = Math.min(result.cosine, cosine(a, b));
+        const [a, b, c] = [actual, values, model.values].map((list) => list.slice(at, at + width));
+        own.push(cosine(a, b));
+        eager.push(cosine(a, c));
       }
     };
     for (const one of vectors.cases) {
+      const model = one.outputs.sentence_embedding;
       const expected = (one.variants[variant.name] ?? one.outputs).sentence_embedding;
       const feeds = Object.fromEntries(Object.entries(one.inputs).map(([name, { shape, values }]) =>
         [name, new ort.Tensor("int64", BigInt64Array.from(values, BigInt), shape)]));
       const answers = await embedder.session.run(feeds, ["sentence_embedding"]);
-      judge(answers.sentence_embedding.data, expected);
+      judge(answers.sentence_embedding.data, expected, model);
       if (!one.texts || one.pairs) continue;
-      judge((await embedder.embed(one.texts)).flatMap((vector) => [...vector]), expected);
+      judge((await embedder.embed(one.texts)).flatMap((vector) => [...vector]), expected, model);
       result.texts += one.texts.length;
     }
     await embedder.session.release();
-    results.push(result);
+    const mean = own.reduce((sum, value) => sum + value, 0) / own.length;
+    results.push({ ...result, mean, cosine: Math.min(...own), eager: Math.min(...eager) });
   }
   return results;
 }

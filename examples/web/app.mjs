@@ -15,9 +15,10 @@ function say(text, isError = false) {
 }
 
 async function start() {
-  const variant = new URLSearchParams(location.search).get("variant") ?? undefined;
+  const wanted = Object.fromEntries(new URLSearchParams(location.search)); // ?precision=int8 or ?variant=NAME
   embedder = await Embedder.open("model/", {
-    variant,
+    variant: wanted.variant,
+    precision: wanted.precision,
     onProgress: (share) => {
       element("loading").value = share;
       say(share < 1 ? `Loading the model: ${Math.round(100 * share)} %` : "Opening the model…");
@@ -27,12 +28,26 @@ async function start() {
   const { name, precision, size_bytes: size } = embedder.variant;
   const threads = ort.env.wasm.numThreads;
   element("model").textContent = [
-    embedder.manifest.source.model, name, precision, `${(size / 1e6).toFixed(0)} MB`,
+    embedder.manifest.source.model, name, precision, megabytes(size),
     `ONNX Runtime Web ${ort.env.versions.web}`, `${threads} thread${threads === 1 ? "" : "s"}`,
   ].join(" · ");
+  offerOthers(embedder);
   await embedder.embed(["warm up"]); // the first run prepares memory; it would be timed otherwise
   await compare();
 }
+
+/** Links to the other graphs that were made for the web. */
+function offerOthers({ manifest, variant }) {
+  const others = manifest.variants.filter(({ target, name }) => target === "web" && name !== variant.name);
+  for (const { name, precision, size_bytes: size } of others) {
+    const link = document.createElement("a");
+    link.href = `?variant=${encodeURIComponent(name)}`;
+    link.textContent = `Use ${precision}, ${megabytes(size)}`;
+    element("others").append(link);
+  }
+}
+
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
 
 /** Compare now; where a comparison is under way, once more after it. */
 async function compare() {
@@ -58,7 +73,9 @@ async function compareOnce() {
   const begun = performance.now();
   const [first, second] = await embedder.embed(texts);
   show(cosine(first, second), performance.now() - begun);
-  say("Ready. Edit either sentence.");
+  const cut = texts.some((text) => embedder.isTooLong(text));
+  say(cut ? `Only the first ${embedder.manifest.model_max_length} tokens of a text are read; one is longer.`
+    : "Ready. Edit either sentence.");
 }
 
 function show(similarity, milliseconds) {

@@ -12,24 +12,21 @@ export { ort };
 export class Embedder {
   /**
    * @param {string} base URL of the artifact folder, with a slash at the end
-   * @param {{variant?: string, onProgress?: (share: number) => void}} options
-   *   variant: a name of manifest.json; without one, the first that was made for the web
+   * @param {{variant?: string, precision?: string, onProgress?: (share: number) => void}} options
+   *   variant: a name of manifest.json; without one, that for the web in `precision` ("fp32")
    */
-  static async open(base, { variant, onProgress = () => {} } = {}) {
+  static async open(base, { variant, precision, onProgress = () => {} } = {}) {
     const manifest = await (await get(base + "manifest.json")).json();
-    const { variants } = manifest;
-    const chosen = variant
-      ? variants.find((entry) => entry.name === variant)
-      : variants.find((entry) => entry.target === "web") ?? variants[0];
-    if (!chosen) throw new Error(`The artifact has no variant "${variant}".`);
+    const chosen = chooseVariant(manifest, { variant, precision });
     if (!manifest.outputs.some((output) => output.name === "sentence_embedding")) {
       throw new Error(`The artifact is for ${manifest.task}, not for sentence embeddings.`);
     }
     const [tokenizer, settings, graph] = await Promise.all([
       get(base + "tokenizer.json").then((response) => response.json()),
       get(base + "tokenizer_config.json").then((response) => response.json()),
-      download(base + chosen.file, chosen.size_bytes, onProgress),
+      download(base + chosen.file, manifest.files[chosen.file].size, onProgress),
     ]);
+    await check(graph, chosen.file, manifest);
     const session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
     return new Embedder(session, new Tokenizer(tokenizer, settings), manifest, chosen);
   }
@@ -67,6 +64,28 @@ export class Embedder {
     const longest = this.manifest.model_max_length;
     return ids.length <= longest ? ids : [...ids.slice(0, longest - 1), ids.at(-1)];
   }
+
+  /** Whether `text` is longer than what the model reads. */
+  isTooLong(text) {
+    return this.tokenizer.encode(text).ids.length > this.manifest.model_max_length;
+  }
+}
+
+/**
+ * The variant with that name, or the first for the web (else the portable one) in that precision.
+ * A page cannot ask its processor how it adds up int8. So int8 must be laid out for `avx2`, as files for the target
+ * `web` are, or be in the weights alone (null): these are right everywhere.
+ */
+export function chooseVariant({ variants }, { variant, precision = "fp32" } = {}) {
+  const asked = variants.filter((entry) => (variant ? entry.name === variant : entry.precision === precision));
+  const chosen = asked.find((entry) => entry.target === "web") ?? asked.find((entry) => entry.target === "portable")
+    ?? (variant ? asked[0] : undefined);
+  if (!chosen) throw new Error(`The artifact has no variant ${variant ? `"${variant}"` : `in ${precision} for the web`}.`);
+  if (chosen.data_file) throw new Error(`${chosen.name} keeps its weights in a second file; export for the target web.`);
+  if (chosen.precision === "int8" && !["avx2", null, undefined].includes(chosen.quantization?.isa)) {
+    throw new Error(`${chosen.name} is right on some processors only; export int8 for the target web.`);
+  }
+  return chosen;
 }
 
 /** Cosine of the angle between two vectors. */
@@ -80,8 +99,20 @@ export function cosine(a, b) {
   return dot / Math.sqrt(aa * bb);
 }
 
+/** Throws unless the bytes of a file are what the manifest says; browsers hash on https and localhost alone. */
+async function check(bytes, name, manifest) {
+  const { size, sha256 } = manifest.files[name];
+  const digest = globalThis.crypto?.subtle ? await crypto.subtle.digest("SHA-256", bytes) : null;
+  const hex = digest && [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (bytes.length !== size || (hex && hex !== sha256)) {
+    throw new Error(`${name} is not what manifest.json says; it was changed or damaged.`);
+  }
+}
+
 async function get(url) {
-  const response = await fetch(url);
+  const response = await fetch(url).catch(() => {
+    throw new Error(`${url} cannot be loaded; is the server running?`);
+  });
   if (!response.ok) throw new Error(`${url} cannot be loaded (status ${response.status}).`);
   return response;
 }

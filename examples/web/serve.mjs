@@ -15,8 +15,13 @@ const TYPES = {
 };
 const page = path.dirname(fileURLToPath(import.meta.url));
 const [artifact, port = "8080"] = process.argv.slice(2);
-if (!artifact) {
+if (!artifact || !/^\d{1,5}$/.test(port) || port > 65535) {
   console.error("usage: node serve.mjs ARTIFACT [PORT]");
+  process.exit(2);
+}
+
+if (!await stat(path.join(artifact, "manifest.json")).catch(() => null)) {
+  console.error(`${artifact} is not an artifact: it has no manifest.json. Make one with bert-onnx export.`);
   process.exit(2);
 }
 
@@ -47,6 +52,10 @@ async function answer(request, response) {
 
 const server = http.createServer((request, response) => {
   answer(request, response).catch(() => response.writeHead(400).end("bad request"));
+});
+server.on("error", (error) => {
+  console.error(`port ${port} cannot be used (${error.message}); name another.`);
+  process.exit(2);
 });
 server.listen(Number(port), "127.0.0.1", () => {
   console.log(`http://127.0.0.1:${server.address().port}/`);

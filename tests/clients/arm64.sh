@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares an artifact with its test vectors on ARM64, under user-mode emulation:  arm64.sh ARTIFACT [VARIANT ...]
+# Compares an artifact with its test vectors on ARM64, under user-mode emulation:  arm64.sh ARTIFACT [VARIANT ...] [--longest TOKENS]
 # Debian's Python and the aarch64 wheels of onnxruntime, numpy and tokenizers are unpacked once into build/arm64.
 # Needs Debian's packages qemu-user-static and mmdebstrap, and pip. ARM64_CPU chooses what QEMU emulates.
 set -euo pipefail

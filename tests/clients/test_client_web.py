@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_tools import EXAMPLES, read
+from client_tools import EXAMPLES, assert_close, read
 
 pytestmark = pytest.mark.clients
 
@@ -36,10 +36,8 @@ def test_the_page_in_a_browser(
     seen: dict[str, Any], artifact: Path, measured: Callable[..., None], variants_for: Callable[..., list[str]]
 ) -> None:
     measured("chromium", seen["variants"])
-    assert [result["variant"] for result in seen["variants"]] == variants_for("portable", "web")
-    for result in seen["variants"]:
-        assert result["texts"] == 8
-        assert result["difference"] <= 1e-4 if result["precision"] == "fp32" else result["cosine"] >= 0.9995
+    assert [result["variant"] for result in seen["variants"]] == variants_for("portable", "web", anywhere=True)
+    assert_close(seen["variants"], 8)
     shown = seen["shown"]
     assert shown["status"] == "Ready. Edit either sentence."
     assert 0.3 < float(shown["similarity"]) < 1
@@ -48,9 +46,39 @@ def test_the_page_in_a_browser(
     assert f" · {web['name']} · {web['precision']} · " in shown["model"]
     assert float(seen["same"]) == 1
     assert seen["empty"] == "Write something into both fields."
-    assert seen["refusal"] == 'The artifact has no variant "none".'
+    assert seen["long"] == "Only the first 256 tokens of a text are read; one is longer."
+    assert abs(float(seen["small"]["similarity"]) - float(shown["similarity"])) < 0.02
+    assert " · model_quantized · int8 · " in seen["small"]["model"]
+    assert seen["refusals"] == [
+        'The artifact has no variant "none".',
+        "The artifact has no variant in fp8 for the web.",
+    ]
+    assert seen["overflow"] == 0
     assert seen["isolated"] is True
     assert seen["complaints"] == []
+
+
+def test_a_changed_file_is_refused(
+    node: str, chromium: str, serve: Callable[[Path], str], altered: Callable[..., Path]
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["files"]["onnx/model_quantized.onnx"]["sha256"] = "0" * 64
+
+    url = serve(altered(manifest=change))
+    command = [node, "refusal.mjs", chromium, f"{url}?precision=int8"]
+    done = subprocess.run(command, cwd=EXAMPLES / "test", capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout == "onnx/model_quantized.onnx is not what manifest.json says; it was changed or damaged.\n"
+
+
+@pytest.mark.parametrize(("arguments", "status"), [((), 2), (("missing",), 2)])
+def test_the_server_wants_an_artifact(node: str, arguments: tuple[str, ...], status: int) -> None:
+    command = [node, "serve.mjs", *arguments]
+    done = subprocess.run(command, cwd=EXAMPLES / "web", capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == status
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(
+        "missing is not an artifact" if arguments else "usage: node serve.mjs ARTIFACT [PORT]"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from export_samples import save_checkpoint
 
 from bert_onnx import cli
-from bert_onnx.artifact import Artifact
+from bert_onnx.artifact import Artifact, Quantization
 from bert_onnx.errors import ArtifactError, CheckpointError, InferenceError, UsageError, VerificationError
 from bert_onnx.tasks import Port
 from export.runtime_matrix import Cell, Matrix, least_cosine, real_tokens, runtime_matrix
@@ -96,7 +96,8 @@ def as_int8(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second variant goes by the name of int8, on a processor that may run it."""
     opened = Artifact.open(folder / "artifact")
     first, second = opened.manifest.variants
-    manifest = replace(opened.manifest, variants=(first, replace(second, precision="int8")))
+    second = replace(second, precision="int8", quantization=Quantization("static", "avx512_vnni", {}))
+    manifest = replace(opened.manifest, variants=(first, second))
     monkeypatch.setattr(Artifact, "open", lambda *arguments: replace(opened, manifest=manifest))
     vnni = Processor("x", "x86_64", frozenset({"avx512_vnni"}))
     monkeypatch.setattr("export.runtime_matrix.this_processor", lambda: vnni)

@@ -12,7 +12,7 @@ from toy_artifacts import publish_toy
 
 import runtimes
 from bert_onnx import cli
-from bert_onnx.artifact import Artifact
+from bert_onnx.artifact import Artifact, Quantization
 from bert_onnx.errors import ArtifactError, RuntimeUnavailableError, StorageError, UsageError
 from bert_onnx.tasks import TASKS, Port, input_ports
 from runtimes import doctor, nvidia
@@ -178,7 +178,8 @@ def test_candidates_leave_out_what_saturates(artifact: Path) -> None:
     from runtimes.processor import Processor
 
     manifest = Artifact.open(artifact).manifest
-    int8 = replace(manifest.variants[0], name="model_int8", precision="int8")
+    for_vnni = Quantization("static", "avx512_vnni", {})
+    int8 = replace(manifest.variants[0], name="model_int8", precision="int8", quantization=for_vnni)
     manifest = replace(manifest, variants=(*manifest.variants, int8))
     vnni = Processor("x", "x86_64", frozenset({"avx512_vnni"}))
     assert "model_int8" in {choice.variant.name for choice in candidates(manifest, vnni, 2)}

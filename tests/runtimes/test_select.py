@@ -120,9 +120,16 @@ def test_int8_is_the_file_of_this_processor() -> None:
     assert first(ALL, ARM, precision="int8") == ("onnxruntime-cpu", "model_qint8_arm64", "int8")
 
 
-@pytest.mark.parametrize("isa", ["avx512_vnni", "arm64", None])
+@pytest.mark.parametrize("isa", ["avx2", None])
+def test_a_file_that_leaves_room_or_has_integer_weights_alone_runs_everywhere(isa: str | None) -> None:
+    variant = FakeVariant("model_int8", "ort-cpu", "int8", isa)
+    for processor in (AVX2, VNNI, ARM):
+        assert first((PORTABLE, variant), processor, precision="int8")[1] == "model_int8"
+
+
+@pytest.mark.parametrize("isa", ["avx512_vnni", "arm64"])
 @pytest.mark.parametrize("named", ["variant", "precision"])
-def test_a_file_that_would_saturate_is_never_run(isa: str | None, named: str) -> None:
+def test_a_file_that_would_saturate_is_never_run(isa: str, named: str) -> None:
     variant = FakeVariant("model_int8", "ort-cpu", "int8", isa)
     wanted = {"variant": "model_int8"} if named == "variant" else {"precision": "int8"}
     for strict in (True, False):
