@@ -16,8 +16,18 @@ from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeOptions
 from runtimes.table import RUNTIMES, find_runtime
 
+def _offers_openvino() -> bool:
+    """OpenVINO's plugin for ONNX Runtime serves Intel's processors only; test_onnxruntime_openvino emulates one."""
+    from runtimes.onnxruntime_openvino import computes_in
+
+    try:
+        return bool(computes_in())
+    except RuntimeUnavailableError:
+        return False
+
+
 #: Those that the development install has; the others are tested where their provider is.
-HERE = ("onnxruntime-cpu", "openvino", "reference")
+HERE = ("onnxruntime-cpu", "openvino", "reference", "tract", *(("onnxruntime-openvino",) if _offers_openvino() else ()))
 ONE = RuntimeOptions(threads=1)
 
 
@@ -173,7 +183,7 @@ def test_without_its_library_the_message_has_the_command(
 
 
 def test_a_precision_that_a_runtime_cannot_compute_in_is_refused(graph: Path) -> None:
-    for name in ("onnxruntime-cpu", "reference"):
+    for name in ("onnxruntime-cpu", "reference", "tract"):
         with pytest.raises(UsageError, match="computes a float32 file in fp32, not in bf16"):
             find_runtime(name).load_class().open(graph, INPUTS, OUTPUTS, RuntimeOptions(threads=1, compute="bf16"))
     with pytest.raises(UsageError, match="precision 'int7' is unknown"):

@@ -1,0 +1,89 @@
+"""What a graph without a mask gains for batches without padding, on ONNX Runtime's CPU provider: docs/adr/0005.
+
+    python -m benchmarks.mask_free [--model sample] [--seconds 20] [--shapes 1x128,8x128]
+
+The graphs are those of the targets, and the same with the mask taken out of their attention; everything else is as in
+`benchmarks.passes_cpu`. Above 1 is faster than the first graph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+from pathlib import Path
+
+import onnx_ir as ir
+import onnxruntime as ort
+
+from benchmarks.passes_cpu import THREADS, measure_runs, parse_shape
+from bert_onnx.weights import find_checkpoint
+from export.load_model import choose_task, load_eager
+from export.passes import PassContext, canonical, run_passes
+from export.passes.emit import optional_input
+from export.passes.values import is_operator
+from export.request import ExportRequest
+from export.serialize import save
+from export.targets import CLOSE, FUSE, PREPARE, RAISE
+from export.tracer import trace
+
+OPSET = 18
+SHAPES = "1x16,1x128,8x128,32x128,1x512"
+
+_RAISED = (*PREPARE, *RAISE, "fold_token_type")
+#: name -> (without a mask, the passes after those that raise).
+ALTERNATIVES: dict[str, tuple[bool, tuple[str, ...]]] = {
+    "ort-cpu: Attention, masked": (False, ("lower_attention_microsoft", "lower_mha", *FUSE, "lower_plain", *CLOSE)),
+    "Attention, no mask": (True, ("lower_attention_microsoft", "lower_mha", *FUSE, "lower_plain", *CLOSE)),
+    "MultiHeadAttention, masked": (False, ("merge_qkv", "lower_mha", *FUSE, "lower_plain", *CLOSE)),
+    "MultiHeadAttention, no mask": (True, ("merge_qkv", "lower_mha", *FUSE, "lower_plain", *CLOSE)),
+    "plain, masked": (False, ("fold_scale", *FUSE, "lower_plain", *CLOSE)),
+    "plain, no mask": (True, ("fold_scale", *FUSE, "lower_plain", *CLOSE)),
+}
+
+
+def drop_masks(model: ir.Model) -> int:
+    """Take the key mask out of every canonical Attention; says how many had one."""
+    count = 0
+    for node in model.graph:
+        if is_operator(node, canonical.ATTENTION, domain=canonical.DOMAIN) and optional_input(node, canonical.BIAS):
+            node.replace_input_with(canonical.BIAS, None)
+            count += 1
+    return count
+
+
+def build(model: str, task: str, folder: Path) -> tuple[dict[str, Path], int]:
+    """Files of the alternatives, and the size of the vocabulary."""
+    request = ExportRequest(model, task=task)
+    checkpoint = find_checkpoint(model, revision=None, offline=True, random_seed=None)
+    eager = load_eager(checkpoint, *choose_task(request, checkpoint))
+    context, traced = PassContext(OPSET, eager.config), trace(eager.module, OPSET)
+    files = {}
+    for number, (name, (mask_free, passes)) in enumerate(ALTERNATIVES.items()):
+        graph = traced.clone()
+        run_passes(graph, _RAISED, context)
+        if mask_free and drop_masks(graph) != eager.config.num_hidden_layers:
+            raise SystemExit(f"not every attention of {model} has a mask of its own")
+        run_passes(graph, passes, context)
+        files[name] = folder / f"{number}.onnx"
+        save(graph, files[name])
+    return files, eager.config.vocab_size
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="sample")
+    parser.add_argument("--task", default="feature-extraction")
+    parser.add_argument("--seconds", type=float, default=20, help="for each shape")
+    parser.add_argument("--shapes", default=SHAPES, help="BxS: batches without padding")
+    arguments = parser.parse_args()
+    print(f"onnxruntime {ort.__version__}, {platform.machine()}, {THREADS} threads, {arguments.model}")
+    with tempfile.TemporaryDirectory() as folder:
+        files, vocabulary = build(arguments.model, arguments.task, Path(folder))
+        for shape in map(parse_shape, arguments.shapes.split(",")):
+            measure_runs(files, shape, vocabulary, arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()
