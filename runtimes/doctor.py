@@ -17,8 +17,8 @@ from runtimes.table import RUNTIMES, RuntimeRow
 
 #: Distributions that decide what runs.
 PACKAGES = (
-    "bert-onnx", "numpy", "tokenizers", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "openvino", "tract",
-    "onnx", "torch", "tensorrt", "pyarrow",
+    "bert-onnx", "numpy", "tokenizers", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "openvino",
+    "tract", "onnx", "torch", "tensorrt", "pyarrow",
 )  # fmt: skip
 
 
@@ -138,7 +138,9 @@ def _usable_compute(row: RuntimeRow) -> tuple[str, ...]:
 
         import_onnxruntime()
     elif row.name in ("openvino", "onnxruntime-openvino"):
-        usable: tuple[str, ...] = import_module(row.module).computes_in()  # what it computes in depends on the processor
+        usable: tuple[str, ...] = import_module(
+            row.module
+        ).computes_in()  # what it computes in depends on the processor
         return usable
     return row.compute
 

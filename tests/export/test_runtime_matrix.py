@@ -16,7 +16,9 @@ from bert_onnx import cli
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import ArtifactError, CheckpointError, InferenceError, UsageError, VerificationError
 from bert_onnx.tasks import Port
-from export.runtime_matrix import Cell, Matrix, least_cosine, real_tokens, runtime_matrix
+from export.compare_runtimes import least_cosine, real_tokens
+from export.matrix_cells import Cell, Matrix
+from export.runtime_matrix import runtime_matrix
 from runtimes.openvino import OpenVino
 from runtimes.processor import Processor
 from runtimes.table import RUNTIMES, RuntimeRow

@@ -16,6 +16,7 @@ from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeOptions
 from runtimes.table import RUNTIMES, find_runtime
 
+
 def _offers_openvino() -> bool:
     """OpenVINO's plugin for ONNX Runtime serves Intel's processors only; test_onnxruntime_openvino emulates one."""
     from runtimes.onnxruntime_openvino import computes_in
