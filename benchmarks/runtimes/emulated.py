@@ -1,4 +1,4 @@
-"""A runtime in a process of its own, on an Intel processor that QEMU emulates: for OpenVINO's plugin on other machines.
+"""OpenVINO's plugin for ONNX Runtime on an Intel processor that QEMU emulates, for machines that have another.
 
 The plugin offers its device on Intel's processors only, by what CPUID says. Answers are those of the real library;
 times mean nothing.
@@ -6,13 +6,15 @@ times mean nothing.
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,17 +32,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class EmulatedRuntime:
-    """Speaks for `module.class_name` in the other process."""
+    """Speaks for one graph on OpenVINO's plugin in the other process, which serves all graphs: it starts slowly."""
 
-    module = "runtimes.onnxruntime_openvino"
-    class_name = "OnnxRuntimeOpenVino"
+    name = "onnxruntime-openvino"
 
-    def __init__(self, process: subprocess.Popen[bytes], description: RuntimeDescription) -> None:
-        self._process = process
-        self._description = description
-        self.name = description.name
-        self.inputs: tuple[Port, ...] = ()
-        self.outputs: tuple[Port, ...] = ()
+    def __init__(self, number: int, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self._number = number
 
     @classmethod
     def open(
@@ -56,43 +55,50 @@ class EmulatedRuntime:
         Raises:
             RuntimeUnavailableError: QEMU is not installed.
         """
-        program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-        if program is None:
-            raise RuntimeUnavailableError(
-                "there is no QEMU to emulate an Intel processor with; install qemu-user-static."
-            )
-        process = subprocess.Popen(
-            [program, "-cpu", PROCESSOR, sys.executable, "-m", __name__, cls.module, cls.class_name],
-            cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            description = _ask(process, (str(path), tuple(inputs), tuple(outputs), options, limits))
-        except BaseException:
-            _end(process)
-            raise
-        runtime = cls(process, description)
-        runtime.inputs, runtime.outputs = tuple(inputs), tuple(outputs)
-        return runtime
+        number = _ask("open", (str(path), tuple(inputs), tuple(outputs), options, limits))
+        return cls(number, inputs, outputs)
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """As the runtime's own."""
-        answer: dict[str, np.ndarray] = _ask(self._process, (dict(inputs), outputs))
+        answer: dict[str, np.ndarray] = _ask("run", (self._number, dict(inputs), outputs))
         return answer
 
     def describe(self) -> RuntimeDescription:
         """What runs there."""
-        return self._description
+        description: RuntimeDescription = _ask("describe", (self._number,))
+        return description
 
     def close(self) -> None:
-        """End the process."""
-        _end(self._process)
+        """Let go of the graph there."""
+        _ask("close", (self._number,))
+
+    def __enter__(self) -> EmulatedRuntime:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
-def _ask(process: subprocess.Popen[bytes], question: Any) -> Any:
+@cache
+def _process() -> subprocess.Popen[bytes]:
+    """The other process."""
+    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+    if program is None:
+        raise RuntimeUnavailableError("there is no QEMU to emulate an Intel processor with; install qemu-user-static.")
+    command = [program, "-cpu", PROCESSOR, sys.executable, "-m", "benchmarks.runtimes.emulated"]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    atexit.register(process.communicate)  # its input ends, and it does
+    return process
+
+
+def _ask(what: str, arguments: tuple[Any, ...]) -> Any:
+    process = _process()
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        _send(process.stdin, question)
+        _send(process.stdin, (what, arguments))
         answer = pickle.load(process.stdout)
     except (OSError, EOFError):
         raise RuntimeUnavailableError(f"the emulated process ended with status {process.wait()}.") from None
@@ -101,36 +107,35 @@ def _ask(process: subprocess.Popen[bytes], question: Any) -> Any:
     return answer
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.communicate()
-
-
 def _send(stream: IO[bytes], message: Any) -> None:
     pickle.dump(message, stream)
     stream.flush()
 
 
-def _serve(module: str, class_name: str) -> None:
+def _serve() -> None:
     """Answer questions until there are no more. What libraries print must not get among the answers."""
+    from runtimes.onnxruntime_openvino import OnnxRuntimeOpenVino
+
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    runtime: Any = None
-    while True:
+    opened: dict[int, OnnxRuntimeOpenVino] = {}
+    for number in count():
         try:
-            question = pickle.load(sys.stdin.buffer)
+            what, arguments = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
+        answer: Any = None
         try:
-            if runtime is None:
-                runtime = getattr(import_module(module), class_name).open(*question)
-                answer = runtime.describe()
+            if what == "open":
+                opened[number], answer = OnnxRuntimeOpenVino.open(*arguments), number
+            elif what == "close":
+                opened.pop(arguments[0]).close()
             else:
-                answer = runtime.run(*question)
+                answer = getattr(opened[arguments[0]], what)(*arguments[1:])
         except Exception as error:
             answer = error
         _send(stream, answer)
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    _serve()
