@@ -23,7 +23,7 @@ from runtimes.openvino import OpenVino
 from runtimes.processor import Processor
 from runtimes.table import RUNTIMES, RuntimeRow
 
-HERE = {"onnxruntime-cpu", "openvino", "reference"}
+HERE = {"onnxruntime-cpu", "openvino", "reference", "tract"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def cells(matrix: Matrix) -> dict[tuple[str, str, str], Cell]:
 
 
 def test_every_variant_passes_on_every_runtime_here(folder: Path) -> None:
-    matrix = runtime_matrix(str(folder / "artifact"), "onnxruntime-cpu,openvino,reference", str(folder / "checkpoint"))
+    matrix = runtime_matrix(str(folder / "artifact"), ",".join(sorted(HERE)), str(folder / "checkpoint"))
     assert matrix.reference == "eager PyTorch, float32"
     found = cells(matrix)
     for runtime in HERE:

@@ -51,6 +51,11 @@ def arrays(**changes: Any) -> dict[str, np.ndarray]:
     return {**inputs, **changes}
 
 
+def same(array: np.ndarray) -> dict[str, np.ndarray]:
+    """Every input is `array`."""
+    return {port.name: array for port in INPUTS}
+
+
 def test_answers_come_by_name_all_or_those_asked_for(opener: Any, graph: Path) -> None:
     with opener(graph, INPUTS, OUTPUTS, ONE, CONFIG) as runtime:
         everything = runtime.run(arrays())
@@ -94,6 +99,11 @@ def test_it_says_what_it_is(opener: Any, graph: Path) -> None:
         ({"attention_mask": np.array([[1, 1, 1, 1], [0, 0, 0, 0]])}, r"attention_mask\[1\] is all 0"),
         ({"token_type_ids": np.zeros((2, 3), np.int64)}, "token_type_ids"),
         ({"input_ids": np.array([[2.5] * 4] * 2)}, "input_ids"),
+        ({"input_ids": np.array([2, 5, 6, 3])}, r"input_ids has the shape \[4\]; it needs 2 axes"),
+        (same(np.zeros((0, 4), np.int64)), "input_ids is empty: its axis batch_size has length 0"),
+        (same(np.ones((1, 0), np.int64)), "input_ids is empty: its axis sequence_length has length 0"),
+        (same(np.ones((1, 17), np.int64)), "the sequence has 17 tokens and the model has 16 positions"),
+        ({"token_type_ids": np.full((2, 4), 2)}, r"token_type_ids\[0, 0\] is 2"),
         ({"surplus": np.zeros(1)}, "unknown surplus"),
     ],
 )
