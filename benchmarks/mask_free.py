@@ -2,7 +2,8 @@
 
     python -m benchmarks.mask_free [--model sample] [--seconds 20] [--shapes 1x128,8x128]
 
-The graphs are those of the targets, and the same with the mask taken out of their attention; everything else is as in
+The graphs are those of the targets, and the same with the mask taken out of their attention; one has both kinds, and an
+If in every layer takes the one without a mask where every mask value is 1. Everything else is as in
 `benchmarks.passes_cpu`. Above 1 is faster than the first graph.
 """
 
@@ -13,8 +14,10 @@ import platform
 import tempfile
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
+from onnx import helper
 
 from benchmarks.passes_cpu import THREADS, measure_runs, parse_shape
 from bert_onnx.weights import find_checkpoint
@@ -42,6 +45,10 @@ ALTERNATIVES: dict[str, tuple[bool, tuple[str, ...]]] = {
 }
 
 
+#: The graph with both kinds of attention; made of the first one.
+CHOOSING = "Attention, an If a layer"
+
+
 def drop_masks(model: ir.Model) -> int:
     """Take the key mask out of every canonical Attention; says how many had one."""
     count = 0
@@ -50,6 +57,33 @@ def drop_masks(model: ir.Model) -> int:
             node.replace_input_with(canonical.BIAS, None)
             count += 1
     return count
+
+
+def with_choices(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with an If around every Attention; its condition is computed once."""
+    nodes = [
+        helper.make_node("ReduceMin", ["attention_mask"], ["least"], keepdims=0),
+        helper.make_node("Cast", ["least"], ["no_padding"], to=onnx.TensorProto.BOOL),
+    ]
+    for node in model.graph.node:
+        if node.op_type != "Attention":
+            nodes.append(node)
+            continue
+        branches = []
+        for inputs in (list(node.input[:3]), list(node.input)):
+            inner = onnx.NodeProto()
+            inner.CopyFrom(node)
+            name = f"{node.output[0]}_{len(inputs)}"
+            inner.input[:], inner.output[:] = inputs, [name]
+            value = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            branches.append(helper.make_graph([inner], name, [], [value]))
+        then_branch, else_branch = branches
+        nodes.append(
+            helper.make_node("If", ["no_padding"], node.output, then_branch=then_branch, else_branch=else_branch)
+        )
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
 
 
 def build(model: str, task: str, folder: Path) -> tuple[dict[str, Path], int]:
@@ -67,6 +101,8 @@ def build(model: str, task: str, folder: Path) -> tuple[dict[str, Path], int]:
         run_passes(graph, passes, context)
         files[name] = folder / f"{number}.onnx"
         save(graph, files[name])
+    files[CHOOSING] = folder / "choosing.onnx"
+    onnx.save(with_choices(onnx.load(files[next(iter(files))])), files[CHOOSING])
     return files, eager.config.vocab_size
 
 
@@ -77,10 +113,13 @@ def main() -> None:
     parser.add_argument("--task", default="feature-extraction")
     parser.add_argument("--seconds", type=float, default=20, help="for each shape")
     parser.add_argument("--shapes", default=SHAPES, help="BxS: batches without padding")
+    parser.add_argument("--only", metavar="TEXT", help="graphs whose name contains this")
     arguments = parser.parse_args()
     print(f"onnxruntime {ort.__version__}, {platform.machine()}, {THREADS} threads, {arguments.model}")
     with tempfile.TemporaryDirectory() as folder:
         files, vocabulary = build(arguments.model, arguments.task, Path(folder))
+        if arguments.only is not None:
+            files = {name: path for name, path in files.items() if arguments.only in name}
         for shape in map(parse_shape, arguments.shapes.split(",")):
             measure_runs(files, shape, vocabulary, arguments.seconds)
 

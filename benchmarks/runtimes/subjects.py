@@ -52,9 +52,12 @@ class Subject:
 
 def _save_random(task: str, folder: Path) -> None:
     """A tiny checkpoint as transformers writes it; torch and transformers take seconds to import."""
+    import torch
+
     from benchmarks.parity_rows import Row, make_checkpoint
 
-    make_checkpoint(Row(task), folder)
+    with torch.no_grad():
+        make_checkpoint(Row(task), folder)
 
 
 #: A cache belongs to padding: there is nothing to skip.
