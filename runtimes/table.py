@@ -115,7 +115,7 @@ RUNTIMES: dict[str, RuntimeRow] = {
             compute=("fp32", "bf16", "fp16"),
             automatic=True,
         ),
-        # On Intel's processors only, and no faster than OpenVINO itself: for programs that are bound to ONNX Runtime.
+        # On Intel's processors only: for programs that are bound to ONNX Runtime.
         RuntimeRow(
             name="onnxruntime-openvino",
             module="runtimes.onnxruntime_openvino",
@@ -138,7 +138,7 @@ RUNTIMES: dict[str, RuntimeRow] = {
             install="pip install tract",
             device="cpu",
             targets=("openvino", "web", "portable"),
-            precisions=("fp32",),
+            precisions=("fp32", "int8"),
             compute=("fp32",),
             automatic=False,
         ),
