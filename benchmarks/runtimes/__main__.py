@@ -24,7 +24,6 @@ from benchmarks.runtimes.report import Result, render
 from benchmarks.runtimes.subjects import HEADS, TRAINED, Subject
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import RuntimeUnavailableError
-from export.matrix_cells import Matrix
 from export.runtime_matrix import runtime_matrix
 from runtimes.table import RUNTIMES, RuntimeRow
 
@@ -78,16 +77,16 @@ def runtime_rows() -> tuple[list[RuntimeRow], bool]:
 
 
 def measure(subject: Subject, folder: Path, rows: Sequence[RuntimeRow]) -> Result:
-    """Export and compare `subject`; a result that is kept in `folder` is read."""
+    """Export and compare `subject`, one runtime after the other; results that are kept in `folder` are read."""
     artifact, checkpoint = subject.make(folder)
-    manifest = Artifact.open(artifact).manifest
-    kept = folder / subject.name / "matrix.pickle"
-    if kept.is_file():
-        matrix: Matrix = pickle.loads(kept.read_bytes())
-    else:
-        matrix = runtime_matrix(str(artifact), rows, checkpoint)
-        kept.write_bytes(pickle.dumps(matrix))
-    return Result(subject, manifest.variants, matrix)
+    matrices = []
+    for row in rows:
+        kept = folder / subject.name / f"{row.name}.pickle"
+        if not kept.is_file():
+            kept.write_bytes(pickle.dumps(runtime_matrix(str(artifact), [row], checkpoint)))
+        matrices.append(pickle.loads(kept.read_bytes()))
+    cells = tuple(cell for matrix in matrices for cell in matrix.cells)
+    return Result(subject, Artifact.open(artifact).manifest.variants, replace(matrices[0], cells=cells))
 
 
 if __name__ == "__main__":

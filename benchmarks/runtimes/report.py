@@ -170,10 +170,10 @@ def _worst(cells: Sequence[Cell], notes: Notes) -> str:
 
 def _absent(results: Sequence[Result], columns: list[Column]) -> str:
     """Runtimes that ran nothing, and why."""
-    reasons: dict[str, str] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for result in results:
         for cell in result.matrix.cells:
             if cell.verdict == ABSENT and (column := result.column(cell)) not in columns:
-                reasons.setdefault(_header(column), cell.reason)
-    lines = [f"* {name}: {reason}." for name, reason in reasons.items()]
+                reasons.setdefault(cell.reason, {})[_header(column)] = None
+    lines = [f"* {', '.join(names)}: {reason}." for reason, names in reasons.items()]
     return "\n".join(["## Not on this machine\n", *lines]) if lines else ""
