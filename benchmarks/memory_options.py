@@ -1,6 +1,6 @@
 """What ONNX Runtime's options of memory cost and bring: resident size and time of each, in processes of their own.
 
-    python -m benchmarks.memory_options FILE.onnx [--rounds 5] [--calls 60]
+    python -m benchmarks.memory_options FILE.onnx [--rounds 5] [--calls 60] [--only NAME]
 
 Every process opens FILE, answers calls of many shapes, and tells its resident size and the median time of a call of
 8 x 128. Processes take turns; a row is the median over the rounds.
@@ -76,10 +76,11 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=60)
+    parser.add_argument("--only", action="append", choices=tuple(CHOICES), help="repeatable (default: all)")
     arguments = parser.parse_args()
-    found: dict[str, list[list[float]]] = {name: [] for name in CHOICES}
+    found: dict[str, list[list[float]]] = {name: [] for name in arguments.only or CHOICES}
     for _ in range(arguments.rounds):
-        for name in CHOICES:
+        for name in found:
             found[name].append(measure(arguments.file, name, arguments.calls))
     rows = []
     for name, rounds in found.items():
