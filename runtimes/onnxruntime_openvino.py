@@ -38,6 +38,8 @@ _OLDEST = (1, 23)
 _REGISTERED = "bert-onnx.openvino"
 
 _lock = threading.Lock()
+#: Modules of onnxruntime, by identity, that have its library: each takes it once.
+_registered: set[int] = set()
 
 
 class OnnxRuntimeOpenVino:
@@ -133,8 +135,9 @@ def find_device(library: ModuleType) -> Any:
     """
     with _lock:
         device = _device(library)
-        if device is None:
+        if device is None and id(library) not in _registered:
             _register(library)
+            _registered.add(id(library))
             device = _device(library)
     if device is None:
         vendors = sorted({found.device.vendor for found in _devices(library) if found.device.vendor})
