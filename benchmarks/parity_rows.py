@@ -134,7 +134,7 @@ class Measured:
 def measure(row: Row) -> Measured:
     """Export the model of `row` and compare the three programs on the verification cases."""
     with TemporaryDirectory() as scratch, torch.no_grad():
-        checkpoint, theirs = _checkpoint(row, Path(scratch) / "checkpoint")
+        checkpoint, theirs = make_checkpoint(row, Path(scratch) / "checkpoint")
         artifact = export(ExportRequest(str(checkpoint), row.task, str(Path(scratch) / "artifact"))).artifact
         manifest = artifact.manifest
         task, options = find_task(manifest.task), manifest.options
@@ -182,7 +182,7 @@ def _seen(task: Task, inputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
     return inputs["attention_mask"].cumsum(-1)[:, -length:] > 0
 
 
-def _checkpoint(row: Row, folder: Path) -> tuple[Path, nn.Module]:
+def make_checkpoint(row: Row, folder: Path) -> tuple[Path, nn.Module]:
     """A checkpoint folder and transformers' model of it."""
     task = find_task(row.task)
     model_class = getattr(transformers, task.model_class)

@@ -109,9 +109,9 @@ def build(model: str, task: str, names: list[str], folder: Path) -> tuple[dict[s
     return files, nodes, eager.config.vocab_size
 
 
-def open_session(path: Path) -> ort.InferenceSession:
+def open_session(path: Path, threads: int = THREADS) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -8,118 +8,32 @@ follow from the scores beside them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
-
-import numpy as np
 
 from bert_onnx.artifact import Artifact, Variant
-from bert_onnx.config import BertConfig
-from bert_onnx.errors import (
-    ArtifactError,
-    BertOnnxError,
-    CheckpointError,
-    HubError,
-    RuntimeUnavailableError,
-    UsageError,
-    VerificationError,
-)
-from bert_onnx.modeling.answers import Answering
-from bert_onnx.tasks import SEQUENCE, Port, find_task
-from export.answer_parity import compare_answers
-from export.cases import Case, verification_cases
-from export.precision_request import FP32
+from bert_onnx.errors import CheckpointError, HubError, UsageError
+from export.compare_runtimes import Comparison
+from export.matrix_cells import Matrix
 from export.published import checkpoint_of, eager_of
 from export.reference import eager_runtime
 from export.request import Progress, no_progress
-from export.targets import find_target
-from export.tolerances import find_tolerance
 from runtimes.base import Runtime, RuntimeOptions
 from runtimes.onnxruntime import OnnxRuntimeCpu
-from runtimes.processor import Processor, this_processor
+from runtimes.processor import this_processor
 from runtimes.table import RUNTIMES, RuntimeRow, find_runtime
-
-PASS, FAIL, ABSENT = "pass", "fail", "not here"
-#: What a file in a lower precision must share with its own answers on ONNX Runtime.
-LEAST_COSINE = 0.9995
-HEADER = ("variant", "runtime", "precision", "verdict", "largest difference", "allowed", "in case", "cosine")
-#: Vectors shorter than this have no direction worth comparing.
-_TINY = 1e-6
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One variant on one runtime.
-
-    Args:
-        variant, runtime: names.
-        precision: what it computes in.
-        verdict: `pass`, `fail`, or `not here` where it cannot run on this machine.
-        max_abs_diff: largest difference from the float32 reference at real tokens.
-        tolerance: what it may be, for the output where most of it is used up; None where cosine decides.
-        output, case: where.
-        cosine: the smallest between a row and the row that it must be like.
-        reason: why it is not here, or how it failed.
-    """
-
-    variant: str
-    runtime: str
-    precision: str
-    verdict: str
-    max_abs_diff: float | None = None
-    tolerance: float | None = None
-    output: str = ""
-    case: str = ""
-    cosine: float | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Every cell, and what float32 was compared with."""
-
-    folder: str
-    reference: str
-    cells: tuple[Cell, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {**asdict(self), "passed": all(cell.verdict != FAIL for cell in self.cells)}
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """Cells for a table with `HEADER`."""
-        return [
-            (
-                cell.variant,
-                cell.runtime,
-                cell.precision,
-                cell.verdict,
-                cell.reason or ("" if cell.max_abs_diff is None else f"{cell.max_abs_diff:.2e} in {cell.output}"),
-                "" if cell.tolerance is None else f"{cell.tolerance:.2e}",
-                cell.case,
-                "" if cell.cosine is None else f"{cell.cosine:.6f}",
-            )
-            for cell in self.cells
-        ]
-
-    def raise_if_failed(self) -> None:
-        """Raises VerificationError for the first cell that failed."""
-        for cell in self.cells:
-            if cell.verdict == FAIL:
-                told = cell.reason or f"{cell.output} differs by {cell.max_abs_diff:.3g} in case '{cell.case}'"
-                raise VerificationError(f"{cell.variant} on {cell.runtime} in {cell.precision} failed: {told}.")
 
 
 def runtime_matrix(
-    folder: str, runtimes: str = "all", model: str | None = None, progress: Progress = no_progress
+    folder: str,
+    runtimes: str | Sequence[RuntimeRow] = "all",
+    model: str | None = None,
+    progress: Progress = no_progress,
 ) -> Matrix:
     """Compare every variant of the artifact in `folder` on each of `runtimes`.
 
     Args:
-        runtimes: `all`, or names of the table of runtimes with commas.
+        runtimes: `all`, names of the table of runtimes with commas, or rows.
         model: where the checkpoint is now; where it cannot be found, the portable graph is the reference.
 
     Raises:
@@ -127,7 +41,7 @@ def runtime_matrix(
         UsageError: a runtime that does not exist.
         RuntimeUnavailableError: onnxruntime is missing, which everything is compared with.
     """
-    rows = _chosen_rows(runtimes)
+    rows = _chosen_rows(runtimes) if isinstance(runtimes, str) else list(runtimes)
     progress("checking every file", 0.0)
     artifact = Artifact.open(folder)
     processor = this_processor()
@@ -138,7 +52,7 @@ def runtime_matrix(
         cells = []
         for number, (variant, row, compute) in enumerate(plans):
             progress(f"{variant.name} on {row.name}", number / len(plans))
-            cells.append(_Comparison(artifact, variant, reference).cell(row, compute, processor))
+            cells.append(Comparison(artifact, variant, reference).cell(row, compute, processor))
     progress("done", 1.0)
     return Matrix(str(artifact.folder), name, tuple(cells))
 
@@ -172,135 +86,3 @@ def _reference(artifact: Artifact, model: str | None) -> tuple[Runtime, str]:
     first = manifest.variants[0]
     runtime = OnnxRuntimeCpu.open(artifact.path(first), manifest.inputs, manifest.outputs, options, manifest.config)
     return runtime, f"{first.name} on onnxruntime-cpu, unoptimised (its checkpoint is not here)"
-
-
-class _Comparison:
-    """One variant beside the reference."""
-
-    def __init__(self, artifact: Artifact, variant: Variant, reference: Runtime) -> None:
-        self.artifact = artifact
-        self.variant = variant
-        self.reference = reference
-        self._config = BertConfig.from_pretrained(artifact.folder)
-        self._answering = Answering.of(artifact.manifest.task, self._config, artifact.manifest.options)
-
-    def cell(self, row: RuntimeRow, compute: str, processor: Processor) -> Cell:
-        """Open, run and compare; what cannot be done is part of the cell."""
-        variant = self.variant
-        precision = variant.precision if compute == "fp32" else compute
-        empty = Cell(variant.name, row.name, precision, ABSENT)
-        missing = row.missing_modules()
-        if missing:
-            return _because(empty, f"{', '.join(missing)} is not installed")
-        if variant.precision == "int8" and processor.saturates(variant.isa):
-            return _because(empty, "this processor has no VNNI: its sums would saturate")
-        try:
-            runtime = self._open(row, compute)
-        except RuntimeUnavailableError as error:
-            return _because(empty, str(error).rstrip("."))
-        except (ArtifactError, UsageError) as error:
-            return _because(_failed(empty), str(error).rstrip("."))
-        with ExitStack() as stack:
-            stack.callback(runtime.close)
-            try:
-                own = None
-                if variant.precision != "fp32" and row.name != OnnxRuntimeCpu.name:
-                    own = self._open(find_runtime(OnnxRuntimeCpu.name), "fp32")
-                    stack.callback(own.close)
-                return self._judge(empty, runtime, own)
-            except BertOnnxError as error:
-                return _because(_failed(empty), str(error).rstrip("."))
-
-    def _open(self, row: RuntimeRow, compute: str) -> Runtime:
-        manifest = self.artifact.manifest
-        options = RuntimeOptions(compute=compute, spinning=False)
-        path = self.artifact.path(self.variant)
-        opened: Runtime = row.load_class().open(path, manifest.inputs, manifest.outputs, options, manifest.config)
-        return opened
-
-    def _cases(self) -> Iterator[Case]:
-        manifest = self.artifact.manifest
-        requires = find_target(self.variant.target).requires
-        yield from verification_cases(find_task(manifest.task), self._config, manifest.inputs, requires)
-
-    def _judge(self, empty: Cell, runtime: Runtime, own: Runtime | None) -> Cell:
-        """Compare every output of every case.
-
-        Args:
-            own: the same file on ONNX Runtime, where a lower precision was judged: what the answers must be like.
-        """
-        # Answers are float32 nodes in every file.
-        computed = FP32 if empty.precision == self.variant.precision else empty.precision
-        worst, cosine = empty, 1.0
-        most = -1.0
-        for case in self._cases():
-            expected, actual = self.reference.run(case.inputs), runtime.run(case.inputs)
-            alike = expected if own is None else own.run(case.inputs)
-            for answer in compare_answers(self._answering, actual, case, partial(self._limit, computed)):
-                if answer.max_abs_diff > answer.tolerance:
-                    told = f"{answer.name}{list(answer.index)} does not follow from its scores in case '{case.name}'"
-                    return _because(_failed(empty), told)
-            for port in self.reference.outputs:
-                if port.name in self._answering.names:
-                    continue
-                mask = real_tokens(port, expected[port.name].shape, case.inputs["attention_mask"])
-                ours, wanted = actual[port.name] * mask, expected[port.name] * mask
-                if ours.shape != wanted.shape:
-                    return _because(_failed(empty), f"{port.name} is {ours.shape}, not {wanted.shape}")
-                difference = float(np.abs(ours - wanted).max(initial=0.0))
-                cosine = min(cosine, least_cosine(ours, alike[port.name] * mask))
-                limit = self._limit(empty.precision, port.name, float(np.abs(wanted).max(initial=0.0)))
-                if difference / limit > most:
-                    most = difference / limit
-                    worst = Cell(
-                        empty.variant, empty.runtime, empty.precision, PASS, difference, limit, port.name, case.name
-                    )
-        passed = cosine >= LEAST_COSINE if own is not None else most <= 1
-        return Cell(
-            empty.variant,
-            empty.runtime,
-            empty.precision,
-            PASS if passed else FAIL,
-            worst.max_abs_diff,
-            worst.tolerance if own is None else None,
-            worst.output,
-            worst.case,
-            cosine,
-        )
-
-    def _limit(self, precision: str, output: str, largest: float) -> float:
-        """Every runtime is held to what ONNX Runtime is held to; 16 bits that no file has, to emulated ones."""
-        emulated = precision == "bf16" or (precision == "fp16" and self.variant.precision != "fp16")
-        runtime = "emulated" if emulated else OnnxRuntimeCpu.name
-        return find_tolerance(precision, runtime, output).limit(largest)
-
-
-def real_tokens(port: Port, shape: Sequence[int], mask: np.ndarray) -> np.ndarray:
-    """1 where an output of `shape` belongs to a real token or to no token, 0 where it belongs to padding.
-
-    Args:
-        mask: [B, S] or [B, C, S]; with a cache [B, P+S], of which the last S are the output's.
-    """
-    if SEQUENCE not in port.axes:
-        return np.ones((1,) * len(shape), np.float32)
-    at = port.axes.index(SEQUENCE)
-    rows = mask.reshape(shape[0], -1)[:, -shape[at] :].astype(np.float32)  # [B, S]
-    return rows.reshape(shape[0], *[1] * (at - 1), shape[at], *[1] * (len(shape) - at - 1))
-
-
-def least_cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """The smallest cosine between a row of `a` and the same row of `b`; rows of nothing count as equal."""
-    if a.size == 0:
-        return 1.0
-    flat_a, flat_b = a.reshape(len(a), -1).astype(np.float64), b.reshape(len(b), -1).astype(np.float64)
-    lengths = np.linalg.norm(flat_a, axis=1) * np.linalg.norm(flat_b, axis=1)
-    products = (flat_a * flat_b).sum(axis=1)
-    return float(np.where(lengths > _TINY, products / np.maximum(lengths, _TINY), 1.0).min())
-
-
-def _failed(cell: Cell) -> Cell:
-    return Cell(cell.variant, cell.runtime, cell.precision, FAIL)
-
-
-def _because(cell: Cell, reason: str) -> Cell:
-    return Cell(cell.variant, cell.runtime, cell.precision, cell.verdict, reason=reason)

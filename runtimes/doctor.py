@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from runtimes.table import RUNTIMES, RuntimeRow
 
 #: Distributions that decide what runs.
 PACKAGES = (
-    "bert-onnx", "numpy", "tokenizers", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "torch", "tensorrt",
-    "pyarrow",
+    "bert-onnx", "numpy", "tokenizers", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "openvino",
+    "tract", "onnx", "torch", "tensorrt", "pyarrow",
 )  # fmt: skip
 
 
@@ -136,10 +137,11 @@ def _usable_compute(row: RuntimeRow) -> tuple[str, ...]:
         from runtimes.onnxruntime_session import import_onnxruntime
 
         import_onnxruntime()
-    elif row.name == "openvino":
-        from runtimes.openvino import computes_in
-
-        return computes_in()
+    elif row.name in ("openvino", "onnxruntime-openvino"):
+        usable: tuple[str, ...] = import_module(
+            row.module
+        ).computes_in()  # what it computes in depends on the processor
+        return usable
     return row.compute
 
 

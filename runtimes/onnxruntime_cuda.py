@@ -27,7 +27,7 @@ from runtimes.onnxruntime_session import (
     check_ports,
     guard_of,
     import_onnxruntime,
-    nodes_by_provider,
+    nodes_elsewhere,
     open_session,
     run_failure,
     session_options,
@@ -215,12 +215,7 @@ def open_gpu_session(
             f"is there a GPU {cuda.device_id}? `bert-onnx doctor` shows what is missing."
         )
     check_ports(session, path, inputs, outputs)
-    notes = tuple(
-        f"{count} {operator} on {provider}"
-        for provider, operators in nodes_by_provider(session).items()
-        if provider != wanted[0]
-        for operator, count in sorted(operators.items())
-    )
+    notes = nodes_elsewhere(session, wanted[0])
     description = RuntimeDescription(
         name,
         tuple(session.get_providers()),

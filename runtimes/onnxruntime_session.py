@@ -73,6 +73,9 @@ def session_options(library: ModuleType, options: RuntimeOptions, threads: int, 
 def open_session(library: ModuleType, path: Path, options: Any, providers: Providers = (CPU_PROVIDER,)) -> Any:
     """A session for the graph in `path`; never on another provider than those asked for.
 
+    Args:
+        providers: none where `options` have devices of a provider from a library of its own.
+
     Raises:
         RuntimeUnavailableError: this onnxruntime is too old for the graph.
         ArtifactError: the file is missing or damaged.
@@ -119,6 +122,16 @@ def nodes_by_provider(session: Any) -> dict[str, dict[str, int]]:
         for node in subgraph.get_nodes():
             operators[node.op_type] = operators.get(node.op_type, 0) + 1
     return counted
+
+
+def nodes_elsewhere(session: Any, provider: str) -> tuple[str, ...]:
+    """A note for every operator that has nodes on another provider than `provider`; as `nodes_by_provider`."""
+    return tuple(
+        f"{count} {operator} on {name}"
+        for name, operators in nodes_by_provider(session).items()
+        if name != provider
+        for operator, count in sorted(operators.items())
+    )
 
 
 def run_failure(model: str, error: Exception) -> InferenceError:

@@ -20,9 +20,9 @@ from runtimes.inputs import Limits
 
 INSTALL = "pip install openvino"
 DEVICE = "CPU"
-#: Our names of precisions -> those of INFERENCE_PRECISION_HINT.
-_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_CAPABILITIES = {"bf16": "BF16", "fp16": "FP16"}
+#: Our names of precisions -> those of INFERENCE_PRECISION_HINT, and those of OPTIMIZATION_CAPABILITIES.
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 
 
 class OpenVino:
@@ -136,13 +136,13 @@ def computes_in() -> tuple[str, ...]:
     core = import_openvino().Core()
     _check_device(core, "fp32")
     capabilities = core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
-    return tuple(name for name in _HINTS if _CAPABILITIES.get(name, "FP32") in capabilities)
+    return tuple(name for name in HINTS if CAPABILITIES[name] in capabilities)
 
 
 def _check_device(core: Any, compute: str) -> None:
     if DEVICE not in core.available_devices:
         raise RuntimeUnavailableError("this openvino has no CPU device; install the wheel from PyPI.")
-    if compute != "fp32" and _CAPABILITIES[compute] not in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"):
+    if compute != "fp32" and CAPABILITIES[compute] not in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"):
         raise RuntimeUnavailableError(
             f"OpenVINO does not compute in {compute} on this processor; leave the precision at fp32, or take int8."
         )
@@ -158,7 +158,7 @@ def _properties(options: RuntimeOptions, threads: int) -> dict[str, Any]:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": "1",
-        "INFERENCE_PRECISION_HINT": _HINTS[options.compute],
+        "INFERENCE_PRECISION_HINT": HINTS[options.compute],
         "ENABLE_CPU_PINNING": False,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }

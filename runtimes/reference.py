@@ -69,7 +69,8 @@ class Reference:
         try:
             evaluator = ReferenceEvaluator(model)
         except Exception as error:
-            raise RuntimeUnavailableError(f"onnx's reference evaluator cannot run {file.name}: {error}.") from error
+            reason = str(error).rstrip(".")
+            raise RuntimeUnavailableError(f"onnx's reference evaluator cannot run {file.name}: {reason}.") from error
         return cls(evaluator, guard, onnx.__version__)
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -54,8 +54,9 @@ def _show(health: Health) -> None:
     missing = [item for item in health.runtimes if not item.usable]
     if missing:
         print("\nmissing:")
+        # A message about what is there but does not fit says itself what to do.
         told = [
-            (item.name, item.problem if item.install in item.problem else f"{item.problem}\n{item.install}")
+            (item.name, f"{item.problem}\n{item.install}" if item.problem.endswith("not installed") else item.problem)
             for item in missing
         ]
         print(format_rows(told))

@@ -38,7 +38,8 @@ def _verify(arguments: argparse.Namespace) -> None:
 def _compare_runtimes(arguments: argparse.Namespace) -> None:
     """The parity matrix: every variant on every runtime here."""
     from bert_onnx.console import format_table, progress_bar
-    from export.runtime_matrix import HEADER, runtime_matrix
+    from export.matrix_cells import HEADER
+    from export.runtime_matrix import runtime_matrix
 
     with progress_bar(quiet=arguments.json) as progress:
         matrix = runtime_matrix(arguments.folder, arguments.runtimes, arguments.checkpoint, progress)

@@ -16,12 +16,14 @@ from bert_onnx import cli
 from bert_onnx.artifact import Artifact, Quantization
 from bert_onnx.errors import ArtifactError, CheckpointError, InferenceError, UsageError, VerificationError
 from bert_onnx.tasks import Port
-from export.runtime_matrix import Cell, Matrix, least_cosine, real_tokens, runtime_matrix
+from export.compare_runtimes import least_cosine, real_tokens
+from export.matrix_cells import Cell, Matrix
+from export.runtime_matrix import runtime_matrix
 from runtimes.openvino import OpenVino
 from runtimes.processor import Processor
 from runtimes.table import RUNTIMES, RuntimeRow
 
-HERE = {"onnxruntime-cpu", "openvino", "reference"}
+HERE = {"onnxruntime-cpu", "openvino", "reference", "tract"}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def cells(matrix: Matrix) -> dict[tuple[str, str, str], Cell]:
 
 
 def test_every_variant_passes_on_every_runtime_here(folder: Path) -> None:
-    matrix = runtime_matrix(str(folder / "artifact"), "onnxruntime-cpu,openvino,reference", str(folder / "checkpoint"))
+    matrix = runtime_matrix(str(folder / "artifact"), ",".join(sorted(HERE)), str(folder / "checkpoint"))
     assert matrix.reference == "eager PyTorch, float32"
     found = cells(matrix)
     for runtime in HERE:

@@ -64,6 +64,23 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not by_name["onnxruntime-cuda"].usable
 
 
+def test_doctor_gives_a_command_only_for_what_is_not_installed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> tuple[str, ...]:
+        raise RuntimeUnavailableError("on Intel's processors only; use the runtime openvino.")
+
+    monkeypatch.setattr("runtimes.onnxruntime_openvino.computes_in", refuse)
+    missing = {"onnxruntime-openvino": (), "tract": ("tract",)}
+    monkeypatch.setattr(RuntimeRow, "missing_modules", lambda self: missing.get(self.name, ()))
+    assert cli.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "on Intel's processors only; use the runtime openvino" in text
+    assert "pip install onnxruntime-ep-openvino" not in text
+    assert "tract is not installed\n" in text
+    assert "pip install tract" in text
+
+
 def test_doctor_for_people_and_for_programs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

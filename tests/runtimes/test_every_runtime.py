@@ -16,8 +16,19 @@ from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeOptions
 from runtimes.table import RUNTIMES, find_runtime
 
+
+def _offers_openvino() -> bool:
+    """OpenVINO's plugin for ONNX Runtime serves Intel's processors only; test_onnxruntime_openvino emulates one."""
+    from runtimes.onnxruntime_openvino import computes_in
+
+    try:
+        return bool(computes_in())
+    except RuntimeUnavailableError:
+        return False
+
+
 #: Those that the development install has; the others are tested where their provider is.
-HERE = ("onnxruntime-cpu", "openvino", "reference")
+HERE = ("onnxruntime-cpu", "openvino", "reference", "tract", *(("onnxruntime-openvino",) if _offers_openvino() else ()))
 ONE = RuntimeOptions(threads=1)
 
 
@@ -38,6 +49,11 @@ def arrays(**changes: Any) -> dict[str, np.ndarray]:
         "token_type_ids": np.zeros((2, 4), np.int64),
     }
     return {**inputs, **changes}
+
+
+def same(array: np.ndarray) -> dict[str, np.ndarray]:
+    """Every input is `array`."""
+    return {port.name: array for port in INPUTS}
 
 
 def test_answers_come_by_name_all_or_those_asked_for(opener: Any, graph: Path) -> None:
@@ -83,6 +99,11 @@ def test_it_says_what_it_is(opener: Any, graph: Path) -> None:
         ({"attention_mask": np.array([[1, 1, 1, 1], [0, 0, 0, 0]])}, r"attention_mask\[1\] is all 0"),
         ({"token_type_ids": np.zeros((2, 3), np.int64)}, "token_type_ids"),
         ({"input_ids": np.array([[2.5] * 4] * 2)}, "input_ids"),
+        ({"input_ids": np.array([2, 5, 6, 3])}, r"input_ids has the shape \[4\]; it needs 2 axes"),
+        (same(np.zeros((0, 4), np.int64)), "input_ids is empty: its axis batch_size has length 0"),
+        (same(np.ones((1, 0), np.int64)), "input_ids is empty: its axis sequence_length has length 0"),
+        (same(np.ones((1, 17), np.int64)), "the sequence has 17 tokens and the model has 16 positions"),
+        ({"token_type_ids": np.full((2, 4), 2)}, r"token_type_ids\[0, 0\] is 2"),
         ({"surplus": np.zeros(1)}, "unknown surplus"),
     ],
 )
@@ -173,7 +194,7 @@ def test_without_its_library_the_message_has_the_command(
 
 
 def test_a_precision_that_a_runtime_cannot_compute_in_is_refused(graph: Path) -> None:
-    for name in ("onnxruntime-cpu", "reference"):
+    for name in ("onnxruntime-cpu", "reference", "tract"):
         with pytest.raises(UsageError, match="computes a float32 file in fp32, not in bf16"):
             find_runtime(name).load_class().open(graph, INPUTS, OUTPUTS, RuntimeOptions(threads=1, compute="bf16"))
     with pytest.raises(UsageError, match="precision 'int7' is unknown"):

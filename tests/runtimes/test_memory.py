@@ -58,7 +58,7 @@ def _growth(name: str, graph: Path, calls: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-@pytest.mark.parametrize("name", ["onnxruntime-cpu", "openvino"])
+@pytest.mark.parametrize("name", ["onnxruntime-cpu", "openvino", "tract"])
 def test_memory_stays_flat_while_shapes_vary(name: str, tmp_path: Path) -> None:
     graph = save_graph(tmp_path / "model.onnx", np.ones((CONFIG.vocab_size, 4), np.float32))
     assert _growth(name, graph, 600) < 8 << 10
@@ -66,7 +66,7 @@ def test_memory_stays_flat_while_shapes_vary(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-@pytest.mark.parametrize("name", ["onnxruntime-cpu", "openvino"])
+@pytest.mark.parametrize("name", ["onnxruntime-cpu", "openvino", "tract"])
 def test_memory_stays_flat_over_ten_thousand_calls(name: str, tmp_path: Path) -> None:
     graph = save_graph(tmp_path / "model.onnx", np.ones((CONFIG.vocab_size, 4), np.float32))
     assert _growth(name, graph, 10_000) < 16 << 10

@@ -1,0 +1,1 @@
+"""Every variant on every runtime: docs/parity-runtimes.md."""

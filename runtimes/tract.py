@@ -1,0 +1,156 @@
+"""tract, an inference engine in Rust without other libraries: small, one thread, the same on x86 and ARM."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
+
+from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
+from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
+from runtimes.base import RuntimeDescription, RuntimeOptions, is_out_of_memory, out_of_memory
+from runtimes.graph_summary import GraphSummary, summarize_graph
+from runtimes.guard import Guard
+from runtimes.inputs import Limits
+
+INSTALL = "pip install tract"
+#: What follows it in tract's messages are addresses of its own code.
+_BACKTRACE = "Stack backtrace"
+_LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A graph that is ready to run, and the names of what it takes and returns, in its own order."""
+
+    library: ModuleType
+    runnable: Any
+    takes: tuple[str, ...]
+    returns: tuple[str, ...]
+
+
+class Tract:
+    """A graph that tract has optimised for this processor; batch and length stay free."""
+
+    name = "tract"
+
+    def __init__(self, opened: _Opened, guard: Guard) -> None:
+        self.inputs = guard.inputs
+        self.outputs = guard.outputs
+        self._opened: _Opened | None = opened
+        self._guard = guard
+        self._version = opened.library.version()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        options: RuntimeOptions | None = None,
+        limits: Limits | None = None,
+    ) -> Tract:
+        """A runtime for the graph in `path`; of `options` it has use for none: a call is computed by its own thread.
+
+        Raises:
+            RuntimeUnavailableError: tract is not installed, or cannot run this graph.
+            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
+            UsageError: `options` ask for another precision than the file's.
+        """
+        (options or RuntimeOptions()).require_compute(cls.name, "fp32")
+        library = _import_tract()
+        file = Path(path)
+        summary = summarize_graph(file)
+        _check_ports(summary, file, inputs, outputs)
+        _check_operators(summary, file)
+        try:
+            graph = library.onnx().load(file)
+            takes = tuple(graph.input_name(position) for position in range(graph.input_count()))
+            runnable = graph.into_model().into_runnable()
+        except library.TractError as error:
+            raise RuntimeUnavailableError(
+                f"tract {library.version()} cannot run {file.name}: {_reason(error)}; use another runtime."
+            ) from error
+        requires = summary.metadata.get(REQUIRES, "")
+        guard = Guard(file.name, tuple(inputs), tuple(outputs), limits, requires == RIGHT_PADDING)
+        return cls(_Opened(library, runnable, takes, summary.outputs), guard)
+
+    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Outputs by name; all of them where `outputs` names none.
+
+        Raises:
+            InputError: the data does not fit the model.
+            UsageError: an output that there is not, or the runtime is closed.
+            InferenceError: the graph failed, or the answer is not finite.
+        """
+        opened = self._opened
+        if opened is None:
+            raise self._guard.closed()
+        names, checked = self._guard.enter(inputs, outputs)
+        try:
+            answers = opened.runnable.run([checked[name] for name in opened.takes])
+            by_name = dict(zip(opened.returns, answers, strict=True))
+            results = {name: by_name[name].to_numpy() for name in names}  # copies
+        except (opened.library.TractError, MemoryError) as error:
+            reason = _reason(error)
+            if is_out_of_memory(reason) or isinstance(error, MemoryError):
+                raise out_of_memory(self._guard.model, reason) from error
+            raise InferenceError(f"tract failed in {self._guard.model}: {reason}.") from error
+        return self._guard.leave(results)
+
+    def describe(self) -> RuntimeDescription:
+        """What runs."""
+        return RuntimeDescription(self.name, ("cpu",), f"tract {self._version}", 1, self._guard.model)
+
+    def close(self) -> None:
+        """Let go of the graph."""
+        self._opened = None
+
+    def __enter__(self) -> Tract:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _import_tract() -> ModuleType:
+    try:
+        import tract
+    except (ImportError, OSError, AttributeError) as error:  # its library is loaded by ctypes
+        raise RuntimeUnavailableError(f"tract cannot be imported ({error}); install it with {INSTALL}.") from None
+    library: ModuleType = tract
+    return library
+
+
+def _check_ports(summary: GraphSummary, path: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+    known = {port.name for port in outputs} <= set(summary.outputs)
+    if set(summary.inputs) != {port.name for port in inputs} or not known:
+        raise ArtifactError(
+            f"{path.name} takes {sorted(summary.inputs)} and returns {sorted(summary.outputs)}, which is not what its "
+            "manifest says; export it again."
+        )
+
+
+def _check_operators(summary: GraphSummary, path: Path) -> None:
+    """Refuse operators of other domains before tract meets them: it takes com.microsoft.Attention for ONNX's operator
+    of that name, and a panic on the way ends the process, not just the call.
+
+    Raises:
+        RuntimeUnavailableError: naming them.
+    """
+    foreign = sorted(name for name in summary.operators if "." in name)
+    if foreign:
+        raise RuntimeUnavailableError(
+            f"tract cannot run {path.name}: it has no {', '.join(foreign)}; use the portable graph, or another runtime."
+        )
+
+
+def _reason(error: Exception) -> str:
+    """What tract says, without addresses of its own code."""
+    text = str(error).partition(_BACKTRACE)[0].replace("Caused by:", ":")
+    return " ".join(text.split()).replace(" :", ":").rstrip(":.")[:_LONGEST_REASON] or type(error).__name__

@@ -1,0 +1,89 @@
+"""tract: what it must not be given, what it says it cannot run, and whose order counts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from toy_artifacts import CONFIG, INPUTS, OUTPUTS, embedding_graph, table
+
+from bert_onnx.errors import RuntimeUnavailableError
+from runtimes.tract import Tract
+
+REPOSITORY = Path(__file__).parents[2]
+
+#: A panic of tract ends the process: what could cause one is tried in a process of its own.
+_PROGRAM = """
+import sys
+sys.path.insert(0, "tests/runtimes")
+from toy_artifacts import INPUTS, OUTPUTS
+from bert_onnx.errors import BertOnnxError
+from runtimes.tract import Tract
+try:
+    Tract.open(sys.argv[1], INPUTS, OUTPUTS)
+except BertOnnxError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def with_nodes(*nodes: onnx.NodeProto, **weights: np.ndarray) -> onnx.ModelProto:
+    """The toy graph, whose last hidden state goes through `nodes`, from `inner` to `last_hidden_state`, on its way."""
+    model = embedding_graph(table())
+    for node in model.graph.node:
+        node.output[:] = ["inner" if name == "last_hidden_state" else name for name in node.output]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    order = [node for node in model.graph.node if node.op_type not in ("Mul", "ReduceSum", "Div")]
+    rest = [node for node in model.graph.node if node.op_type in ("Mul", "ReduceSum", "Div")]
+    del model.graph.node[:]
+    model.graph.node.extend([*order, *rest])
+    return model
+
+
+def test_operators_of_onnx_runtime_are_refused_before_tract_meets_them(tmp_path: Path) -> None:
+    """tract takes com.microsoft.Attention for ONNX's own, looks for a third input, and the process ends."""
+    attention = helper.make_node(
+        "Attention", ["inner", "weight"], ["last_hidden_state"], domain="com.microsoft", num_heads=2
+    )
+    model = with_nodes(attention, weight=np.ones((4, 12), np.float32))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, tmp_path / "model.onnx")
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(tmp_path / "model.onnx")],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith(
+        "RuntimeUnavailableError tract cannot run model.onnx: it has no com.microsoft.Attention"
+    )
+
+
+def test_what_it_cannot_run_is_one_sentence(tmp_path: Path) -> None:
+    model = with_nodes(helper.make_node("Bernoulli", ["inner"], ["last_hidden_state"], dtype=TensorProto.FLOAT))
+    model.opset_import[0].version = 15
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(RuntimeUnavailableError, match=r"^tract \d.* cannot run model\.onnx: .*; use another") as caught:
+        Tract.open(tmp_path / "model.onnx", INPUTS, OUTPUTS)
+    assert "\n" not in str(caught.value)
+    assert "backtrace" not in str(caught.value).lower()
+
+
+def test_inputs_and_outputs_go_by_name_not_by_place(tmp_path: Path) -> None:
+    model = embedding_graph(table())
+    for ports in (model.graph.input, model.graph.output):
+        turned = list(reversed(ports))
+        del ports[:]
+        ports.extend(turned)
+    onnx.save(model, tmp_path / "model.onnx")
+    ids = np.array([[2, 5, 6, 3]])
+    inputs = {"input_ids": ids, "attention_mask": np.array([[1, 1, 1, 0]]), "token_type_ids": np.ones_like(ids)}
+    with Tract.open(tmp_path / "model.onnx", INPUTS, OUTPUTS, limits=CONFIG) as runtime:
+        answers = runtime.run(inputs)
+        assert runtime.describe().threads == 1
+    np.testing.assert_allclose(answers["last_hidden_state"], table()[ids] + 1, rtol=1e-6)
+    np.testing.assert_allclose(answers["sentence_embedding"], (table()[ids][:, :3] + 1).mean(axis=1), rtol=1e-5)
