@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runtimes.cpu import usable_threads
+from runtimes.processor import this_processor
 
 
 def describe_machine(packages: Iterable[str], load: bool = True) -> str:
@@ -60,3 +61,8 @@ def package_versions(packages: Iterable[str]) -> list[str]:
         except PackageNotFoundError:
             found.append(f"{name} not installed")
     return found
+
+
+def int8_isa() -> str:
+    """What int8 files that are measured here are laid out for: what this processor runs best."""
+    return "avx2" if this_processor().saturates("avx512_vnni") else "avx512_vnni"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, int8_isa
 from benchmarks.measure import Spread, markdown_table, run_process
 from benchmarks.options import Options
 
@@ -93,7 +94,7 @@ def export_sample(artifact: Path, int8: bool) -> None:
     command = [str(Path(sys.executable).parent / "bert-onnx"), "export", "sample", "--output", str(artifact)]
     for target in ("portable", "ort-cpu-unpadded", "openvino-unpadded"):
         command += ["--target", target]
-    run_process([*command, *(["--precision", "fp32,int8"] if int8 else [])])
+    run_process([*command, *(["--precision", "fp32,int8", "--isa", int8_isa()] if int8 else [])])
 
 
 def open_programs(artifact: Path) -> dict[str, Embed]:
@@ -102,8 +103,7 @@ def open_programs(artifact: Path) -> dict[str, Embed]:
 
     programs = dict(_sentence_transformers(artifact))
     if find_spec("fastembed") is not None:
-        with suppress(Exception):  # its model may need a download, for which there may be no network
-            programs["fastembed"] = _fastembed()
+        programs["fastembed"] = _fastembed(artifact)
     wanted = [("onnxruntime-cpu", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8")]
     for runtime, precision in [*wanted, ("onnxruntime-cpu", "int8")]:
         with suppress(Exception):  # not in this artifact, or not on this machine
@@ -132,10 +132,16 @@ def _sentence_transformers(artifact: Path) -> list[tuple[str, Embed]]:
     return [(PEERS[0], embed(torch_model)), (PEERS[1], embed(onnx_model))]
 
 
-def _fastembed() -> Embed:
+def _fastembed(artifact: Path) -> Embed:
+    """fastembed on the artifact's own files, laid out as its download would be."""
     from fastembed import TextEmbedding
 
-    model = TextEmbedding("sentence-transformers/all-MiniLM-L6-v2")
+    folder = artifact.parent / "fastembed"
+    folder.mkdir(exist_ok=True)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(artifact / name, folder / name)
+    shutil.copy(artifact / "onnx" / "model.onnx", folder / "model.onnx")
+    model = TextEmbedding("sentence-transformers/all-MiniLM-L6-v2", specific_model_path=str(folder))
     return lambda texts: np.stack(list(model.embed(texts, batch_size=32)))
 
 

@@ -4,6 +4,7 @@
 
 Quality: mean-pooled embeddings of Debian package descriptions against eager float32; calibration saw other texts, of
 other domains. Speed: interleaved rounds on the same batches; ratio = ONNX Runtime on optimum's float32 export / it.
+Writes docs/benchmarks-precision.md on processors with VNNI, docs/benchmarks-precision-avx2.md on others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.graphs.engines import torch_run
 from benchmarks.graphs.measure import Comparison, bare_products, compare
 from benchmarks.graphs.models import sample_folder
 from benchmarks.machine import describe_machine
-from benchmarks.precision.competitors import BASE, Competitor, competitors
+from benchmarks.precision.competitors import BASE, ISA, Competitor, competitors
 from benchmarks.precision.quality import Quality, measure_quality
 from benchmarks.precision.report import pareto_plot, points_of, quality_table, speed_table
 from benchmarks.precision.texts import package_texts
@@ -30,8 +31,10 @@ from bert_onnx.config import BertConfig
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _PACKAGES = ("onnxruntime", "openvino", "nncf", "optimum", "optimum-onnx", "torch", "transformers")
+#: Processors without VNNI have a page of their own: other kernels, other files.
+_SUFFIX = "" if ISA == "avx512_vnni" else f"-{ISA}"
 #: Without padding, and with mixed lengths.
-_IMAGES = ("img/precision-pareto.png", "img/precision-pareto-mixed.png")
+_IMAGES = (f"img/precision-pareto{_SUFFIX}.png", f"img/precision-pareto-mixed{_SUFFIX}.png")
 _THREADS = 2
 
 
@@ -52,7 +55,7 @@ def main() -> int:
         docs = Path(arguments.docs)
         for batch, image in zip(comparisons[-2:], _IMAGES, strict=True):
             pareto_plot(points_of(found, qualities, batch), batch.batch.name, docs / image)
-        (docs / "benchmarks-precision.md").write_text(page, encoding="utf-8")
+        (docs / f"benchmarks-precision{_SUFFIX}.md").write_text(page, encoding="utf-8")
     return 0
 
 

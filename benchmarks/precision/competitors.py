@@ -14,20 +14,26 @@ import onnx_ir as ir
 
 from benchmarks.graphs.engines import Engine, Run, onnxruntime_run, openvino_run
 from benchmarks.graphs.models import make_graphs, sample_folder
+from benchmarks.machine import int8_isa
 from bert_onnx.tokenization import load_tokenizer
 from export.evaluation.data import built_in
 from export.precisions import LOWEST_OPSET
 from export.quantization.plan import QuantizationPlan
 from export.quantization.quantize import quantize_model
 from export.serialize import save
+from runtimes.openvino import computes_in
 
 BASE = "optimum fp32"
 
-#: Name -> graph it is made from, and how.
+#: Of int8 files, ours and optimum's.
+ISA = int8_isa()
+
+#: Name -> target it is made for, and how.
 _OURS: dict[str, tuple[str, QuantizationPlan]] = {
-    "int8 static": ("portable", QuantizationPlan()),
-    "int8 static, unpadded": ("ort-cpu-unpadded", QuantizationPlan()),
-    "int8 dynamic": ("portable", QuantizationPlan(method="dynamic")),
+    "int8 static": ("portable", QuantizationPlan(isa=ISA)),
+    "int8 static, ort-cpu": ("ort-cpu", QuantizationPlan(isa=ISA)),
+    "int8 static, unpadded": ("ort-cpu-unpadded", QuantizationPlan(isa=ISA)),
+    "int8 dynamic": ("portable", QuantizationPlan(method="dynamic", isa=ISA)),
     "int8 weights": ("portable", QuantizationPlan(method="weights")),
     "int4 weights": ("portable", QuantizationPlan(precision="int4", method="weights")),
 }
@@ -57,6 +63,7 @@ def competitors(work: Path, threads: int) -> tuple[list[Competitor], dict[str, s
     model = make_graphs("all-MiniLM-L6-v2", sample_folder(), work)
     found: list[Competitor] = []
     refused = dict(model.refused)
+    hints = ("f32", "bf16") if "bf16" in computes_in() else ("f32",)
 
     def add(name: str, ours: bool, make: Callable[[], tuple[Run, Path]]) -> None:
         try:
@@ -75,20 +82,22 @@ def competitors(work: Path, threads: int) -> tuple[list[Competitor], dict[str, s
     for name, path in _ours(model.ours, work):
         add(f"ours: {name}", True, lambda path=path: (onnxruntime_run(path, threads), path))  # type: ignore[misc]
         if name in _ON_OPENVINO:
-            for hint in ("f32", "bf16"):
+            for hint in hints:
                 title = f"ours: {name}, OpenVINO {hint}"
                 add(title, True, lambda path=path, hint=hint: (openvino_run(path, threads, hint), path))  # type: ignore[misc]
     for name, path in model.ours.items():
         if name in ("portable", "ort-cpu-unpadded"):
             add(f"ours: fp32 {name}", True, lambda path=path: (onnxruntime_run(path, threads), path))  # type: ignore[misc]
     unpadded = model.ours["openvino-unpadded"]
-    add("ours: fp32 unpadded, OpenVINO bf16", True, lambda: (openvino_run(unpadded, threads, "bf16"), unpadded))
-    for hint in ("f32", "bf16"):
+    fastest = hints[-1]
+    add(f"ours: fp32 unpadded, OpenVINO {fastest}", True, lambda: (openvino_run(unpadded, threads, fastest), unpadded))
+    for hint in hints:
         add(f"OpenVINO {hint}", False, lambda hint=hint: (openvino_run(raw, threads, hint), raw))  # type: ignore[misc]
-    add("optimum int8 (avx512_vnni, per channel)", False, lambda: _optimum_int8(raw, work, threads))
+    add(f"optimum int8 ({ISA}, per channel)", False, lambda: _optimum_int8(raw, work, threads))
     add("MatMulNBits, 8 bits", False, lambda: _matmul_nbits(raw, work, threads))
     add("NNCF int8 static, OpenVINO", False, lambda: _nncf(raw, work, threads))
-    add("NNCF int8 static, OpenVINO bf16", False, lambda: _nncf(raw, work, threads, "bf16"))
+    if "bf16" in hints:
+        add("NNCF int8 static, OpenVINO bf16", False, lambda: _nncf(raw, work, threads, "bf16"))
     return found, refused
 
 
@@ -107,9 +116,11 @@ def _ours(graphs: dict[str, Path], work: Path) -> Iterator[tuple[str, Path]]:
         path = work / f"ours-{name.replace(', ', '-').replace(' ', '-')}.onnx"
         if not path.exists():
             opset = max(TARGETS[target].opset, LOWEST_OPSET.get(plan.precision, 0))
+            row = TARGETS[target].for_precision(plan.precision)
             graph: ir.Model = trace(eager.module, opset)
-            run_passes(graph, TARGETS[target].passes, PassContext(opset, eager.config))
+            run_passes(graph, row.passes, PassContext(opset, eager.config))
             result = quantize_model(graph, plan, texts, eager.module.inputs, tokenizer)
+            run_passes(result.model, row.after_int8 if plan.precision == "int8" else (), PassContext(opset))
             save(result.model, path)
         yield name, path
 
@@ -123,7 +134,7 @@ def _optimum_int8(raw: Path, work: Path, threads: int) -> tuple[Run, Path]:
     path = target / "model_quantized.onnx"
     if not path.exists():
         warnings.simplefilter("ignore")
-        config = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+        config = getattr(AutoQuantizationConfig, ISA)(is_static=False, per_channel=True)
         ORTQuantizer.from_pretrained(raw.parent, file_name=raw.name).quantize(config, save_dir=target)
     return onnxruntime_run(path, threads), path
 
