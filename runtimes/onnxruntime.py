@@ -73,7 +73,9 @@ class OnnxRuntimeCpu:
         options.require_compute(cls.name, "fp32")
         library = import_onnxruntime()
         threads = options.threads or usable_threads()
-        session = open_session(library, Path(path), session_options(library, options, threads))
+        settings = session_options(library, options, threads)
+        settings.enable_mem_pattern = False  # it plans for one shape, and ours vary: docs/runtimes.md has the figures
+        session = open_session(library, Path(path), settings)
         check_ports(session, Path(path), inputs, outputs)
         guard = guard_of(session, Path(path), inputs, outputs, limits)
         return cls(session, guard, _Details(Path(path), pool_for_session() or threads, library.__version__))

@@ -183,3 +183,10 @@ def test_without_onnxruntime_the_message_has_the_command(graph: Path, monkeypatc
 def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         RuntimeOptions(**options)  # type: ignore[arg-type]
+
+
+def test_memory_is_not_planned_for_one_shape(graph: Path) -> None:
+    with OnnxRuntimeCpu.open(graph, INPUTS, OUTPUTS) as runtime:
+        settings = runtime._session.get_session_options()
+    assert not settings.enable_mem_pattern
+    assert settings.enable_cpu_mem_arena
