@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from bert_onnx.errors import UsageError
 from bert_onnx.tasks import Port
-from runtimes.base import check_finite, chosen_outputs
+from runtimes.base import RuntimeDescription, check_finite, chosen_outputs
 from runtimes.inputs import Limits, check_inputs, check_right_padding
+
+Engine = TypeVar("Engine")
+Self = TypeVar("Self", bound="GuardedRuntime[Any]")
 
 
 @dataclass(frozen=True)
@@ -57,3 +62,52 @@ class Guard:
     def closed(self) -> UsageError:
         """The error of a run after `close`."""
         return UsageError(f"the runtime of {self.model} is closed; open it again.")
+
+
+class GuardedRuntime(Generic[Engine]):
+    """A runtime whose every run goes through its guard: a subclass opens an engine, and computes with it.
+
+    Args:
+        engine: what computes: a session, a compiled model. It is let go of by `close`, when no run uses it any more.
+        guard: the checks.
+        description: what runs.
+    """
+
+    def __init__(self, engine: Engine, guard: Guard, description: RuntimeDescription) -> None:
+        self.inputs = guard.inputs
+        self.outputs = guard.outputs
+        self._engine: Engine | None = engine
+        self._guard = guard
+        self._description = description
+
+    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Outputs by name; all of them where `outputs` names none.
+
+        Raises:
+            InputError: the data does not fit the model.
+            UsageError: an output that there is not, or the runtime is closed.
+            InferenceError: the graph failed, or the answer is not finite.
+        """
+        engine = self._engine
+        if engine is None:
+            raise self._guard.closed()
+        names, checked = self._guard.enter(inputs, outputs)
+        return self._guard.leave(self._compute(engine, names, checked))
+
+    def _compute(self, engine: Engine, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs `names` for inputs that were checked. Raises InferenceError: the graph failed."""
+        raise NotImplementedError
+
+    def describe(self) -> RuntimeDescription:
+        """What runs; its notes name the nodes that another provider has, where there are any."""
+        return self._description
+
+    def close(self) -> None:
+        """Give back the engine's memory and threads; a run is an error afterwards."""
+        self._engine = None
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

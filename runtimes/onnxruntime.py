@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import numpy as np
 from bert_onnx.tasks import Port
 from runtimes.base import RuntimeDescription, RuntimeOptions
 from runtimes.cpu import usable_threads
-from runtimes.guard import Guard
+from runtimes.guard import GuardedRuntime
 from runtimes.inputs import Limits
 from runtimes.onnxruntime_session import (
     CPU_PROVIDER,
@@ -22,7 +20,7 @@ from runtimes.onnxruntime_session import (
     guard_of,
     import_onnxruntime,
     open_session,
-    run_failure,
+    run_session,
     session_options,
 )
 from runtimes.shared_pool import pool_for_session
@@ -32,26 +30,10 @@ __all__ = ["PROVIDER", "OnnxRuntimeCpu", "import_onnxruntime"]
 PROVIDER = CPU_PROVIDER
 
 
-@dataclass(frozen=True)
-class _Details:
-    """What a session does not know about itself."""
-
-    path: Path
-    threads: int
-    version: str
-
-
-class OnnxRuntimeCpu:
+class OnnxRuntimeCpu(GuardedRuntime[Any]):
     """A session on ONNX Runtime's CPU provider."""
 
     name = "onnxruntime-cpu"
-
-    def __init__(self, session: Any, guard: Guard, details: _Details) -> None:
-        self.inputs = guard.inputs
-        self.outputs = guard.outputs
-        self._session = session
-        self._guard = guard
-        self._details = details
 
     @classmethod
     def open(
@@ -78,39 +60,8 @@ class OnnxRuntimeCpu:
         session = open_session(library, Path(path), settings)
         check_ports(session, Path(path), inputs, outputs)
         guard = guard_of(session, Path(path), inputs, outputs, limits)
-        return cls(session, guard, _Details(Path(path), pool_for_session() or threads, library.__version__))
+        described = (f"onnxruntime {library.__version__}", pool_for_session() or threads, Path(path).name)
+        return cls(session, guard, RuntimeDescription(cls.name, (PROVIDER,), *described))
 
-    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name; all of them where `outputs` names none.
-
-        Raises:
-            InputError: the data does not fit the model.
-            UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
-        """
-        session = self._session
-        if session is None:
-            raise self._guard.closed()
-        names, checked = self._guard.enter(inputs, outputs)
-        try:
-            values = session.run(names, checked)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise run_failure(self._details.path.name, error) from error
-        return self._guard.leave(dict(zip(names, values, strict=True)))
-
-    def describe(self) -> RuntimeDescription:
-        """What runs."""
-        details = self._details
-        return RuntimeDescription(
-            self.name, (PROVIDER,), f"onnxruntime {details.version}", details.threads, details.path.name
-        )
-
-    def close(self) -> None:
-        """Give back the session's memory and threads."""
-        self._session = None
-
-    def __enter__(self) -> OnnxRuntimeCpu:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+    def _compute(self, engine: Any, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return run_session(engine, self._guard.model, names, inputs)

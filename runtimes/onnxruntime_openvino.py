@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from bert_onnx.errors import RuntimeUnavailableError
 from bert_onnx.tasks import Port
 from runtimes.base import RuntimeDescription, RuntimeOptions
 from runtimes.cpu import usable_threads
-from runtimes.guard import Guard
+from runtimes.guard import GuardedRuntime
 from runtimes.inputs import Limits
 from runtimes.onnxruntime_session import (
     check_ports,
@@ -24,7 +24,7 @@ from runtimes.onnxruntime_session import (
     import_onnxruntime,
     nodes_elsewhere,
     open_session,
-    run_failure,
+    run_session,
     session_options,
 )
 from runtimes.openvino import CAPABILITIES, HINTS
@@ -42,17 +42,10 @@ _lock = threading.Lock()
 _registered: set[int] = set()
 
 
-class OnnxRuntimeOpenVino:
+class OnnxRuntimeOpenVino(GuardedRuntime[Any]):
     """A session on OpenVINO's provider; nodes that it leaves to ONNX Runtime are told."""
 
     name = "onnxruntime-openvino"
-
-    def __init__(self, session: Any, guard: Guard, description: RuntimeDescription) -> None:
-        self.inputs = guard.inputs
-        self.outputs = guard.outputs
-        self._session = session
-        self._guard = guard
-        self._description = description
 
     @classmethod
     def open(
@@ -94,37 +87,8 @@ class OnnxRuntimeOpenVino:
         )
         return cls(session, guard_of(session, Path(path), inputs, outputs, limits), description)
 
-    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name; all of them where `outputs` names none.
-
-        Raises:
-            InputError: the data does not fit the model.
-            UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
-        """
-        session = self._session
-        if session is None:
-            raise self._guard.closed()
-        names, checked = self._guard.enter(inputs, outputs)
-        try:
-            values = session.run(names, checked)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise run_failure(self._guard.model, error) from error
-        return self._guard.leave(dict(zip(names, values, strict=True)))
-
-    def describe(self) -> RuntimeDescription:
-        """What runs; its notes name the nodes that OpenVINO left to ONNX Runtime."""
-        return self._description
-
-    def close(self) -> None:
-        """Give back the session's memory and threads."""
-        self._session = None
-
-    def __enter__(self) -> OnnxRuntimeOpenVino:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+    def _compute(self, engine: Any, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return run_session(engine, self._guard.model, names, inputs)
 
 
 def find_device(library: ModuleType) -> Any:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
 from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
@@ -14,6 +14,9 @@ from runtimes.base import RuntimeOptions, is_out_of_memory, out_of_memory
 from runtimes.guard import Guard
 from runtimes.inputs import Limits
 from runtimes.shared_pool import pool_for_session
+
+if TYPE_CHECKING:
+    import numpy as np
 
 INSTALL = 'pip install "bert-onnx[cpu]"'
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -132,6 +135,19 @@ def nodes_elsewhere(session: Any, provider: str) -> tuple[str, ...]:
         if name != provider
         for operator, count in sorted(operators.items())
     )
+
+
+def run_session(session: Any, model: str, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs `names` of a session of the file `model`.
+
+    Raises:
+        InferenceError: the graph failed.
+    """
+    try:
+        values = session.run(names, inputs)
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise run_failure(model, error) from error
+    return dict(zip(names, values, strict=True))
 
 
 def run_failure(model: str, error: Exception) -> InferenceError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableEr
 from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeDescription, RuntimeOptions, is_out_of_memory, out_of_memory
 from runtimes.cpu import usable_threads
-from runtimes.guard import Guard
+from runtimes.guard import Guard, GuardedRuntime
 from runtimes.inputs import Limits
 
 INSTALL = "pip install openvino"
@@ -25,19 +25,15 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 
 
-class OpenVino:
+class OpenVino(GuardedRuntime[Any]):
     """A compiled model on OpenVINO's CPU device, with one infer request for each thread that calls it."""
 
     name = "openvino"
 
     def __init__(self, compiled: Any, guard: Guard, description: RuntimeDescription) -> None:
-        self.inputs = guard.inputs
-        self.outputs = guard.outputs
-        self._compiled = compiled
+        super().__init__(compiled, guard, description)
         self._ports = {name: port for port in compiled.outputs for name in port.get_names()}
         self._dtypes = {port.name: port.dtype for port in guard.outputs}
-        self._guard = guard
-        self._description = description
         self._requests = threading.local()
 
     @classmethod
@@ -72,45 +68,24 @@ class OpenVino:
         description = RuntimeDescription(cls.name, (DEVICE,), f"openvino {version}", threads, file.name, notes)
         return cls(compiled, guard, description)
 
-    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name, copied out of the request; all of them where `outputs` names none.
-
-        Raises:
-            InputError: the data does not fit the model.
-            UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
-        """
-        if self._compiled is None:
-            raise self._guard.closed()
-        names, checked = self._guard.enter(inputs, outputs)
+    def _compute(self, engine: Any, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             # Outputs that are not asked for stay where they are; those that are must outlive the next call.
-            answers = self._request().infer(checked, share_inputs=True, share_outputs=True)
-            results = {name: np.array(answers[self._ports[name]], self._dtypes[name]) for name in names}
+            answers = self._request(engine).infer(inputs, share_inputs=True, share_outputs=True)
+            return {name: np.array(answers[self._ports[name]], self._dtypes[name]) for name in names}
         except (RuntimeError, MemoryError) as error:
             raise _run_failure(self._guard.model, error) from error
-        return self._guard.leave(results)
-
-    def describe(self) -> RuntimeDescription:
-        """What runs."""
-        return self._description
 
     def close(self) -> None:
         """Give back the model's memory; requests of other threads go with their threads."""
-        self._compiled = None
-        self._ports = {}
+        super().close()
+        self._ports = {}  # they keep the model
         self._requests = threading.local()
 
-    def __enter__(self) -> OpenVino:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def _request(self) -> Any:
+    def _request(self, compiled: Any) -> Any:
         """The calling thread's own request."""
         if not hasattr(self._requests, "value"):
-            self._requests.value = self._compiled.create_infer_request()
+            self._requests.value = compiled.create_infer_request()
         return self._requests.value
 
 

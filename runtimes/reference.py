@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,23 +13,16 @@ import numpy as np
 from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
 from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeDescription, RuntimeOptions
-from runtimes.guard import Guard
+from runtimes.guard import Guard, GuardedRuntime
 from runtimes.inputs import Limits
 
 INSTALL = "pip install onnx"
 
 
-class Reference:
+class Reference(GuardedRuntime[Any]):
     """Evaluates the graph node by node in numpy."""
 
     name = "reference"
-
-    def __init__(self, evaluator: Any, guard: Guard, version: str) -> None:
-        self.inputs = guard.inputs
-        self.outputs = guard.outputs
-        self._evaluator = evaluator
-        self._guard = guard
-        self._version = version
 
     @classmethod
     def open(
@@ -71,37 +63,14 @@ class Reference:
         except Exception as error:
             reason = str(error).rstrip(".")
             raise RuntimeUnavailableError(f"onnx's reference evaluator cannot run {file.name}: {reason}.") from error
-        return cls(evaluator, guard, onnx.__version__)
+        description = RuntimeDescription(cls.name, ("numpy",), f"onnx {onnx.__version__}", 1, file.name)
+        return cls(evaluator, guard, description)
 
-    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name; all of them where `outputs` names none.
-
-        Raises:
-            InputError: the data does not fit the model.
-            UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
-        """
-        if self._evaluator is None:
-            raise self._guard.closed()
-        names, checked = self._guard.enter(inputs, outputs)
+    def _compute(self, engine: Any, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             with warnings.catch_warnings():  # numpy's, about rows that are all padding
                 warnings.simplefilter("ignore", RuntimeWarning)
-                values = self._evaluator.run(names, checked)
+                values = engine.run(names, inputs)
         except Exception as error:
             raise InferenceError(f"onnx's reference evaluator failed in {self._guard.model}: {error}.") from error
-        return self._guard.leave(dict(zip(names, values, strict=True)))
-
-    def describe(self) -> RuntimeDescription:
-        """What runs."""
-        return RuntimeDescription(self.name, ("numpy",), f"onnx {self._version}", 1, self._guard.model)
-
-    def close(self) -> None:
-        """Let go of the graph."""
-        self._evaluator = None
-
-    def __enter__(self) -> Reference:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        return dict(zip(names, values, strict=True))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableEr
 from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.base import RuntimeDescription, RuntimeOptions, is_out_of_memory, out_of_memory
 from runtimes.graph_summary import GraphSummary, summarize_graph
-from runtimes.guard import Guard
+from runtimes.guard import Guard, GuardedRuntime
 from runtimes.inputs import Limits
 
 INSTALL = "pip install tract"
@@ -34,17 +34,10 @@ class _Opened:
     returns: tuple[str, ...]
 
 
-class Tract:
+class Tract(GuardedRuntime[_Opened]):
     """A graph that tract has optimised for this processor; batch and length stay free."""
 
     name = "tract"
-
-    def __init__(self, opened: _Opened, guard: Guard) -> None:
-        self.inputs = guard.inputs
-        self.outputs = guard.outputs
-        self._opened: _Opened | None = opened
-        self._guard = guard
-        self._version = opened.library.version()
 
     @classmethod
     def open(
@@ -78,44 +71,19 @@ class Tract:
             ) from error
         requires = summary.metadata.get(REQUIRES, "")
         guard = Guard(file.name, tuple(inputs), tuple(outputs), limits, requires == RIGHT_PADDING)
-        return cls(_Opened(library, runnable, takes, summary.outputs), guard)
+        description = RuntimeDescription(cls.name, ("cpu",), f"tract {library.version()}", 1, file.name)
+        return cls(_Opened(library, runnable, takes, summary.outputs), guard, description)
 
-    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name; all of them where `outputs` names none.
-
-        Raises:
-            InputError: the data does not fit the model.
-            UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
-        """
-        opened = self._opened
-        if opened is None:
-            raise self._guard.closed()
-        names, checked = self._guard.enter(inputs, outputs)
+    def _compute(self, engine: _Opened, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
-            answers = opened.runnable.run([checked[name] for name in opened.takes])
-            by_name = dict(zip(opened.returns, answers, strict=True))
-            results = {name: by_name[name].to_numpy() for name in names}  # copies
-        except (opened.library.TractError, MemoryError) as error:
+            answers = engine.runnable.run([inputs[name] for name in engine.takes])
+            by_name = dict(zip(engine.returns, answers, strict=True))
+            return {name: by_name[name].to_numpy() for name in names}  # copies
+        except (engine.library.TractError, MemoryError) as error:
             reason = _reason(error)
             if is_out_of_memory(reason) or isinstance(error, MemoryError):
                 raise out_of_memory(self._guard.model, reason) from error
             raise InferenceError(f"tract failed in {self._guard.model}: {reason}.") from error
-        return self._guard.leave(results)
-
-    def describe(self) -> RuntimeDescription:
-        """What runs."""
-        return RuntimeDescription(self.name, ("cpu",), f"tract {self._version}", 1, self._guard.model)
-
-    def close(self) -> None:
-        """Let go of the graph."""
-        self._opened = None
-
-    def __enter__(self) -> Tract:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
 
 def _import_tract() -> ModuleType:

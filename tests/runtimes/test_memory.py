@@ -77,7 +77,7 @@ def test_a_closed_runtime_gives_its_memory_back_to_the_next(tmp_path: Path) -> N
     graph = save_graph(tmp_path / "model.onnx", np.ones((CONFIG.vocab_size, 4), np.float32))
     for _ in range(3):
         runtime = OnnxRuntimeCpu.open(graph, INPUTS, OUTPUTS, RuntimeOptions(threads=1))
-        session = weakref.ref(runtime._session)
+        session = weakref.ref(runtime._engine)
         assert session() is not None
         runtime.close()
         gc.collect()

@@ -187,6 +187,6 @@ def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
 
 def test_memory_is_not_planned_for_one_shape(graph: Path) -> None:
     with OnnxRuntimeCpu.open(graph, INPUTS, OUTPUTS) as runtime:
-        settings = runtime._session.get_session_options()
+        settings = runtime._engine.get_session_options()
     assert not settings.enable_mem_pattern
     assert settings.enable_cpu_mem_arena
