@@ -94,7 +94,7 @@ bench-text: $(VENV)/dev.stamp  ## measure graphs that take text: docs/text-input
 # What clients are tested with; a change of the code that makes it makes it anew.
 build/clients.stamp: tests/clients/artifact.sh $(VENV)/dev.stamp $(shell find bert_onnx export -name '*.py' -o -name '*.txt')
 	@echo "exporting what the clients are tested with into build/clients (minutes)"
-	@mkdir -p build
+	@mkdir -p build && rm -rf build/clients
 	@PYTHON="$(BIN)/python" tests/clients/artifact.sh build/clients > build/clients.log 2>&1 || { cat build/clients.log; exit 1; }
 	@touch $@
 
