@@ -78,10 +78,11 @@ class Result:
         return cell.runtime, "" if cell.precision == precision else cell.precision
 
 
-def render(results: Sequence[Result], emulated: bool) -> str:
+def render(results: Sequence[Result], emulated: bool, saturating: Sequence[str] = ()) -> str:
     """The page.
 
     Args:
+        saturating: instruction sets whose int8 files this processor would saturate, so that none were made.
         emulated: OpenVINO's plugin ran on an emulated processor.
     """
     columns = _columns(results)
@@ -92,7 +93,7 @@ def render(results: Sequence[Result], emulated: bool) -> str:
         sample=_sample_table([result for result in results if result.subject.trained], columns),
         heads=_heads_table([result for result in results if not result.subject.trained], columns),
         emulated=_EMULATED if emulated else "",
-        absent=_absent(results, columns),
+        absent=_absent(results, columns, saturating),
         machine=describe_machine(PACKAGES, load=False),
     )
 
@@ -168,7 +169,7 @@ def _worst(cells: Sequence[Cell], notes: Notes) -> str:
     return " ".join([figure, *absent]).strip()
 
 
-def _absent(results: Sequence[Result], columns: list[Column]) -> str:
+def _absent(results: Sequence[Result], columns: list[Column], saturating: Sequence[str]) -> str:
     """Runtimes that ran nothing, and why."""
     reasons: dict[str, dict[str, None]] = {}
     for result in results:
@@ -176,4 +177,6 @@ def _absent(results: Sequence[Result], columns: list[Column]) -> str:
             if cell.verdict == ABSENT and (column := result.column(cell)) not in columns:
                 reasons.setdefault(cell.reason, {})[_header(column)] = None
     lines = [f"* {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    if saturating:
+        lines.append(f"* int8 for {' and '.join(saturating)}: this processor has no VNNI, and its sums would saturate.")
     return "\n".join(["## Not on this machine\n", *lines]) if lines else ""
