@@ -52,9 +52,9 @@ class Comparison:
             return _because(empty, "this processor has no VNNI: its sums would saturate")
         try:
             runtime = self._open(row, compute)
-        except RuntimeUnavailableError as error:
+        except (RuntimeUnavailableError, UsageError) as error:  # not on this machine, or not for such models
             return _because(empty, str(error).rstrip("."))
-        except (ArtifactError, UsageError) as error:
+        except ArtifactError as error:
             return _because(_failed(empty), str(error).rstrip("."))
         with ExitStack() as stack:
             stack.callback(runtime.close)

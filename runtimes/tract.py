@@ -17,11 +17,9 @@ from runtimes.base import RuntimeDescription, RuntimeOptions, is_out_of_memory, 
 from runtimes.graph_summary import GraphSummary, summarize_graph
 from runtimes.guard import Guard, GuardedRuntime
 from runtimes.inputs import Limits
+from runtimes.tract_rehearsal import reason_of, rehearse
 
 INSTALL = "pip install tract"
-#: What follows it in tract's messages are addresses of its own code.
-_BACKTRACE = "Stack backtrace"
-_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -61,13 +59,14 @@ class Tract(GuardedRuntime[_Opened]):
         summary = summarize_graph(file)
         _check_ports(summary, file, inputs, outputs)
         _check_operators(summary, file)
+        rehearse(file, inputs)
         try:
             graph = library.onnx().load(file)
             takes = tuple(graph.input_name(position) for position in range(graph.input_count()))
             runnable = graph.into_model().into_runnable()
         except library.TractError as error:
             raise RuntimeUnavailableError(
-                f"tract {library.version()} cannot run {file.name}: {_reason(error)}; use another runtime."
+                f"tract cannot run {file.name}: {reason_of(error)}; use another runtime."
             ) from error
         requires = summary.metadata.get(REQUIRES, "")
         guard = Guard(file.name, tuple(inputs), tuple(outputs), limits, requires == RIGHT_PADDING)
@@ -80,7 +79,7 @@ class Tract(GuardedRuntime[_Opened]):
             by_name = dict(zip(engine.returns, answers, strict=True))
             return {name: by_name[name].to_numpy() for name in names}  # copies
         except (engine.library.TractError, MemoryError) as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             if is_out_of_memory(reason) or isinstance(error, MemoryError):
                 raise out_of_memory(self._guard.model, reason) from error
             raise InferenceError(f"tract failed in {self._guard.model}: {reason}.") from error
@@ -105,8 +104,7 @@ def _check_ports(summary: GraphSummary, path: Path, inputs: Sequence[Port], outp
 
 
 def _check_operators(summary: GraphSummary, path: Path) -> None:
-    """Refuse operators of other domains before tract meets them: it takes com.microsoft.Attention for ONNX's operator
-    of that name, and a panic on the way ends the process, not just the call.
+    """Refuse operators of other domains: tract takes com.microsoft.Attention for ONNX's operator of that name.
 
     Raises:
         RuntimeUnavailableError: naming them.
@@ -116,9 +114,3 @@ def _check_operators(summary: GraphSummary, path: Path) -> None:
         raise RuntimeUnavailableError(
             f"tract cannot run {path.name}: it has no {', '.join(foreign)}; use the portable graph, or another runtime."
         )
-
-
-def _reason(error: Exception) -> str:
-    """What tract says, without addresses of its own code."""
-    text = str(error).partition(_BACKTRACE)[0].replace("Caused by:", ":")
-    return " ".join(text.split()).replace(" :", ":").rstrip(":.")[:_LONGEST_REASON] or type(error).__name__

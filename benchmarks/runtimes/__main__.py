@@ -25,6 +25,7 @@ from benchmarks.runtimes.subjects import HEADS, TRAINED, Subject
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import RuntimeUnavailableError
 from export.runtime_matrix import runtime_matrix
+from runtimes.processor import this_processor
 from runtimes.table import RUNTIMES, RuntimeRow
 
 OUTPUT = REPOSITORY / "docs" / "parity-runtimes.md"
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     subjects = [subject for subject in (*TRAINED, *HEADS) if chosen.only is None or chosen.only in subject.name]
+    saturating = [subject for subject in subjects if subject.saturates(this_processor())]
+    subjects = [subject for subject in subjects if subject not in saturating]
     rows, emulated = runtime_rows()
     native = list(RUNTIMES.values())
     with TemporaryDirectory() as scratch:
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results.append(measure(subject, chosen.folder or Path(scratch), native if subject.trained else rows))
             told = f"{number}/{len(subjects)} {subject.name}: {time.monotonic() - begun:.1f} s"
             print(told, file=sys.stderr, flush=True)
-    page = render(results, emulated)
+    page = render(results, emulated, [subject.isas[0] for subject in saturating])
     print(page)
     if chosen.only is None:
         chosen.output.write_text(page, encoding="utf-8")

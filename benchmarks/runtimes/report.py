@@ -78,10 +78,11 @@ class Result:
         return cell.runtime, "" if cell.precision == precision else cell.precision
 
 
-def render(results: Sequence[Result], emulated: bool) -> str:
+def render(results: Sequence[Result], emulated: bool, saturating: Sequence[str] = ()) -> str:
     """The page.
 
     Args:
+        saturating: instruction sets whose int8 files this processor would saturate, so that none were made.
         emulated: OpenVINO's plugin ran on an emulated processor.
     """
     columns = _columns(results)
@@ -92,7 +93,7 @@ def render(results: Sequence[Result], emulated: bool) -> str:
         sample=_sample_table([result for result in results if result.subject.trained], columns),
         heads=_heads_table([result for result in results if not result.subject.trained], columns),
         emulated=_EMULATED if emulated else "",
-        absent=_absent(results, columns),
+        absent=_absent(results, columns, saturating),
         machine=describe_machine(PACKAGES, load=False),
     )
 
@@ -164,16 +165,22 @@ def _worst(cells: Sequence[Cell], notes: Notes) -> str:
         return f"**fail** ({notes.letter('; '.join(f'`{cell.variant}`: {_failure(cell)}' for cell in failed))})"
     ran = [cell for cell in cells if cell.verdict == PASS]
     figure = f"{max(cell.max_abs_diff or 0.0 for cell in ran):.1e} ({len(ran)})" if ran else ""
-    absent = dict.fromkeys(f"({notes.letter(cell.reason)})" for cell in cells if cell.verdict == ABSENT)
+    reasons = [cell.reason.replace(f"{cell.variant}.onnx", "it") for cell in cells if cell.verdict == ABSENT]
+    absent = dict.fromkeys(f"({notes.letter(reason)})" for reason in reasons)
     return " ".join([figure, *absent]).strip()
 
 
-def _absent(results: Sequence[Result], columns: list[Column]) -> str:
+def _absent(results: Sequence[Result], columns: list[Column], saturating: Sequence[str]) -> str:
     """Runtimes that ran nothing, and why."""
-    reasons: dict[str, dict[str, None]] = {}
+    first: dict[str, str] = {}
     for result in results:
         for cell in result.matrix.cells:
             if cell.verdict == ABSENT and (column := result.column(cell)) not in columns:
-                reasons.setdefault(cell.reason, {})[_header(column)] = None
-    lines = [f"* {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+                first.setdefault(_header(column), cell.reason)
+    names: dict[str, list[str]] = {}
+    for name, reason in first.items():
+        names.setdefault(reason, []).append(name)
+    lines = [f"* {', '.join(together)}: {reason}." for reason, together in names.items()]
+    if saturating:
+        lines.append(f"* int8 for {' and '.join(saturating)}: this processor has no VNNI, and its sums would saturate.")
     return "\n".join(["## Not on this machine\n", *lines]) if lines else ""

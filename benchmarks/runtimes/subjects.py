@@ -11,6 +11,7 @@ from export.pipeline import export
 from export.precision_request import PrecisionRequest
 from export.request import ExportRequest
 from export.targets import TARGETS
+from runtimes.processor import Processor
 
 SAMPLE = "sample"
 EVERY_TARGET = tuple(TARGETS)
@@ -35,6 +36,10 @@ class Subject:
     precision: tuple[str, ...] = ("fp32",)
     isas: tuple[str, ...] = ("avx2",)
     trained: bool = False
+
+    def saturates(self, processor: Processor) -> bool:
+        """Whether `processor` runs none of its files."""
+        return self.precision == ("int8",) and all(processor.saturates(isa) for isa in self.isas)
 
     def make(self, folder: Path) -> tuple[Path, str]:
         """The artifact and where its checkpoint is; what is there from a run before is used again."""

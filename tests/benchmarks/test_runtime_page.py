@@ -21,6 +21,7 @@ from bert_onnx.errors import RuntimeUnavailableError, VerificationError
 from bert_onnx.tasks import TASKS
 from export.matrix_cells import ABSENT, FAIL, PASS, Cell, Matrix
 from runtimes.onnxruntime_openvino import OnnxRuntimeOpenVino
+from runtimes.processor import Processor
 
 CPU, OPENVINO, PLUGIN = "onnxruntime-cpu", "openvino", "onnxruntime-openvino"
 
@@ -119,6 +120,15 @@ def test_the_plugin_is_emulated_only_where_it_has_no_device(monkeypatch: pytest.
     rows, emulated = program.runtime_rows()
     assert not emulated
     assert next(row for row in rows if row.name == PLUGIN).load_class() is OnnxRuntimeOpenVino
+
+
+def test_int8_files_that_this_processor_would_saturate_are_not_made_and_told() -> None:
+    old, new = (Processor("x", "x86_64", frozenset(features)) for features in ({"avx2"}, {"avx2", "avx512_vnni"}))
+    left_out = [subject.isas[0] for subject in (*TRAINED, *HEADS) if subject.saturates(old)]
+    assert left_out == ["avx512_vnni", "arm64"]
+    assert not any(subject.saturates(new) for subject in TRAINED)
+    lines = render([SAMPLE, HEAD], False, left_out).splitlines()
+    assert "* int8 for avx512_vnni and arm64: this processor has no VNNI, and its sums would saturate." in lines
 
 
 @pytest.mark.slow

@@ -147,6 +147,18 @@ def test_a_runtime_that_fails_is_told_and_the_others_go_on(folder: Path, monkeyp
     assert found["model", "reference", "fp32"].verdict == "pass"
 
 
+def test_a_runtime_that_is_not_for_such_models_has_not_failed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise UsageError("this runtime is for models of another shape.")
+
+    monkeypatch.setattr(OpenVino, "open", refuse)
+    matrix = runtime_matrix(str(folder / "artifact"), "openvino")
+    assert {(cell.verdict, cell.reason) for cell in matrix.cells} == {
+        ("not here", "this runtime is for models of another shape")
+    }
+    matrix.raise_if_failed()
+
+
 def test_what_does_not_exist_is_refused(folder: Path, tmp_path: Path) -> None:
     for runtimes, words in (
         ("abacus", "the runtime 'abacus' is unknown"),

@@ -13,7 +13,7 @@ FILES = sorted(RUNTIMES.rglob("*.py"))
 #: Never, not even inside a function.
 FORBIDDEN = {"export", "transformers", "onnx", "onnx_ir", "onnxscript", "huggingface_hub"}
 #: Inside functions only.
-LATE = {"torch", "onnxruntime", "openvino", "tokenizers", "pyarrow"}
+LATE = {"torch", "onnxruntime", "onnxruntime_ep_openvino", "openvino", "tract", "tokenizers", "pyarrow"}
 #: The one runtime that is onnx's own.
 MAY_USE_ONNX = RUNTIMES / "reference.py"
 
