@@ -33,7 +33,7 @@ GENERIC_CLASS = "PreTrainedTokenizerFast"
 _NO_ROLE = ("bos_token", "eos_token")  # written by some tools; BERT gives them no role, but they are never split
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenizerFolder:
     """What a checkpoint folder says about its tokenizer."""
 

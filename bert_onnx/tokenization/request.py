@@ -18,7 +18,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 Text = str | Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EncodeOptions:
     """How texts become rows of ids; made by `resolve_options` only."""
 
@@ -33,7 +33,7 @@ class EncodeOptions:
     overflowing: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wanted:
     """What an encoding holds beside its input_ids."""
 
@@ -122,7 +122,7 @@ def check_text(text: Any, where: str = "the text") -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Texts:
     """The texts of one call: `second[i]` is the pair of `first[i]`, or None."""
 

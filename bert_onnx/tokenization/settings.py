@@ -20,7 +20,7 @@ _UNK, _SEP, _PAD, _CLS, _MASK = map(special_token, ("[UNK]", "[SEP]", "[PAD]", "
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SpecialTokens:
     """The tokens with a role, and further ones that are special without one. Only the mask may be absent."""
 
@@ -59,7 +59,7 @@ def special_tokens(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenizerSettings:
     """Every option of a tokenizer; where one is read only by BertTokenizer or only by the fast one, it says so."""
 

@@ -12,7 +12,7 @@ from bert_onnx.errors import StorageError, TokenizerError
 VOCAB_FILE = "vocab.txt"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AddedToken:
     """A token that is found in the text before anything else is split.
 
@@ -33,7 +33,7 @@ def special_token(token: str | AddedToken) -> AddedToken:
     return token if isinstance(token, AddedToken) else AddedToken(token, normalized=False, special=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Vocabulary:
     """The lines of a vocab.txt: token to line number. Of a token that stands there twice the last line counts."""
 
