@@ -18,9 +18,9 @@ IR_VERSION_OF_OPSET: dict[int, int] = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 1
 PORTABLE_OPERATORS = frozenset(
     {
         "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Div", "Einsum", "Equal", "Erf", "Expand", "Gather",
-        "Gelu", "Gemm", "Greater", "GreaterOrEqual", "LayerNormalization", "Less", "LessOrEqual", "MatMul", "Max",
-        "Min", "Mul", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid",
-        "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+        "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LayerNormalization", "Less", "LessOrEqual", "MatMul",
+        "Max", "Min", "Mul", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Shape",
+        "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 

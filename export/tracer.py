@@ -50,6 +50,7 @@ def trace(module: GraphModule, opset: int) -> ir.Model:
         model = _traced(module, opset)
     _check_axes(model.graph.inputs, module.inputs)
     _check_axes(model.graph.outputs, module.outputs)
+    _separate_outputs(model.graph)
     _name_axes(model.graph, module)
     return model
 
@@ -104,6 +105,20 @@ def _check_axes(values: Sequence[ir.Value], ports: Sequence[Port]) -> None:
         for traced, axis in zip(shape, port.axes, strict=True):
             if isinstance(axis, str) and isinstance(traced, int):
                 raise ExportError(f"the trace fixed axis {axis} of {port.name} to {traced}; it must stay free.")
+
+
+def _separate_outputs(graph: ir.Graph) -> None:
+    """A value that is several outputs, as the last hidden states are, gets an Identity for each but the first: a value
+    has one name."""
+    first: dict[ir.Value, int] = {}
+    for place, value in enumerate(graph.outputs):
+        if value in first:
+            node = ir.node("Identity", [value], name=f"{value.name}/Identity_{place}")
+            node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+            graph.append(node)
+            graph.outputs[place] = node.outputs[0]
+            graph.outputs[first[value]] = value  # the IR took it for no output any more
+        first.setdefault(value, place)
 
 
 def _name_axes(graph: ir.Graph, module: GraphModule) -> None:

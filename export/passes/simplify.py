@@ -1,6 +1,7 @@
 """Removes what computes nothing: identities, repeated subexpressions, casts to the same type, slices of everything.
 
-The passes are onnx_ir's own; the order is ours, and they run until nothing changes.
+Most passes are onnx_ir's own; the order is ours, and they run until nothing changes. Not its IdentityEliminationPass,
+which in 1.1 lets an output of the graph disappear where two of them are the same value.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome
+from export.passes.emit import replace_value
 from export.passes.values import constant_input, is_operator
 
 #: Enough for any graph that was seen; each round of a BERT takes milliseconds.
@@ -26,12 +28,25 @@ def simplify(model: ir.Model, context: PassContext) -> PassOutcome:
         _remove_idle_casts(model.graph)
         _remove_idle_slices(model.graph)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        common.IdentityEliminationPass()(model)
+        _remove_identities(model.graph)
         common.CommonSubexpressionEliminationPass()(model)
         common.RemoveUnusedNodesPass()(model)
         if model.graph.num_nodes() == count:
             break
     return PassOutcome(before - model.graph.num_nodes())
+
+
+def _remove_identities(graph: ir.Graph) -> None:
+    """Identity(x) -> x, unless it is an output of the graph and x an output, an input or a constant: each has a name."""
+    for node in list(graph):
+        if not is_operator(node, "Identity") or node.inputs[0] is None:
+            continue
+        source, copy = node.inputs[0], node.outputs[0]
+        named = source.is_graph_output() or source.is_graph_input() or source.is_initializer()
+        if copy.is_graph_output() and named:
+            continue
+        replace_value(copy, source)
+        graph.remove(node, safe=True)
 
 
 def _remove_idle_casts(graph: ir.Graph) -> None:
