@@ -37,7 +37,7 @@ def simplify(model: ir.Model, context: PassContext) -> PassOutcome:
 
 
 def _remove_identities(graph: ir.Graph) -> None:
-    """Identity(x) -> x, unless it is an output of the graph and x an output, an input or a constant: each has a name."""
+    """Identity(x) -> x, unless it is an output of the graph and x an output, input or constant: each has a name."""
     for node in list(graph):
         if not is_operator(node, "Identity") or node.inputs[0] is None:
             continue

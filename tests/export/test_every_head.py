@@ -15,6 +15,7 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.tasks import Port
 from export.pipeline import export
 from export.request import ExportRequest
+from runtimes.onnxruntime import OnnxRuntimeCpu
 
 
 def _ports(values: object) -> list[Port]:
@@ -57,6 +58,28 @@ def test_auto_reads_the_architecture(task: str, architecture: str, tmp_path: Pat
     checkpoint = save_checkpoint(tmp_path / "checkpoint", architecture)
     report = export(ExportRequest(str(checkpoint), task, str(tmp_path / "artifact")))
     assert report.artifact.manifest.task == architecture
+
+
+@pytest.mark.parametrize("task", ["feature-extraction", "sentence-similarity"])
+def test_the_last_hidden_states_under_both_of_their_names(task: str, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", task)
+    targets = ("portable", "ort-cpu", "ort-cpu-unpadded", "openvino-unpadded")
+    request = ExportRequest(
+        str(checkpoint), task, str(tmp_path / "artifact"), targets=targets, output_hidden_states=True
+    )
+    artifact = export(request).artifact
+    names = [port.name for port in artifact.manifest.outputs]
+    assert names[0] == "last_hidden_state"
+    assert names[-3:] == [f"hidden_states.{i}" for i in range(3)]
+    inputs = {port.name: np.array([[7, 8, 9]]) for port in artifact.manifest.inputs}
+    inputs |= {"attention_mask": np.ones((1, 3), np.int64), "token_type_ids": np.zeros((1, 3), np.int64)}
+    for variant in artifact.manifest.variants:
+        assert variant.parity.passed
+        with OnnxRuntimeCpu.open(
+            artifact.path(variant), artifact.manifest.inputs, artifact.manifest.outputs, limits=artifact.manifest.config
+        ) as runtime:
+            found = runtime.run(inputs)
+        np.testing.assert_array_equal(found["last_hidden_state"], found["hidden_states.2"])
 
 
 def test_cross_attention_decoder_with_every_output(tmp_path: Path) -> None:

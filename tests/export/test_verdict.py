@@ -171,14 +171,14 @@ def test_cases_have_the_shapes_that_were_promised() -> None:
     assert shapes["longest 1x0+512"] == (1, 512)
     pasts = {inputs["past_key_values.0.key"].shape[2] for inputs in cases.values()}
     assert {0, 1, 9, 511} <= pasts
-    left, right = cases["left-padded 4x0+33"]["attention_mask"], cases["right-padded 4x0+33"]["attention_mask"]
+    left, right = cases["left-padded 4x0+17"]["attention_mask"], cases["right-padded 4x0+17"]["attention_mask"]
     assert left[:, -1].all()
     assert not left[:, 0].all()
     assert right[:, 0].all()
     assert not right[:, -1].all()
-    holed = cases["holed 4x0+33"]["attention_mask"]
+    holed = cases["holed 4x0+17"]["attention_mask"]
     assert (np.diff(holed, axis=1) == 1).any()
-    assert cases["pairs 3x0+24"]["token_type_ids"].max() == 1
+    assert cases["pairs 3x0+17"]["token_type_ids"].max() == 1
 
 
 def test_cases_are_the_same_every_time_and_fit_short_models() -> None:

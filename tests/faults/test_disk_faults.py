@@ -71,7 +71,7 @@ def test_full_disk_by_bytes(tiny_disk: Callable[[str], Path], way: str) -> None:
     destination = disk / "artifact"
     publish_small(destination, files=versioned(1, 40_000))
     outcomes = []
-    for size in (*range(150_000, 175_000, 1_000), 1_000_000):
+    for size in (*range(105_000, 175_000, 2_500), 1_000_000):
         try:
             publish_small(destination, force=True, files=versioned(2, size))
         except StorageError as error:
