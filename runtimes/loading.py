@@ -11,6 +11,8 @@ from runtimes.background import Background
 
 if TYPE_CHECKING:
     from bert_onnx.artifact import Artifact
+    from bert_onnx.config import BertConfig
+    from bert_onnx.tokenization import BertTokenizerFast
     from runtimes.base import Runtime
     from runtimes.pipelines.base import Parts, Pipeline
     from runtimes.processor import Processor
@@ -116,23 +118,34 @@ def _import_libraries(runtime: str | None) -> None:
 
 
 def _open(artifact: Artifact, wanted: Wanted) -> Pipeline:
-    from bert_onnx.config import BertConfig
-    from bert_onnx.tokenization import load_tokenizer
+    manifest = artifact.manifest
+    # Opening a session lets go of the interpreter lock for most of its time.
+    text_side = Background(lambda: _open_text_side(artifact))
+    choice, runtime, why = open_best(artifact, wanted)
+    tokenizer, config = text_side.result()
     from runtimes.pipelines.base import Parts
 
-    manifest = artifact.manifest
-    choice, runtime, why = open_best(artifact, wanted)
     parts = Parts(
         task=manifest.task,
         runtime=runtime,
-        tokenizer=load_tokenizer(artifact.folder),
-        config=BertConfig.from_pretrained(artifact.folder),
+        tokenizer=tokenizer,
+        config=config,
         max_length=min(manifest.model_max_length, manifest.config.max_position_embeddings),
         variant=choice.variant.name,
         precision=choice.precision,
         why=why,
     )
     return make_pipeline(parts)
+
+
+def _open_text_side(artifact: Artifact) -> tuple[BertTokenizerFast, BertConfig]:
+    """What stands between texts and the graph; the pipeline's module is imported, too."""
+    from bert_onnx.config import BertConfig
+    from bert_onnx.tokenization import load_tokenizer
+
+    tokenizer, config = load_tokenizer(artifact.folder), BertConfig.from_pretrained(artifact.folder)
+    import_module(PIPELINES[artifact.manifest.task][0])
+    return tokenizer, config
 
 
 def _open_text_model(artifact: Artifact, wanted: Wanted) -> TextModel:
