@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
@@ -12,13 +12,14 @@ from bert_onnx.artifact import Artifact, Variant
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import ArtifactError, BertOnnxError, RuntimeUnavailableError, UsageError
 from bert_onnx.modeling.answers import Answering
-from bert_onnx.tasks import SEQUENCE, Port, find_task
+from bert_onnx.tasks import find_task
 from export.answer_parity import compare_answers
 from export.cases import Case, verification_cases
 from export.matrix_cells import ABSENT, FAIL, PASS, Cell
 from export.precision_request import FP32
 from export.targets import find_target
 from export.tolerances import find_tolerance
+from export.verify import real_tokens
 from runtimes.base import Runtime, RuntimeOptions
 from runtimes.onnxruntime import OnnxRuntimeCpu
 from runtimes.processor import Processor
@@ -129,19 +130,6 @@ class Comparison:
         emulated = precision == "bf16" or (precision == "fp16" and self.variant.precision != "fp16")
         runtime = "emulated" if emulated else OnnxRuntimeCpu.name
         return find_tolerance(precision, runtime, output).limit(largest)
-
-
-def real_tokens(port: Port, shape: Sequence[int], mask: np.ndarray) -> np.ndarray:
-    """1 where an output of `shape` belongs to a real token or to no token, 0 where it belongs to padding.
-
-    Args:
-        mask: [B, S] or [B, C, S]; with a cache [B, P+S], of which the last S are the output's.
-    """
-    if SEQUENCE not in port.axes:
-        return np.ones((1,) * len(shape), np.float32)
-    at = port.axes.index(SEQUENCE)
-    rows = mask.reshape(shape[0], -1)[:, -shape[at] :].astype(np.float32)  # [B, S]
-    return rows.reshape(shape[0], *[1] * (at - 1), shape[at], *[1] * (len(shape) - at - 1))
 
 
 def least_cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -6,7 +6,7 @@ In-graph answers are compared with what PyTorch makes of the graph's own scores:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def _strain(output: OutputParity) -> float:
     return output.max_abs_diff / output.tolerance
 
 
-def _real_tokens(port: Port, shape: tuple[int, ...], mask: np.ndarray) -> np.ndarray:
+def real_tokens(port: Port, shape: Sequence[int], mask: np.ndarray) -> np.ndarray:
     """1 where an output of `shape` belongs to a real token or to no token, 0 where it belongs to padding.
 
     Args:
@@ -120,7 +120,7 @@ def _difference(
 ) -> OutputParity:
     """The largest difference between two arrays; a wrong shape or dtype, or a NaN, differs infinitely."""
     if zero_padding:
-        expected = expected * _real_tokens(port, expected.shape, case.inputs["attention_mask"])
+        expected = expected * real_tokens(port, expected.shape, case.inputs["attention_mask"])
     tolerance = find_tolerance(precision, runtime, port.name).limit(float(np.abs(expected).max(initial=0.0)))
     if expected.shape != actual.shape or actual.dtype != np.float32:
         return OutputParity(port.name, math.inf, tolerance, case.name, tuple(actual.shape))

@@ -138,9 +138,8 @@ def _usable_compute(row: RuntimeRow) -> tuple[str, ...]:
 
         import_onnxruntime()
     elif row.name in ("openvino", "onnxruntime-openvino"):
-        usable: tuple[str, ...] = import_module(
-            row.module
-        ).computes_in()  # what it computes in depends on the processor
+        # What OpenVINO computes in depends on the processor.
+        usable: tuple[str, ...] = import_module(row.module).computes_in()
         return usable
     return row.compute
 

@@ -21,7 +21,7 @@ from runtimes.onnxruntime_session import (
     check_ports,
     import_onnxruntime,
     open_session,
-    run_failure,
+    run_session,
     session_options,
 )
 from runtimes.shared_pool import pool_for_session
@@ -117,11 +117,7 @@ class TextRuntime:
         if not len(feeds[TEXT]):
             raise InputError("there are no texts; give at least one.")
         self._add_pairs(feeds, pairs)
-        try:
-            values = self._session.run(names, feeds)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise run_failure(self._description.model, error) from error
-        return self._guard.leave(dict(zip(names, values, strict=True)))
+        return self._guard.leave(run_session(self._session, self._description.model, names, feeds))
 
     def _add_pairs(self, feeds: dict[str, np.ndarray], pairs: Sequence[Any] | None) -> None:
         port = next((port for port in self.inputs if port.name == PAIR), None)

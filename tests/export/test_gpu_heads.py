@@ -14,7 +14,6 @@ from bert_onnx.tasks import RIGHT_PADDING, TaskOptions
 from export.answer_graph import append_answers
 from export.answer_parity import compare_answers
 from export.cases import verification_cases
-from export.compare_runtimes import real_tokens
 from export.load_model import Eager
 from export.passes import PassContext, run_passes
 from export.quantization.half import convert_to_half
@@ -23,6 +22,7 @@ from export.serialize import save
 from export.targets import TARGETS
 from export.tolerances import find_tolerance
 from export.tracer import trace
+from export.verify import real_tokens
 
 #: CUDA sums in another order than a CPU; nobody has measured by how much that differs here.
 _SLACK = 10

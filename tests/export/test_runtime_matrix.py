@@ -16,9 +16,10 @@ from bert_onnx import cli
 from bert_onnx.artifact import Artifact, Quantization
 from bert_onnx.errors import ArtifactError, CheckpointError, InferenceError, UsageError, VerificationError
 from bert_onnx.tasks import Port
-from export.compare_runtimes import least_cosine, real_tokens
+from export.compare_runtimes import least_cosine
 from export.matrix_cells import Cell, Matrix
 from export.runtime_matrix import runtime_matrix
+from export.verify import real_tokens
 from runtimes.openvino import OpenVino
 from runtimes.processor import Processor
 from runtimes.table import RUNTIMES, RuntimeRow
