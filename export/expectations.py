@@ -93,7 +93,7 @@ EXPECTATIONS = (
     Expectation("merged_projections", ("merge_qkv",), (), lambda implied: implied.attentions),
     Expectation(
         "fused_attention",
-        ("lower_attention_microsoft", "lower_attention_lengths", "lower_mha"),
+        ("lower_attention_microsoft", "lower_attention_lengths", "lower_mha", "lower_mha_biases_apart"),
         ("com.microsoft.Attention", "com.microsoft.MultiHeadAttention"),
         _fused_attentions,
     ),

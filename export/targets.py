@@ -136,7 +136,7 @@ TARGETS: dict[str, Target] = {
             precisions=("fp32", "int8"),
             purpose="ONNX Runtime on CPUs: fewest nodes, fastest load",
             external_data=True,
-            before_int8=(*PREPARE, *RAISE, "fold_token_type", "lower_mha", "lower_plain", *CLOSE),
+            before_int8=(*PREPARE, *RAISE, "fold_token_type", "lower_mha_biases_apart", "lower_plain", *CLOSE),
             after_int8=("fuse_integer_products", "finish"),
         ),
         # Standard operators, for packed tokens run best so: SkipLayerNormalization costs 3 to 9% there, merged

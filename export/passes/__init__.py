@@ -25,7 +25,7 @@ from export.passes.lower_attention_lengths import lower_attention_lengths
 from export.passes.lower_attention_microsoft import lower_attention_microsoft
 from export.passes.lower_attention_onnx import lower_attention_onnx
 from export.passes.lower_gelu import lower_gelu
-from export.passes.lower_mha import lower_mha
+from export.passes.lower_mha import lower_mha, lower_mha_biases_apart
 from export.passes.lower_plain import lower_plain
 from export.passes.merge_qkv import merge_qkv
 from export.passes.name_by_scope import name_by_scope
@@ -64,6 +64,7 @@ PASSES: dict[str, Pass] = {
     "lower_attention_lengths": lower_attention_lengths,
     "lower_attention_microsoft": lower_attention_microsoft,
     "lower_mha": lower_mha,
+    "lower_mha_biases_apart": lower_mha_biases_apart,
     "merge_qkv": merge_qkv,
     "lower_attention_onnx": lower_attention_onnx,
     "lower_gelu": lower_gelu,

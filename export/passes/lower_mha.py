@@ -24,11 +24,20 @@ from export.passes.values import is_operator
 
 def lower_mha(model: ir.Model, context: PassContext) -> PassOutcome:
     """Counts the Attention nodes that became MultiHeadAttention."""
+    return _lower_all(model, with_biases=True)
+
+
+def lower_mha_biases_apart(model: ir.Model, context: PassContext) -> PassOutcome:
+    """The same, with the biases of the projections left where they are: integer products take them in for nothing."""
+    return _lower_all(model, with_biases=False)
+
+
+def _lower_all(model: ir.Model, with_biases: bool) -> PassOutcome:
     fired, refusals = 0, []
     for node in [node for node in model.graph if is_operator(node, canonical.ATTENTION, domain=canonical.DOMAIN)]:
         reason = _refusal(node)
         if reason is None:
-            _lower(node)
+            _lower(node, with_biases)
             fired += 1
         else:
             refusals.append(Refusal(node.name or "", reason))
@@ -59,7 +68,7 @@ def filter_value(mask: ir.Node) -> float:
     return max(mask.attributes["fill"].as_float(), float(np.finfo(np.float32).min))
 
 
-def _lower(node: ir.Node) -> None:
+def _lower(node: ir.Node, with_biases: bool) -> None:
     emit = Emitter(node)
     inputs = [optional_input(node, position) for position in range(6)]
     attributes: dict[str, int | float] = {
@@ -71,7 +80,7 @@ def _lower(node: ir.Node) -> None:
     if mask is not None:
         padding, attention_bias = integer_mask(emit, mask), None
         attributes["mask_filter_value"] = filter_value(mask)
-    states, bias, adds = _take_biases(emit, node)
+    states, bias, adds = _take_biases(emit, node) if with_biases else (inputs[: canonical.VALUE + 1], None, [])
     count = 3 if is_needed(node, canonical.PRESENT_KEY) or is_needed(node, canonical.PRESENT_VALUE) else 1
     new = emit.add_node(
         "MultiHeadAttention", [*states, bias, padding, attention_bias, *inputs[4:]], count, attributes, MICROSOFT

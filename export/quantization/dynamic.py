@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from bert_onnx.tasks import Port
@@ -23,16 +24,16 @@ from export.passes import PassContext
 from export.passes.finish import finish
 from export.quantization.embedding_tables import quantize_tables
 from export.quantization.feeds import make_feeds
-from export.quantization.insert_dynamic import insert_dynamic
-from export.quantization.isa import find_isa
+from export.quantization.insert_qdq import insert_recipes
+from export.quantization.isa import Isa, find_isa
 from export.quantization.measure import Closeness, answers, compare_answers
 from export.quantization.plan import QuantizationPlan, QuantizationResult, SiteRecord
+from export.quantization.ranges import TokenRange
+from export.quantization.recipe import Recipe, Structure
 from export.quantization.residuals import sum_residuals
-from export.quantization.sites import find_sites, weights_of
+from export.quantization.sites import Site, find_sites, weights_of
 from export.quantization.weights import relative_error, round_nearest
 from export.request import Progress, no_progress
-
-STRUCTURE = "int8, a scale a token"
 
 
 def quantize_dynamic(
@@ -59,20 +60,22 @@ def quantize_dynamic(
     """
     sites, isa = find_sites(model), find_isa(plan.isa)
     quantized = model.clone()
-    records: list[SiteRecord] = []
     progress("quantising weights", 0.1)
-    for site in sites:
-        exact = weights_of(model, site)
-        rounded = [round_nearest(weight, isa.weight_limit, pair=isa.pair_limit) for weight in exact]
-        insert_dynamic(quantized, site, rounded, isa)
-        records.append(SiteRecord(site.nodes, STRUCTURE, 0.0, 0, relative_error(exact, rounded), None))
-    quantized.graph.sort()
+    recipes = [_recipe(site, weights_of(model, site), isa) for site in sites]
+    insert_recipes(quantized, recipes, isa)
     sum_residuals(quantized)
     tables = quantize_tables(quantized) if plan.embeddings else ()
     finish(quantized, PassContext(quantized.opset_imports[""]))
     progress("measuring the quantised graph", 0.7)
     closeness = measure_closeness(model, quantized, plan, texts, ports, tokenizer)
-    return QuantizationResult(quantized, (), tuple(records), tables, closeness, invariant=True)
+    records = tuple(SiteRecord(one.site.nodes, one.structure.value, 0.0, one.error, None) for one in recipes)
+    return QuantizationResult(quantized, (), records, tables, closeness, invariant=True)
+
+
+def _recipe(site: Site, weights: Sequence[np.ndarray], isa: Isa) -> Recipe:
+    """A scale a token; its error is that of the weights alone."""
+    rounded = tuple(round_nearest(weight, isa.weight_limit, pair=isa.pair_limit) for weight in weights)
+    return Recipe(site, Structure.TOKEN, rounded, TokenRange(), error=relative_error(weights, rounded))
 
 
 def measure_closeness(

@@ -1,12 +1,15 @@
 """Writes recipes into a graph, in standard operators (QuantizeLinear and DequantizeLinear of opset 13 and later).
 
-    MatMul(x, W)
-        ->
-    MatMul(DQ(Q(x * 1/m)), DQ(W'))  [+ MatMul(Gather(x, outliers), W[outliers])]
+    MatMul(x, W)  ->  MatMul(DQ(Q(x)), DQ(W'))                                   one scale for all tokens
+                  ->  MatMul(DQ(Q((x - z) / m)), DQ((m W)')) + z W               smoothed, and shifted
+                  ->  MatMul(DQ(Q(x / s)), DQ(W')) * s                           a scale a token, s [..., 1]
 
 Q and DQ of the activation have one scale, those of the weights one a column. MatMuls that read the same x share its Q
 and DQ. Nothing else is quantised: neither Q K^T nor P V, nor any output, so that a text's answer does not depend on
 the texts beside it. A site that stays float reads Cast(W') * scale, which runtimes compute once, while they load.
+
+Where x is the output of a LayerNormalization, (x - z) / m is a second one of the same input, with scale / m and
+(bias - z) / m: it costs as much as the multiplication alone would. z W goes into the bias that follows.
 """
 
 from __future__ import annotations
@@ -16,115 +19,127 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from export.passes.emit import scope_of
-from export.passes.values import add_constant, is_operator
+from export.passes.emit import Emitter, scope_of
+from export.passes.values import is_operator
 from export.quantization.isa import Isa
+from export.quantization.ranges import TokenRange
 from export.quantization.recipe import Recipe, Structure
-from export.quantization.sites import nodes_of, weight_of
+from export.quantization.sites import constant_norm, nodes_of, weight_of
+from export.quantization.smoothing import Smoothing
 from export.quantization.weights import IntegerWeight
 
 
 def insert_recipes(model: ir.Model, recipes: Sequence[Recipe], isa: Isa) -> None:
     """Change `model` in place. Each site of `recipes` is in it, in float."""
     for recipe in recipes:
-        _Insertion(model.graph, recipe, isa).run(nodes_of(model, recipe.site.nodes))
+        nodes = nodes_of(model, recipe.site.nodes)
+        if recipe.structure is Structure.FLOAT:
+            _leave_float(nodes, recipe)
+        else:
+            _quantize(nodes, recipe, isa)
     model.graph.sort()
 
 
-class _Insertion:
-    """Writes one recipe."""
+def _leave_float(nodes: Sequence[ir.Node], recipe: Recipe) -> None:
+    """Cast(W') * scale in the place of W."""
+    for node, weight in zip(nodes, recipe.weights, strict=True):
+        emit = Emitter(node, f"{scope_of(node)}/weight")
+        values, scales = _parameters(emit, weight)
+        whole = emit.add("Cast", [values], {"to": int(ir.DataType.FLOAT)}, dtype=ir.DataType.FLOAT)
+        node.replace_input_with(1, emit.add("Mul", [whole, scales]))
 
-    def __init__(self, graph: ir.Graph, recipe: Recipe, isa: Isa) -> None:
-        self.graph = graph
-        self.recipe = recipe
-        self.isa = isa
 
-    def run(self, nodes: list[ir.Node]) -> None:
-        """Rewrite every MatMul of the site."""
-        source = nodes[0].inputs[0]
-        assert source is not None
-        if self.recipe.structure is Structure.FLOAT:
-            for node, weight in zip(nodes, self.recipe.weights, strict=True):
-                node.replace_input_with(1, self._float_weight(node, weight))
-            return
-        activation = self._activation(nodes[0], source)
-        outliers = self._outliers(nodes[0], source) if self.recipe.outliers else None
-        for node, weight in zip(nodes, self.recipe.weights, strict=True):
-            exact = weight_of(node)[list(self.recipe.outliers)]
-            node.replace_input_with(0, activation)
-            node.replace_input_with(1, self._weight(node, weight))
-            if outliers is not None:
-                self._add_outliers(node, outliers, exact)
-            if source.shape is not None and len(source.shape) == 2:
-                _keep_bias_apart(node)
+def _quantize(nodes: Sequence[ir.Node], recipe: Recipe, isa: Isa) -> None:
+    source = nodes[0].inputs[0]
+    assert source is not None
+    emit = Emitter(nodes[0], f"{scope_of(nodes[0])}/input")
+    x = source if recipe.smoothing is None else _smoothed(emit, source, recipe.smoothing)
+    scales = None
+    if isinstance(recipe.activation, TokenRange):
+        scales = _token_scales(emit, x, recipe.activation)
+        x = emit.add("Div", [x, scales])
+    levels = _levels(emit, x, recipe, isa)
+    packed = source.shape is not None and len(source.shape) == 2
+    for node, weight in zip(nodes, recipe.weights, strict=True):
+        if packed and scales is None:
+            _keep_bias_apart(node)
+        emit = Emitter(node)
+        product = emit.add("MatMul", [levels, _weight(node, weight)])
+        if scales is not None:
+            product = emit.add("Mul", [product, scales])
+        if recipe.smoothing is not None and recipe.smoothing.shift is not None:
+            product = _with_constant(emit, product, recipe.smoothing.shift @ weight_of(node))
+        emit.finish({node.outputs[0]: product})
 
-    def _activation(self, first: ir.Node, x: ir.Value) -> ir.Value:
-        """x through smoothing and 256 levels."""
-        recipe = self.recipe
-        assert recipe.activation is not None
-        if recipe.smoothing is not None:
-            factors = self._constant(first, "smoothing", (1 / recipe.smoothing).astype(np.float32))
-            x = self._add(first, "input", "Mul", [x, factors], ir.DataType.FLOAT)
-        zero = np.array(recipe.activation.zero_point - self.isa.activation_offset, self.isa.activation_dtype)
-        scale = self._constant(first, "scale", np.array(recipe.activation.scale, np.float32))
-        point = self._constant(first, "zero_point", zero)
-        levels = self._add(first, "input", "QuantizeLinear", [x, scale, point], point.dtype)
-        return self._add(first, "input", "DequantizeLinear", [levels, scale, point], ir.DataType.FLOAT)
 
-    def _outliers(self, first: ir.Node, x: ir.Value) -> ir.Value:
-        """The outlier channels of x, [..., k]."""
-        channels = self._constant(first, "outliers", np.array(self.recipe.outliers, np.int64))
-        return self._add(first, "outliers", "Gather", [x, channels], ir.DataType.FLOAT, {"axis": -1})
+def _smoothed(emit: Emitter, x: ir.Value, smoothing: Smoothing) -> ir.Value:
+    """(x - z) / m."""
+    shift = 0.0 if smoothing.shift is None else smoothing.shift
+    norm = constant_norm(x)
+    if norm is not None:
+        scale, bias = (one.const_value.numpy() for one in norm.inputs[1:] if one is not None and one.const_value)
+        parameters = {"scale": scale / smoothing.factors, "bias": (bias - shift) / smoothing.factors}
+        inputs = [norm.inputs[0], *(_constant(emit, f"norm_{name}", one) for name, one in parameters.items())]
+        attributes = {name: attribute.value for name, attribute in norm.attributes.items()}
+        return emit.add("LayerNormalization", inputs, attributes)
+    if smoothing.shift is not None:
+        x = emit.add("Sub", [x, _constant(emit, "shift", smoothing.shift)])
+    return emit.add("Mul", [x, _constant(emit, "smoothing", 1 / smoothing.factors)])
 
-    def _weight(self, node: ir.Node, weight: IntegerWeight) -> ir.Value:
-        """DQ(W')."""
-        values, scales = self._parameters(node, weight)
-        zeros = self._constant(node, "weight_zero_point", np.zeros(len(weight.scales), np.int8))
-        return self._add(node, "weight", "DequantizeLinear", [values, scales, zeros], ir.DataType.FLOAT, {"axis": 1})
 
-    def _float_weight(self, node: ir.Node, weight: IntegerWeight) -> ir.Value:
-        """Cast(W') * scale."""
-        values, scales = self._parameters(node, weight)
-        whole = self._add(node, "weight", "Cast", [values], ir.DataType.FLOAT, {"to": int(ir.DataType.FLOAT)})
-        return self._add(node, "weight", "Mul", [whole, scales], ir.DataType.FLOAT)
+def _token_scales(emit: Emitter, x: ir.Value, levels: TokenRange) -> ir.Value:
+    """s [..., 1], the largest of a token; ReduceMax got its axes as an input with opset 18."""
+    sizes = emit.add("Abs", [x]) if levels.symmetric else x
+    if emit.graph.opset_imports[""] < 18:
+        largest = emit.add("ReduceMax", [sizes], {"axes": [-1], "keepdims": 1})
+    else:
+        largest = emit.add("ReduceMax", [sizes, emit.integers("last_axis", [-1])], {"keepdims": 1})
+    return emit.add("Max", [largest, _constant(emit, "least", np.array([levels.least]))])
 
-    def _parameters(self, node: ir.Node, weight: IntegerWeight) -> tuple[ir.Value, ir.Value]:
-        values = self._constant(node, "weight_int8", weight.values)
-        return values, self._constant(node, "weight_scale", weight.scales)
 
-    def _add_outliers(self, node: ir.Node, outliers: ir.Value, exact: np.ndarray) -> None:
-        """y + x[outliers] W[outliers], after the bias where there is one: runtimes fuse that with the MatMul."""
-        scope = f"{scope_of(node)}/outliers"
-        last = _bias_of(node) or node
-        total, readers = last.outputs[0], tuple(last.outputs[0].uses())
-        product = ir.node("MatMul", [outliers, self._constant(node, "weight_outliers", exact)], name=f"{scope}/MatMul")
-        add = ir.node("Add", [total, product.outputs[0]], name=f"{scope}/Add")
-        for made in (product, add):
-            made.outputs[0].type, made.outputs[0].shape = total.type, total.shape
-        self.graph.insert_after(last, [product, add])
-        for reader, place in readers:
-            reader.replace_input_with(place, add.outputs[0])
-        for position, output in enumerate(self.graph.outputs):
-            if output is total:
-                add.outputs[0].name, total.name = total.name, f"{total.name}_without_outliers"
-                self.graph.outputs[position] = add.outputs[0]
+def _levels(emit: Emitter, x: ir.Value, recipe: Recipe, isa: Isa) -> ir.Value:
+    """DQ(Q(x))."""
+    activation = recipe.activation
+    assert activation is not None
+    step = 1 / activation.top if isinstance(activation, TokenRange) else activation.scale
+    scale = _constant(emit, "scale", np.array(step))
+    zero = np.array(activation.zero_point - isa.activation_offset, isa.activation_dtype)
+    point = emit.constant(f"{_stem(emit)}.zero_point", zero)
+    levels = emit.add("QuantizeLinear", [x, scale, point], dtype=point.dtype)
+    return emit.add("DequantizeLinear", [levels, scale, point], dtype=ir.DataType.FLOAT)
 
-    def _add(
-        self,
-        anchor: ir.Node,
-        part: str,
-        op_type: str,
-        inputs: Sequence[ir.Value],
-        dtype: ir.DataType | None = ir.DataType.FLOAT,
-        attributes: dict[str, int] | None = None,
-    ) -> ir.Value:
-        node = ir.node(op_type, inputs, attributes=attributes or {}, name=f"{scope_of(anchor)}/{part}/{op_type}")
-        node.outputs[0].type = None if dtype is None else ir.TensorType(dtype)
-        self.graph.insert_before(anchor, node)
-        return node.outputs[0]
 
-    def _constant(self, anchor: ir.Node, name: str, array: np.ndarray) -> ir.Value:
-        return add_constant(self.graph, f"{scope_of(anchor).replace('/', '.')}.{name}", array)
+def _weight(node: ir.Node, weight: IntegerWeight) -> ir.Value:
+    """DQ(W')."""
+    emit = Emitter(node, f"{scope_of(node)}/weight")
+    values, scales = _parameters(emit, weight)
+    zeros = emit.constant(f"{_stem(emit)}.weight_zero_point", np.zeros(len(weight.scales), np.int8))
+    return emit.add("DequantizeLinear", [values, scales, zeros], {"axis": 1}, dtype=ir.DataType.FLOAT)
+
+
+def _parameters(emit: Emitter, weight: IntegerWeight) -> tuple[ir.Value, ir.Value]:
+    return emit.constant(f"{_stem(emit)}.weight_int8", weight.values), _constant(emit, "weight_scale", weight.scales)
+
+
+def _constant(emit: Emitter, name: str, array: np.ndarray) -> ir.Value:
+    return emit.constant(f"{_stem(emit)}.{name}", array.astype(np.float32))
+
+
+def _stem(emit: Emitter) -> str:
+    return scope_of(emit.anchor).replace("/", ".")
+
+
+def _with_constant(emit: Emitter, product: ir.Value, constant: np.ndarray) -> ir.Value:
+    """y + c [O]; where a bias follows, c goes into it."""
+    add = _bias_of(emit.anchor)
+    if add is None:
+        return emit.add("Add", [product, _constant(emit, "bias", constant)])
+    place = 0 if add.inputs[0] is not emit.anchor.outputs[0] else 1
+    bias = add.inputs[place]
+    assert bias is not None
+    assert bias.const_value is not None
+    add.replace_input_with(place, _constant(emit, "shifted_bias", bias.const_value.numpy() + constant))
+    return product
 
 
 def _keep_bias_apart(node: ir.Node) -> None:
@@ -141,5 +156,5 @@ def _bias_of(node: ir.Node) -> ir.Node | None:
     if len(uses) != 1 or node.outputs[0].is_graph_output():
         return None
     reader, place = uses[0]
-    other = reader.inputs[1 - place] if is_operator(reader, "Add") else None
+    other = reader.inputs[1 - place] if is_operator(reader, "Add", "Sum") and len(reader.inputs) == 2 else None
     return reader if other is not None and other.const_value is not None else None

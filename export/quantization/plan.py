@@ -73,7 +73,6 @@ class SiteRecord:
         nodes: names of its MatMuls.
         structure: in words, see `Structure`.
         strength: of smoothing; 0 for none.
-        outliers: how many channels take a MatMul of their own.
         error: squared error of the site's output as a share of its square.
         share: what the site alone takes from the mean cosine; None where it was not measured.
     """
@@ -81,7 +80,6 @@ class SiteRecord:
     nodes: tuple[str, ...]
     structure: str
     strength: float
-    outliers: int
     error: float
     share: float | None
 

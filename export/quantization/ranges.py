@@ -1,5 +1,7 @@
 """Ranges of activations: what an integer scale covers, chosen by one of several rules, and the arithmetic of it.
 
+One scale for all tokens, known beforehand:
+
     q = clip(round(x / scale) + zero_point, 0, 255)        x' = (q - zero_point) * scale
     scale = (high - low) / 255        zero_point = round(-low / scale)
 
@@ -24,6 +26,9 @@ _BINS = 2048
 SHRINKS = tuple(float(f) for f in np.linspace(1.0, 0.3, 29))
 _SMALLEST = 1e-12
 
+#: Zero point of levels that both signs share evenly.
+SYMMETRIC = 128
+
 
 @dataclass(frozen=True)
 class Range:
@@ -44,6 +49,49 @@ class Range:
     def round_trip(self, x: np.ndarray) -> np.ndarray:
         """`x` as it is after quantising and dequantising."""
         return ((self.quantize(x) - self.zero_point) * np.float32(self.scale)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TokenRange:
+    """256 levels for each token, so that no token is clipped and none sets the levels of another.
+
+        s = max(largest, least)        q = clip(round(x / s * top) + zero_point, 0, 255)        top = 255 - zero_point
+
+    With a zero point of SYMMETRIC, `largest` is the largest magnitude of the token, and s alone decides. With a lower
+    one, for values that lie on one side of zero but for a little (what GELU gives: never below -0.17), it is the
+    largest value, and `least` keeps the little within the levels below zero.
+
+    Args:
+        zero_point: level of zero, 1 to SYMMETRIC.
+        least: smallest s.
+    """
+
+    zero_point: int = SYMMETRIC
+    least: float = _SMALLEST
+
+    @property
+    def symmetric(self) -> bool:
+        """Both sides of zero have as many levels."""
+        return self.zero_point == SYMMETRIC
+
+    @property
+    def top(self) -> int:
+        """Levels above zero."""
+        return LEVELS - self.zero_point
+
+    def round_trip(self, x: np.ndarray) -> np.ndarray:
+        """`x` [..., I] as it is after quantising and dequantising."""
+        sizes = np.abs(x) if self.symmetric else x
+        s = np.maximum(sizes.max(axis=-1, keepdims=True), np.float32(self.least))
+        q = np.clip(np.rint(x / s * np.float32(self.top)) + self.zero_point, 0, LEVELS)
+        return ((q - self.zero_point) * np.float32(1 / self.top) * s).astype(np.float32)
+
+
+def make_token_range(zero_point: int, low: float) -> TokenRange:
+    """The levels for values that are no lower than `low`."""
+    if zero_point == SYMMETRIC:
+        return TokenRange()
+    return TokenRange(zero_point, max(-float(low) / zero_point * (LEVELS - zero_point), _SMALLEST))
 
 
 def make_range(low: float, high: float) -> Range:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
-from export.quantization.ranges import Range
+from export.quantization.ranges import Range, TokenRange
 from export.quantization.sites import Site
+from export.quantization.smoothing import Smoothing
 from export.quantization.weights import IntegerWeight
 
 
@@ -17,19 +16,14 @@ class Structure(Enum):
 
     PLAIN = "int8"
     SMOOTHED = "int8, smoothed"
-    OUTLIERS = "int8, outlier channels in float"
-    BOTH = "int8, smoothed, outlier channels in float"
+    SHIFTED = "int8, smoothed and shifted"
+    TOKEN = "int8, a scale a token"
     FLOAT = "float, weights int8"
 
     @property
     def smoothed(self) -> bool:
-        """x is multiplied by a number a channel before it is quantised."""
-        return self in (Structure.SMOOTHED, Structure.BOTH)
-
-    @property
-    def splits(self) -> bool:
-        """A few channels of x take a MatMul of their own, in float."""
-        return self in (Structure.OUTLIERS, Structure.BOTH)
+        """Channels of x are scaled before it is quantised."""
+        return self in (Structure.SMOOTHED, Structure.SHIFTED)
 
 
 @dataclass(frozen=True)
@@ -39,10 +33,9 @@ class Recipe:
     Args:
         site: where.
         structure: how.
-        weights: the integer weights of its MatMuls, in their order; rows of outlier channels are zero.
+        weights: the integer weights of its MatMuls, in their order.
         activation: the range of x, after smoothing; None where x stays float.
-        smoothing: m [I]; x is divided by it and the weights' rows are multiplied by it. None for none.
-        outliers: channels of x in float, ascending; empty for none.
+        smoothing: what is done to the channels of x; None for nothing.
         strength: exponent a of the smoothing.
         error: squared error of the output as a share of its square, on texts that the ranges had not seen.
     """
@@ -50,8 +43,7 @@ class Recipe:
     site: Site
     structure: Structure
     weights: tuple[IntegerWeight, ...]
-    activation: Range | None = None
-    smoothing: np.ndarray | None = None
-    outliers: tuple[int, ...] = ()
+    activation: Range | TokenRange | None = None
+    smoothing: Smoothing | None = None
     strength: float = 0.0
     error: float = 0.0

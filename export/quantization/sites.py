@@ -31,6 +31,7 @@ class Site:
         nodes: names of the MatMuls.
         inputs: I.
         outputs: columns of all their weights together.
+        normalized: x is what a LayerNormalization with constant scale and bias gives.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Site:
     nodes: tuple[str, ...]
     inputs: int
     outputs: int
+    normalized: bool = False
 
 
 def find_sites(model: ir.Model) -> tuple[Site, ...]:
@@ -114,7 +116,19 @@ def weight_of(node: ir.Node) -> np.ndarray:
 def _site(source: ir.Value, nodes: list[ir.Node]) -> Site:
     shapes = [weight_of(node).shape for node in nodes]
     names = tuple(node.name or "" for node in nodes)
-    return Site(names[0], source.name or "", names, int(shapes[0][0]), sum(int(shape[1]) for shape in shapes))
+    columns = sum(int(shape[1]) for shape in shapes)
+    return Site(names[0], source.name or "", names, int(shapes[0][0]), columns, constant_norm(source) is not None)
+
+
+def constant_norm(value: ir.Value) -> ir.Node | None:
+    """The LayerNormalization over the last axis, with constant scale and bias, whose output `value` is."""
+    node = value.producer()
+    if node is None or not is_operator(node, "LayerNormalization") or value is not node.outputs[0]:
+        return None
+    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else -1
+    last = axis == -1 or (value.shape is not None and axis == len(value.shape) - 1)
+    parameters = [one for one in node.inputs[1:] if one is not None]
+    return node if last and len(parameters) == 2 and all(one.const_value is not None for one in parameters) else None
 
 
 def _check_finite(weight: ir.Value) -> None:

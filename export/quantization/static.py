@@ -112,6 +112,4 @@ def _finished(model: ir.Model, decided: Sequence[Decided], judge: Judge, plan: Q
 
 def _record(one: Decided) -> SiteRecord:
     recipe = one.recipe
-    return SiteRecord(
-        recipe.site.nodes, recipe.structure.value, recipe.strength, len(recipe.outliers), recipe.error, one.share
-    )
+    return SiteRecord(recipe.site.nodes, recipe.structure.value, recipe.strength, recipe.error, one.share)

@@ -74,7 +74,7 @@ def quantize_weights(
         rounded = [_round(weight, grams.get(site), plan) for weight in exact]
         insert_weights(quantized, site, rounded, plan)
         error = relative_error(exact, rounded)
-        records.append(SiteRecord(site.nodes, f"float, weights {plan.precision}", 0.0, 0, error, None))
+        records.append(SiteRecord(site.nodes, f"float, weights {plan.precision}", 0.0, error, None))
     quantized.graph.sort()
     tables = quantize_tables(quantized) if plan.embeddings else ()
     use_microsoft(quantized)

@@ -52,7 +52,7 @@ def test_every_product_and_attention_is_fused(int8: Variant) -> None:
     assert "com.microsoft.Attention" not in int8.operators
     passes = {record.name: record.count for record in int8.passes}
     assert passes["fuse_integer_products"] == integers
-    assert passes["lower_mha"] == LAYERS
+    assert passes["lower_mha_biases_apart"] == LAYERS
 
 
 def test_weights_lie_beside_the_graph(artifact: Artifact, int8: Variant) -> None:

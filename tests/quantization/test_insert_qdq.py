@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,26 +13,25 @@ from tiny_encoder import MATMULS, Writer, operators, run, tiny_encoder, weight
 
 from export.quantization.insert_qdq import insert_recipes
 from export.quantization.isa import ISAS
-from export.quantization.ranges import make_range
+from export.quantization.ranges import Range, TokenRange, make_range, make_token_range
 from export.quantization.recipe import Recipe, Structure
 from export.quantization.sites import Site, find_sites, weights_of
+from export.quantization.smoothing import Smoothing
 from export.quantization.weights import round_nearest
 
 
-def recipe(
-    model: ir.Model, site: Site, structure: Structure, outliers: Sequence[int] = (3, 9), limit: int = 127
-) -> Recipe:
+def recipe(model: ir.Model, site: Site, structure: Structure, limit: int = 127, zero_point: int = 128) -> Recipe:
     """A recipe with made-up numbers that lose little."""
-    smoothing = np.linspace(0.7, 1.4, site.inputs).astype(np.float32) if structure.smoothed else None
-    taken = tuple(outliers) if structure.splits else ()
-    weights = []
-    for one in weights_of(model, site):
-        scaled = one if smoothing is None else one * smoothing[:, None]
-        scaled = scaled.copy()
-        scaled[list(taken)] = 0
-        weights.append(round_nearest(scaled, limit))
-    activation = None if structure is Structure.FLOAT else make_range(-15.0, 20.0)
-    return Recipe(site, structure, tuple(weights), activation, smoothing, taken)
+    factors = np.linspace(0.7, 1.4, site.inputs).astype(np.float32)
+    shift = np.linspace(-1, 2, site.inputs).astype(np.float32) if structure is Structure.SHIFTED else None
+    smoothing = Smoothing(factors, shift) if structure.smoothed else None
+    weights = [one if smoothing is None else smoothing.of_weight(one) for one in weights_of(model, site)]
+    activation: Range | TokenRange | None = make_range(-15.0, 20.0)
+    if structure is Structure.FLOAT:
+        activation = None
+    elif structure is Structure.TOKEN:
+        activation = make_token_range(zero_point, -15.0)
+    return Recipe(site, structure, tuple(round_nearest(one, limit) for one in weights), activation, smoothing)
 
 
 @cache
@@ -59,11 +58,15 @@ def test_the_operators_are_exactly_those_of_the_structure(structure: Structure) 
     assert not operators(model) - operators(copy)
     expected = {
         Structure.PLAIN: {"QuantizeLinear": 4, "DequantizeLinear": 4 + 6},
-        Structure.SMOOTHED: {"QuantizeLinear": 4, "DequantizeLinear": 10, "Mul": 4},
-        Structure.OUTLIERS: {"QuantizeLinear": 4, "DequantizeLinear": 10, "Gather": 4, "MatMul": 6, "Add": 6},
-        Structure.BOTH: {"QuantizeLinear": 4, "DequantizeLinear": 10, "Mul": 4, "Gather": 4, "MatMul": 6, "Add": 6},
+        Structure.SMOOTHED: {"QuantizeLinear": 4, "DequantizeLinear": 10, "LayerNormalization": 2, "Mul": 2},
+        Structure.SHIFTED: {
+            "QuantizeLinear": 4, "DequantizeLinear": 10, "LayerNormalization": 2, "Sub": 2, "Mul": 2
+        },
+        Structure.TOKEN: {
+            "QuantizeLinear": 4, "DequantizeLinear": 10, "Abs": 4, "ReduceMax": 4, "Max": 4, "Div": 4, "Mul": 6
+        },
         Structure.FLOAT: {"Cast": 6, "Mul": 6},
-    }
+    }  # fmt: skip
     assert dict(added) == expected[structure]
 
 
@@ -105,14 +108,14 @@ def test_onnx_runtime_computes_what_the_operators_mean(structure: Structure, isa
     assert difference.max() < 0.1
 
 
-@pytest.mark.parametrize("structure", [Structure.PLAIN, Structure.BOTH])
+@pytest.mark.parametrize("structure", [Structure.PLAIN, Structure.SHIFTED, Structure.TOKEN])
 def test_signed_and_unsigned_activations_compute_the_same(structure: Structure) -> None:
     feeds = inputs()
     unsigned, signed = (run(quantized(structure, isa)[1], **feeds) for isa in ("avx512_vnni", "arm64"))
     np.testing.assert_allclose(unsigned["last_hidden_state"], signed["last_hidden_state"], atol=1e-4)
 
 
-@pytest.mark.parametrize("structure", [Structure.PLAIN, Structure.SMOOTHED, Structure.OUTLIERS, Structure.BOTH])
+@pytest.mark.parametrize("structure", [Structure.PLAIN, Structure.SMOOTHED, Structure.SHIFTED, Structure.TOKEN])
 def test_an_answer_does_not_depend_on_the_batch(structure: Structure) -> None:
     _, copy = quantized(structure)
     feeds = inputs()
@@ -137,7 +140,7 @@ def test_scales_of_weights_are_per_column_and_zero_points_are_zero() -> None:
 
 
 def test_matmuls_of_one_input_share_its_quantisation() -> None:
-    _, copy = quantized(Structure.BOTH)
+    _, copy = quantized(Structure.SHIFTED)
     nodes = [node for node in copy.graph if node.name in ("query/MatMul", "key/MatMul", "value/MatMul")]
     assert len({node.inputs[0] for node in nodes}) == 1
 
@@ -149,17 +152,73 @@ def test_sites_without_a_recipe_stay_as_they_are() -> None:
     assert dict(operators(copy) - operators(model)) == {"QuantizeLinear": 1, "DequantizeLinear": 2}
 
 
-def test_outliers_of_a_matmul_that_is_an_output() -> None:
+def dense(bias: bool, before: str | None = None) -> ir.Model:
+    """y = MatMul(f(x), w) of x [n, 32], a graph's output, with a bias or without."""
+    rng = np.random.default_rng(0)
     w = Writer()
-    w.op("MatMul", ["x", w.weight("w", np.random.default_rng(0).normal(size=(32, 24)))], "last/MatMul")
+    x = "x" if before is None else w.op(before, ["x"], "before")
+    y = w.op("MatMul", [x, w.weight("w", rng.normal(size=(32, 24)))], "last/MatMul")
+    if bias:
+        w.op("Add", [y, w.weight("b", rng.normal(size=24))], "last/Add")
     w.nodes[-1].output[0] = "y"
-    model = w.model({"x": ["n", 32]}, {"y": ["n", 24]}, integers=False)
+    return w.model({"x": ["n", 32]}, {"y": ["n", 24]}, integers=False)
+
+
+@pytest.mark.parametrize("structure", Structure)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_product_that_is_an_output_keeps_its_name_and_its_bias(structure: Structure, bias: bool) -> None:
+    """The shift of x goes into the bias where there is one, and becomes one where there is none."""
+    model = dense(bias)
     copy = model.clone()
-    insert_recipes(copy, [recipe(model, find_sites(model)[0], Structure.OUTLIERS)], ISAS["avx512_vnni"])
+    insert_recipes(copy, [recipe(model, find_sites(model)[0], structure)], ISAS["avx512_vnni"])
     x = np.random.default_rng(1).normal(size=(7, 32)).astype(np.float32)
-    x[:, [3, 9]] *= 1000  # far beyond the range: only the float part can carry it
     assert list(run(copy, x=x)) == ["y"]
-    np.testing.assert_allclose(run(copy, x=x)["y"], run(model, x=x)["y"], rtol=1e-3, atol=1.0)
+    found, expected = run(copy, x=x)["y"], run(model, x=x)["y"]
+    assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 0.06
+    assert operators(copy)["Add"] + operators(copy)["Sum"] == int(bias or structure is Structure.SHIFTED)
+
+
+@pytest.mark.parametrize(("zero_point", "before"), [(128, None), (24, "Relu")])
+def test_a_scale_a_token_serves_tokens_of_any_size(zero_point: int, before: str | None) -> None:
+    model = dense(True, before)
+    copy = model.clone()
+    made = recipe(model, find_sites(model)[0], Structure.TOKEN, zero_point=zero_point)
+    insert_recipes(copy, [replace(made, activation=make_token_range(zero_point, -1e-3))], ISAS["avx512_vnni"])
+    rng = np.random.default_rng(1)
+    x = (rng.normal(size=(9, 32)) * np.logspace(-1, 4, 9)[:, None]).astype(np.float32)
+    x[4] = 0
+    found, expected = run(copy, x=x)["y"], run(model, x=x)["y"]
+    bias = weight(model, "b")
+    errors = np.linalg.norm(found - expected, axis=1) / np.maximum(np.linalg.norm(expected - bias, axis=1), 1e-6)
+    assert errors.max() < 0.02
+    np.testing.assert_allclose(found[4], bias, rtol=1e-6)
+    assert ("Abs" in operators(copy)) == (zero_point == 128)
+
+
+def test_a_scale_a_token_in_an_older_opset() -> None:
+    """ReduceMax took its axes as an attribute before opset 18."""
+    model = dense(True)
+    model.graph.opset_imports[""] = 17
+    copy = model.clone()
+    insert_recipes(copy, [recipe(model, find_sites(model)[0], Structure.TOKEN)], ISAS["avx512_vnni"])
+    x = np.random.default_rng(1).normal(size=(7, 32)).astype(np.float32)
+    np.testing.assert_allclose(run(copy, x=x)["y"], run(model, x=x)["y"], atol=0.5)
+
+
+def test_smoothing_is_a_second_norm_and_the_first_stays_for_others() -> None:
+    model, copy = quantized(Structure.SHIFTED)
+    before = {node.name: node for node in model.graph if node.op_type == "LayerNormalization"}
+    after = {node.name: node for node in copy.graph if node.op_type == "LayerNormalization"}
+    assert set(before) < set(after)
+    for name in set(after) - set(before):
+        first = next(
+            node for node in after.values() if node is not after[name] and node.inputs[0] is after[name].inputs[0]
+        )
+        assert {user.op_type for user, _ in after[name].outputs[0].uses()} == {"QuantizeLinear"}
+        assert {user.op_type for user, _ in first.outputs[0].uses()} == {"Add"}
+        assert after[name].attributes["axis"].as_int() == first.attributes["axis"].as_int()
+        scales = [node.inputs[1].const_value.numpy() for node in (first, after[name])]
+        np.testing.assert_allclose(scales[0] / scales[1], np.linspace(0.7, 1.4, 32), rtol=1e-5)
 
 
 def test_weights_of_a_float_site_are_int8_in_the_file_alone() -> None:

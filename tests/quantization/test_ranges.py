@@ -7,7 +7,7 @@ import pytest
 from tiny_encoder import Writer, run
 
 from bert_onnx.errors import UsageError
-from export.quantization.ranges import METHODS, choose_range, make_range
+from export.quantization.ranges import METHODS, SYMMETRIC, choose_range, make_range, make_token_range
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,18 @@ def test_the_round_trip_is_that_of_the_operators(low: float, high: float) -> Non
     x = np.random.default_rng(0).normal(size=4000).astype(np.float32) * 8
     np.testing.assert_allclose(run(model, x=x)["y"], one.round_trip(x), atol=one.scale * 1.01)
     assert np.mean(run(model, x=x)["y"] != one.round_trip(x)) < 0.002  # halves that 1 / scale rounds the other way
+
+
+@pytest.mark.parametrize(("zero_point", "low"), [(SYMMETRIC, -5.0), (16, -0.17), (32, -0.17)])
+def test_levels_of_a_token_leave_no_token_out(zero_point: int, low: float) -> None:
+    """Whatever its size, a token is within half a level of what it was: of its own, or of the smallest there is."""
+    levels = make_token_range(zero_point, low)
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.normal(size=(50, 64)) * np.logspace(-2, 4, 50)[:, None], low).astype(np.float32)
+    s = np.maximum((np.abs(x) if zero_point == SYMMETRIC else x).max(axis=1, keepdims=True), levels.least)
+    assert (np.abs(levels.round_trip(x) - x) <= 0.501 * s / levels.top).all()
+    assert not levels.round_trip(np.zeros((2, 8), np.float32)).any()
+    assert levels.symmetric == (zero_point == SYMMETRIC)
 
 
 def test_zero_is_exact_and_the_ends_are_covered() -> None:

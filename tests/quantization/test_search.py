@@ -1,4 +1,4 @@
-"""Smoothing and search: exact algebra, outliers found, choices judged on what ranges had not seen."""
+"""Smoothing and search: exact algebra, choices judged on what ranges had not seen."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from export.quantization.calibration import Statistics
+from export.quantization.ranges import SYMMETRIC, TokenRange
 from export.quantization.recipe import Structure
 from export.quantization.search import SearchOptions, SiteSearch
 from export.quantization.sensitivity import first_step
 from export.quantization.sites import Site
-from export.quantization.smoothing import STRENGTHS, smoothing_factors
+from export.quantization.smoothing import STRENGTHS, make_smoothing, smoothing_factors
 
 SITE = Site("x/MatMul", "x", ("x/MatMul",), 40, 24)
 
@@ -61,40 +62,69 @@ def test_dead_channels_and_rows_get_finite_factors() -> None:
     assert np.isfinite(smoothing_factors(np.zeros(4), np.zeros(4), np.zeros((4, 2)), 0.5)).all()
 
 
-@pytest.mark.parametrize("channels", [{7: 60.0}, {7: 60.0, 20: 40.0}, {1: 90.0, 2: 80.0, 3: 70.0, 4: 60.0}])
-def test_the_outlier_channels_are_found_and_no_more(channels: dict[int, float]) -> None:
+def test_a_shift_changes_nothing_in_exact_arithmetic_and_centres_every_channel() -> None:
+    rng = np.random.default_rng(1)
+    x, w = rng.normal(size=(50, 40)) + np.linspace(-30, 30, 40), rng.normal(size=(40, 24))
+    smoothing = make_smoothing(x.min(axis=0), x.max(axis=0), w, 0.8, shifts=True)
+    assert smoothing.shift is not None
+    np.testing.assert_allclose(smoothing.of(x) @ smoothing.of_weight(w) + smoothing.shift @ w, x @ w, atol=1e-4)
+    np.testing.assert_allclose(smoothing.of(x).max(axis=0), -smoothing.of(x).min(axis=0), atol=1e-4)
+    assert make_smoothing(x.min(axis=0), x.max(axis=0), w, 0.8, shifts=False).shift is None
+
+
+def test_a_channel_that_is_large_and_always_there_costs_nothing_once_shifted() -> None:
     rng = np.random.default_rng(0)
-    rows = rng.uniform(-1, 1, size=(300, 600)).astype(np.float32)
-    for channel, size in channels.items():
-        rows[:, channel] *= size
-    site = Site("x/MatMul", "x", ("x/MatMul",), 600, 24)
-    weight = rng.normal(size=(600, 24)).astype(np.float32)
-    options = SearchOptions(compensate=False)
-    recipe = SiteSearch(site, statistics(rows[:150], rows[150:]), [weight], options).decide(Structure.OUTLIERS)
-    assert set(channels) <= set(recipe.outliers)
-    assert len(recipe.outliers) == max(2, len(channels))
-    assert not recipe.weights[0].values[list(recipe.outliers)].any()
-    assert recipe.smoothing is None
+    rows = rng.normal(size=(800, 40)).astype(np.float32)
+    rows[:, 7] += 60
+    weight = rng.normal(size=(40, 24)).astype(np.float32)
+    one = SiteSearch(SITE, statistics(rows[:400], rows[400:]), [weight], SearchOptions())
+    shifted, smoothed = one.choose(Structure.SHIFTED).error, one.choose(Structure.SMOOTHED).error
+    assert shifted < smoothed / 4
+    recipe = one.decide(Structure.SHIFTED)
+    assert recipe.smoothing is not None
+    assert recipe.smoothing.shift is not None
+    assert recipe.smoothing.shift[7] == pytest.approx(60, abs=1)
+
+
+def test_tokens_of_different_sizes_want_a_scale_each() -> None:
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(800, 40)) * np.exp(rng.normal(size=(800, 1)) * 2)).astype(np.float32)
+    weight = rng.normal(size=(40, 24)).astype(np.float32)
+    one = SiteSearch(SITE, statistics(rows[:400], rows[400:]), [weight], SearchOptions())
+    assert one.choose(Structure.TOKEN).error < one.choose(Structure.SMOOTHED).error
+    assert one.choose(Structure.TOKEN).room == SYMMETRIC
+
+
+def test_what_lies_on_one_side_of_zero_gets_the_levels_of_that_side() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.maximum(rng.normal(size=(800, 40)) * 3, -0.17).astype(np.float32)
+    weight = rng.normal(size=(40, 24)).astype(np.float32)
+    one = SiteSearch(SITE, statistics(rows[:400], rows[400:]), [weight], SearchOptions())
+    recipe = one.decide(Structure.TOKEN)
+    assert isinstance(recipe.activation, TokenRange)
+    assert recipe.activation.zero_point < SYMMETRIC
+    levels = recipe.activation.least / recipe.activation.top
+    assert recipe.activation.zero_point * levels == pytest.approx(0.17 * 1.15, rel=0.01)
 
 
 def test_each_step_of_the_ladder_is_more_exact() -> None:
     one = search({7: 60.0}, spread=1.0)
-    errors = [one.decide(s).error for s in (Structure.PLAIN, Structure.SMOOTHED, Structure.BOTH, Structure.FLOAT)]
+    errors = [one.decide(s).error for s in (Structure.PLAIN, Structure.SMOOTHED, Structure.FLOAT)]
     assert errors[0] > 3 * errors[1]
     assert errors == sorted(errors, reverse=True)
 
 
-def test_the_error_is_that_of_the_arithmetic() -> None:
+@pytest.mark.parametrize("structure", [Structure.PLAIN, Structure.SMOOTHED, Structure.SHIFTED, Structure.TOKEN])
+def test_the_error_is_that_of_the_arithmetic(structure: Structure) -> None:
     one = search({7: 60.0}, SearchOptions(compensate=False))
-    recipe = one.decide(Structure.BOTH)
+    recipe = one.decide(structure)
     assert recipe.activation is not None
-    assert recipe.smoothing is not None
-    assert recipe.strength in STRENGTHS
+    assert recipe.strength in (STRENGTHS if structure.smoothed else (0.0,))
     x, w = one._judge, one._weights[0]
-    kept = (x / recipe.smoothing).copy()
-    kept[:, list(recipe.outliers)] = 0
-    y = recipe.activation.round_trip(kept) @ recipe.weights[0].dequantize()
-    y += x[:, list(recipe.outliers)] @ w[list(recipe.outliers)]
+    rows, constant = (x, 0) if recipe.smoothing is None else (recipe.smoothing.of(x), 0)
+    if recipe.smoothing is not None and recipe.smoothing.shift is not None:
+        constant = recipe.smoothing.shift @ w
+    y = recipe.activation.round_trip(rows) @ recipe.weights[0].dequantize() + constant
     assert np.mean((y - x @ w) ** 2) / np.mean((x @ w) ** 2) == pytest.approx(recipe.error, rel=0.5)
 
 
@@ -135,26 +165,31 @@ def test_rounding_by_output_is_better_on_unseen_rows() -> None:
     for compensate in (True, False):
         one = search({}, SearchOptions(weight_limit=7, compensate=compensate), spread=2.0)
         weight = one.decide(Structure.PLAIN).weights[0].dequantize()
-        errors.append(float(np.mean((one._judge @ weight - one._wanted) ** 2)))
+        errors.append(float(np.mean((one._judge @ weight - one._judge @ one._joined) ** 2)))
     assert errors[0] < errors[1]
 
 
 def test_a_site_starts_as_fast_as_it_may() -> None:
-    """One that narrows, that is: plain where outliers would gain little, with outliers where they gain much."""
-    even, uneven = search({}, spread=0.0), search({7: 60.0}, spread=0.2)
-    for one, expected in ((even, Structure.PLAIN), (uneven, Structure.OUTLIERS)):
-        assert SITE.inputs > SITE.outputs
-        assert first_step(one).structure is expected
+    """One that narrows, that is: plain where a scale a token would gain little, with it where it gains much."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(800, 40)).astype(np.float32)
+    sizes = np.ones((800, 1), np.float32)
+    sizes[::40] = 30
+    weight = rng.normal(size=(40, 24)).astype(np.float32)
+    for factors, expected in ((1.0, Structure.PLAIN), (sizes, Structure.TOKEN)):
+        x = rows * factors
+        found = first_step(SiteSearch(SITE, statistics(x[:400], x[400:]), [weight], SearchOptions()))
+        assert found.structure is expected
 
 
-def test_a_site_that_widens_is_smoothed_before_it_is_split() -> None:
+@pytest.mark.parametrize(("normalized", "better"), [(True, Structure.SHIFTED), (False, Structure.SMOOTHED)])
+def test_a_site_that_widens_is_smoothed_where_channels_differ(normalized: bool, better: Structure) -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(800, 40)).astype(np.float32)
     weight = rng.normal(size=(40, 60)).astype(np.float32)
-    site = Site("x/MatMul", "x", ("x/MatMul",), 40, 60)
-    every, one = np.repeat([0.2, 2.0], 20).astype(np.float32), np.ones(40, np.float32)
-    one[7] = 50
-    for factors, structure in ((1.0, Structure.PLAIN), (every, Structure.SMOOTHED), (one, Structure.BOTH)):
+    site = Site("x/MatMul", "x", ("x/MatMul",), 40, 60, normalized)
+    every = np.repeat([0.2, 2.0], 20).astype(np.float32)
+    for factors, structure in ((1.0, Structure.PLAIN), (every, better)):
         uneven = rows * factors
         found = first_step(SiteSearch(site, statistics(uneven[:400], uneven[400:]), [weight], SearchOptions()))
         assert found.structure is structure

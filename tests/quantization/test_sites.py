@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx_ir as ir
 import pytest
 from tiny_encoder import MATMULS, Writer, set_weight, tiny_encoder, weight
 
 from bert_onnx.errors import CheckpointError, UsageError
-from export.quantization.recipe import Structure
-from export.quantization.sensitivity import ladder
+from export.quantization.recipe import Recipe, Structure
+from export.quantization.sensitivity import ladder, next_step
 from export.quantization.sites import find_sites, weights_of
 
 
@@ -85,6 +88,37 @@ def test_a_graph_without_weights_is_refused() -> None:
 
 
 def test_ladders_end_in_float_and_what_narrows_is_not_smoothed() -> None:
-    wide, _, _, narrow = find_sites(tiny_encoder())
-    assert ladder(wide) == (Structure.PLAIN, Structure.SMOOTHED, Structure.BOTH, Structure.FLOAT)
-    assert ladder(narrow) == (Structure.PLAIN, Structure.OUTLIERS, Structure.FLOAT)
+    projections, context, wide, narrow = find_sites(tiny_encoder())
+    for site in (projections, wide):
+        assert ladder(site) == (Structure.PLAIN, Structure.SHIFTED, Structure.FLOAT)
+    assert ladder(context) == (Structure.PLAIN, Structure.SMOOTHED, Structure.TOKEN, Structure.FLOAT)
+    assert ladder(narrow) == (Structure.PLAIN, Structure.TOKEN, Structure.FLOAT)
+
+
+@pytest.mark.parametrize(
+    ("structure", "expected"),
+    [(Structure.PLAIN, Structure.SMOOTHED), (Structure.TOKEN, Structure.FLOAT), (Structure.FLOAT, None)],
+)
+def test_the_next_step_is_one_up_the_ladder(structure: Structure, expected: Structure | None) -> None:
+    context = find_sites(tiny_encoder())[1]
+    assert next_step(Recipe(context, structure, ())) is expected
+
+
+def normed(**changes: Any) -> ir.Model:
+    """MatMul(LayerNormalization(x), w), with other attributes, or with a scale that is an input."""
+    w = Writer()
+    parts = ["x", "scale" if changes.pop("computed", False) else w.weight("g", np.ones(32))]
+    parts += [] if changes.pop("unbiased", False) else [w.weight("b", np.ones(32))]
+    y = w.op("LayerNormalization", parts, "norm", axis=changes.pop("axis", -1))
+    w.op("MatMul", [y, w.weight("w", np.ones((32, 24)))], "dense/MatMul")
+    w.nodes[-1].output[0] = "y"
+    return w.model({"x": ["n", 5, 32], "scale": [32]}, {"y": ["n", 5, 24]}, integers=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "normalized"),
+    [({}, True), ({"axis": 2}, True), ({"axis": 1}, False), ({"unbiased": True}, False), ({"computed": True}, False)],
+)
+def test_only_a_norm_of_the_last_axis_with_constants_can_be_made_twice(changes: dict, normalized: bool) -> None:
+    (site,) = find_sites(normed(**changes))
+    assert site.normalized is normalized

@@ -19,7 +19,7 @@ from export.quantization.measure import Closeness, answers, compare_answers
 from export.quantization.plan import QuantizationPlan, QuantizationResult
 from export.quantization.quantize import quantize_model
 from export.quantization.recipe import Recipe, Structure
-from export.quantization.sensitivity import reach_budget
+from export.quantization.sensitivity import ladder, reach_budget
 from export.quantization.sites import Site, find_sites
 
 EASY = QuantizationPlan(cosine_mean=0.5, cosine_min=0.1)
@@ -76,8 +76,11 @@ def test_records_say_what_the_graph_holds(result: tuple[ir.Model, QuantizationRe
     assert counts["Sum"] == 2
     assert found.tables == ("embeddings.weight",)
     assert found.excluded_nodes == ()
-    taken = [record for record in found.records if record.outliers]
-    assert counts["Gather"] == 2 + len(taken)
+    tokens = [record for record in found.records if record.structure == Structure.TOKEN.value]
+    shifted = [record for record in found.records if record.structure == Structure.SHIFTED.value]
+    assert counts["ReduceMax"] == len(tokens)
+    assert counts["LayerNormalization"] == 3 + len(shifted)
+    assert shifted
     assert all(0 < record.error < 0.01 for record in found.records)
     assert all(record.share is None for record in found.records)
 
@@ -152,11 +155,28 @@ def test_the_site_that_costs_most_for_its_size_is_the_first_in_float() -> None:
         asked.append((site.name, structure))
         return Recipe(site, structure, ())
 
-    start = [Recipe(site, Structure.PLAIN, ()) for site in sites]
+    start = [Recipe(site, ladder(site)[-2], ()) for site in sites]
     decided, found = reach_budget(start, judge, decide, lambda closeness: closeness.mean >= 0.996)  # type: ignore[arg-type]
     assert asked == [("output/MatMul", Structure.FLOAT), ("ffn2/MatMul", Structure.FLOAT)]
     assert [one.share for one in decided] == pytest.approx([0.0027, 0.0001, 0.0005, 0.00019])
     assert found.mean == pytest.approx(1 - 0.0027 - 0.0001 - 0.0005 - 0.00019)
+
+
+def test_sites_climb_step_by_step_and_cheap_steps_come_first() -> None:
+    """A scale a token, which costs a few passes over what a layer reads, is tried long before its product is float."""
+    site = Site("wide/MatMul", "x", ("wide/MatMul",), 1536, 384)
+    other = Site("norm/MatMul", "y", ("norm/MatMul",), 384, 1536, normalized=True)
+    judge = _Judge({site.name: 0.001, other.name: 0.001})
+    asked: list[tuple[str, Structure]] = []
+
+    def decide(site: Site, structure: Structure) -> Recipe:
+        asked.append((site.name, structure))
+        return Recipe(site, structure, ())
+
+    start = [Recipe(site, Structure.PLAIN, ()), Recipe(other, Structure.SHIFTED, ())]
+    reach_budget(start, judge, decide, lambda closeness: closeness.mean >= 0.9995)  # type: ignore[arg-type]
+    assert asked[0] == (site.name, Structure.TOKEN)
+    assert set(asked[1:]) == {(site.name, Structure.FLOAT), (other.name, Structure.FLOAT)}
 
 
 class _Judge:

@@ -90,26 +90,6 @@ def test_an_add_of_a_constant_before_a_norm_stays() -> None:
     assert operators(model)["Add"] == 1
 
 
-def test_the_product_of_outliers_joins_the_sum_unless_it_is_read_elsewhere() -> None:
-    for shared in (False, True):
-        w = Writer()
-        inner = w.op("Add", ["x", w.op("Relu", ["x"], "relu")], "a/outliers/Add")
-        w.op("LayerNormalization", [w.op("Add", [inner, "x"], "a/Add"), w.weight("g", np.ones(8))], "norm", axis=-1)
-        w.nodes[-1].output[0] = "y"
-        outputs: dict = {"y": ["n", 8]}
-        if shared:
-            w.op("Neg", [inner], "neg")
-            w.nodes[-1].output[0] = "z"
-            outputs["z"] = ["n", 8]
-        model = w.model({"x": ["n", 8]}, outputs, integers=False)
-        x = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
-        expected = run(model, x=x)["y"]
-        assert sum_residuals(model) == 1
-        (total,) = (node for node in model.graph if node.op_type == "Sum")
-        assert len(total.inputs) == (2 if shared else 3)
-        np.testing.assert_allclose(run(model, x=x)["y"], expected, atol=1e-5)
-
-
 def test_weights_of_tables_are_kept_by_name() -> None:
     model = tiny_encoder()
     before = weight(model, "embeddings.weight")
