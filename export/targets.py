@@ -140,17 +140,19 @@ TARGETS: dict[str, Target] = {
             after_int8=("fuse_integer_products", "finish"),
         ),
         # Standard operators, for packed tokens run best so: SkipLayerNormalization costs 3 to 9% there, merged
-        # projections up to 3%, and MatMul with Add becomes Gemm when the file is opened.
+        # projections up to 3%, and MatMul with Add becomes Gemm when the file is opened. In int8, products take their
+        # biases in.
         Target(
             name="ort-cpu-unpadded",
             opset=18,
-            domains=("",),
-            operators=PORTABLE_OPERATORS | UNPADDING_OPERATORS,
+            domains=("", "com.microsoft"),
+            operators=PORTABLE_OPERATORS | UNPADDING_OPERATORS | {"com.microsoft.MatMulIntegerToFloat"},
             passes=(*PREPARE, *RAISE, *FOLD, *UNPAD, "lower_plain", *CLOSE),
             precisions=("fp32", "int8", "int4"),
             purpose="ONNX Runtime on CPUs, for batches of texts of different lengths: skips the padding",
             zero_padding=True,
             external_data=True,
+            after_int8=("fuse_integer_products", "finish"),
         ),
         # The kernels without a score matrix in memory take lengths, not masks: padding on the right only.
         Target(

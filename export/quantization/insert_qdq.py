@@ -130,10 +130,10 @@ def _stem(emit: Emitter) -> str:
 
 
 def _with_constant(emit: Emitter, product: ir.Value, constant: np.ndarray) -> ir.Value:
-    """y + c [O]; where a bias follows, c goes into it."""
+    """y + c [O]; where a bias follows, c goes into it. For Sum, see `_keep_bias_apart`."""
     add = _bias_of(emit.anchor)
     if add is None:
-        return emit.add("Add", [product, _constant(emit, "bias", constant)])
+        return emit.add("Sum", [product, _constant(emit, "bias", constant)])
     place = 0 if add.inputs[0] is not emit.anchor.outputs[0] else 1
     bias = add.inputs[place]
     assert bias is not None
