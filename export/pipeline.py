@@ -12,11 +12,14 @@ from bert_onnx.artifact import (
     Artifact,
     Manifest,
     ModelLimits,
+    TextGraph,
+    Variant,
     check_destination,
     publish,
     seal,
     staging_folder,
 )
+from bert_onnx.source import Source
 from bert_onnx.weights import find_checkpoint
 from bert_onnx.weights.finding import with_digest
 from export.answers_ahead import AnswersAhead, answers_ahead
@@ -79,26 +82,35 @@ def export(
         text_graphs = text_input.add(variants, eager.module.inputs) if text_input is not None else ()
         write_vectors(stage, reference, input_limits(eager), longest, variants)
         progress("publishing", 0.97)
-        manifest = Manifest(
-            schema_version=SCHEMA_VERSION,
-            bert_onnx=bert_onnx.__version__,
-            tools=tool_versions(text_input=text_input is not None),
-            source=hashing.result().source,
-            task=task.name,
-            options=options,
-            config=_limits(eager),
-            model_max_length=longest,
-            inputs=eager.module.inputs,
-            outputs=eager.module.outputs,
-            variants=variants,
-            text_graphs=text_graphs,
-        )
-        manifest = seal(stage, manifest)
+        seal(stage, _manifest(eager, hashing.result().source, longest, variants, text_graphs))
         folder = publish(stage, destination, force=request.force)
     progress("done", 1.0)
     artifact = Artifact.open(folder, check_hashes=False)  # written and hashed a moment ago, by us
     warnings += tuple(warning for one in built for warning in one.warnings)
     return ExportReport(artifact, eager.warnings + warnings, time.monotonic() - begun)
+
+
+def _manifest(
+    eager: Eager,
+    source: Source,
+    longest: int,
+    variants: tuple[Variant, ...],
+    text_graphs: tuple[TextGraph, ...],
+) -> Manifest:
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        bert_onnx=bert_onnx.__version__,
+        tools=tool_versions(text_input=bool(text_graphs)),
+        source=source,
+        task=eager.task.name,
+        options=eager.options,
+        config=_limits(eager),
+        model_max_length=longest,
+        inputs=eager.module.inputs,
+        outputs=eager.module.outputs,
+        variants=variants,
+        text_graphs=text_graphs,
+    )
 
 
 def _weight_bytes(eager: Eager) -> int:

@@ -15,7 +15,7 @@ from runtimes.base import RuntimeDescription, check_finite, chosen_outputs
 from runtimes.inputs import Limits, check_inputs, check_right_padding
 
 Engine = TypeVar("Engine")
-Self = TypeVar("Self", bound="GuardedRuntime[Any]")
+Self = TypeVar("Self", bound="GuardedEngine[Any]")
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,9 @@ class Guard:
         check_finite(results, self.model)
         return results
 
-    def closed(self) -> UsageError:
-        """The error of a run after `close`."""
-        return UsageError(f"the runtime of {self.model} is closed; open it again.")
 
-
-class GuardedRuntime(Generic[Engine]):
-    """A runtime whose every run goes through its guard: a subclass opens an engine, and computes with it.
+class GuardedEngine(Generic[Engine]):
+    """Something that computes, its guard and what is said of it, from opening to closing.
 
     Args:
         engine: what computes: a session, a compiled model. It is let go of by `close`, when no run uses it any more.
@@ -80,24 +76,6 @@ class GuardedRuntime(Generic[Engine]):
         self._guard = guard
         self._description = description
 
-    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name; all of them where `outputs` names none.
-
-        Raises:
-            InputError: the data does not fit the model.
-            UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
-        """
-        engine = self._engine
-        if engine is None:
-            raise self._guard.closed()
-        names, checked = self._guard.enter(inputs, outputs)
-        return self._guard.leave(self._compute(engine, names, checked))
-
-    def _compute(self, engine: Engine, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs `names` for inputs that were checked. Raises InferenceError: the graph failed."""
-        raise NotImplementedError
-
     def describe(self) -> RuntimeDescription:
         """What runs; its notes name the nodes that another provider has, where there are any."""
         return self._description
@@ -111,3 +89,30 @@ class GuardedRuntime(Generic[Engine]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _opened(self) -> Engine:
+        """The engine, held for the time of a run. Raises UsageError: it is closed."""
+        engine = self._engine
+        if engine is None:
+            raise UsageError(f"the runtime of {self._guard.model} is closed; open it again.")
+        return engine
+
+
+class GuardedRuntime(GuardedEngine[Engine]):
+    """A runtime whose every run goes through its guard: a subclass opens an engine, and computes with it."""
+
+    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Outputs by name; all of them where `outputs` names none.
+
+        Raises:
+            InputError: the data does not fit the model.
+            UsageError: an output that there is not, or the runtime is closed.
+            InferenceError: the graph failed, or the answer is not finite.
+        """
+        engine = self._opened()
+        names, checked = self._guard.enter(inputs, outputs)
+        return self._guard.leave(self._compute(engine, names, checked))
+
+    def _compute(self, engine: Engine, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs `names` for inputs that were checked. Raises InferenceError: the graph failed."""
+        raise NotImplementedError

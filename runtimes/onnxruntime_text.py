@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from bert_onnx.tasks import Port
 from bert_onnx.text_input import PAIR, TEXT
 from runtimes.base import RuntimeDescription, RuntimeOptions, chosen_outputs
 from runtimes.cpu import usable_threads
-from runtimes.guard import Guard
+from runtimes.guard import Guard, GuardedEngine
 from runtimes.onnxruntime_session import (
     CPU_PROVIDER,
     check_ports,
@@ -45,17 +45,13 @@ def import_extensions() -> ModuleType:
     return onnxruntime_extensions
 
 
-class TextRuntime:
+class TextRuntime(GuardedEngine[Any]):
     """A session of a graph that takes text. Several threads may call `run` at once."""
 
     name = "onnxruntime-cpu"
 
     def __init__(self, session: Any, guard: Guard, description: RuntimeDescription, optional: frozenset[str]) -> None:
-        self.inputs = guard.inputs
-        self.outputs = guard.outputs
-        self._session = session
-        self._guard = guard
-        self._description = description
+        super().__init__(session, guard, description)
         self._optional = optional
 
     @classmethod
@@ -110,14 +106,13 @@ class TextRuntime:
             UsageError: an output that there is not, or the runtime is closed.
             InferenceError: the graph failed, or the answer is not finite.
         """
-        if self._session is None:
-            raise self._guard.closed()
+        session = self._opened()
         names = chosen_outputs(self.outputs, outputs)
         feeds = {TEXT: text_array(texts, "text")}
         if not len(feeds[TEXT]):
             raise InputError("there are no texts; give at least one.")
         self._add_pairs(feeds, pairs)
-        return self._guard.leave(run_session(self._session, self._description.model, names, feeds))
+        return self._guard.leave(run_session(session, self._description.model, names, feeds))
 
     def _add_pairs(self, feeds: dict[str, np.ndarray], pairs: Sequence[Any] | None) -> None:
         port = next((port for port in self.inputs if port.name == PAIR), None)
@@ -131,20 +126,6 @@ class TextRuntime:
         if len(array) != len(feeds[TEXT]):
             raise InputError(f"there are {len(feeds[TEXT])} texts but {len(array)} second ones; give one for each.")
         feeds[PAIR] = array
-
-    def describe(self) -> RuntimeDescription:
-        """What runs."""
-        return self._description
-
-    def close(self) -> None:
-        """Give back the session's memory and threads."""
-        self._session = None
-
-    def __enter__(self) -> TextRuntime:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
 
 def text_array(texts: Sequence[str], what: str) -> np.ndarray:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bert_onnx.artifact.card import model_card
+from bert_onnx.artifact.consistency import check_manifest
 from bert_onnx.artifact.hashing import hash_file, hash_files
 from bert_onnx.artifact.manifest import FileRecord, Manifest, Variant
 from bert_onnx.artifact.names import CARD_NAME, MANIFEST_NAME, check_name
-from bert_onnx.artifact.parse import check_manifest
 from bert_onnx.artifact.storage import storing
 from bert_onnx.artifact.text_graph import TextGraph
 from bert_onnx.errors import ArtifactError, VerificationError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY_VOCAB, edit_json, write_vocab
+from vocabularies import TINY_VOCAB, edit_json, write_vocab
 
 from bert_onnx.errors import StorageError, TokenizerError
 from bert_onnx.tokenization import (
