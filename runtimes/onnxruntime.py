@@ -55,7 +55,7 @@ class OnnxRuntimeCpu(GuardedRuntime[Any]):
         options.require_compute(cls.name, "fp32")
         library = import_onnxruntime()
         threads = options.threads or usable_threads()
-        settings = session_options(library, options, threads)
+        settings = session_options(library, options, threads, on_cpu=True)
         settings.enable_mem_pattern = False  # it plans for one shape, and ours vary: docs/runtimes.md has the figures
         session = open_session(library, Path(path), settings)
         check_ports(session, Path(path), inputs, outputs)

@@ -28,6 +28,11 @@ _SEVERITY_ERROR = 3  # 0 verbose, 1 information, 2 warning, 3 error, 4 fatal
 _RECORD = "session.record_ep_graph_assignment_info"
 #: On x86 without VNNI, kernels for unsigned weights take the place of those that saturate; elsewhere nothing changes.
 EXACT_INTEGERS = "session.x64quantprecision"
+#: Names of fusions that are left out while a graph is loaded.
+WITHOUT_FUSIONS = "optimization.disable_specified_optimizers"
+#: SkipLayerNormalization takes longer than Add and LayerNormalization: 5 to 8% of the portable fp32 encoder (ONNX
+#: Runtime 1.31, one AVX2 core, 1x16 to 8x128).
+_SLOWER_ON_CPU = "SkipLayerNormFusion"
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE_LINE = re.compile(r"/\S+\.(?:h|hpp|cc|cpp):\d+ .*?\) (?=[A-Z])")
 
@@ -45,8 +50,15 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
-def session_options(library: ModuleType, options: RuntimeOptions, threads: int, record: bool = False) -> Any:
-    """A SessionOptions; `record` keeps which provider every node went to, for `nodes_by_provider`."""
+def session_options(
+    library: ModuleType, options: RuntimeOptions, threads: int, record: bool = False, on_cpu: bool = False
+) -> Any:
+    """A SessionOptions.
+
+    Args:
+        record: keep which provider every node went to, for `nodes_by_provider`.
+        on_cpu: all nodes run on the CPU provider; fusions that are slower there are left out.
+    """
     levels = library.GraphOptimizationLevel
     session = library.SessionOptions()
     if pool_for_session() is None:
@@ -65,6 +77,8 @@ def session_options(library: ModuleType, options: RuntimeOptions, threads: int, 
     session.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
     if options.exact_integers:
         session.add_session_config_entry(EXACT_INTEGERS, "1")
+    if on_cpu:
+        session.add_session_config_entry(WITHOUT_FUSIONS, _SLOWER_ON_CPU)
     if record:
         session.add_session_config_entry(_RECORD, "1")
     if options.profile is not None:

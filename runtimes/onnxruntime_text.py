@@ -73,7 +73,7 @@ class TextRuntime(GuardedEngine[Any]):
         options.require_compute(cls.name, "fp32")
         library, extensions = import_onnxruntime(), import_extensions()
         threads = options.threads or usable_threads()
-        settings = session_options(library, options, threads)
+        settings = session_options(library, options, threads, on_cpu=True)
         settings.register_custom_ops_library(extensions.get_library_path())
         session = open_session(library, Path(path), settings)
         optional = frozenset(value.name for value in session.get_overridable_initializers())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,47 @@ def test_without_onnxruntime_the_message_has_the_command(graph: Path, monkeypatc
 def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         RuntimeOptions(**options)  # type: ignore[arg-type]
+
+
+def residual_graph(path: Path) -> Path:
+    """y = LayerNormalization(x + x) of x [batch_size, sequence_length, 8]."""
+    ones = onnx.numpy_helper.from_array(np.ones(8, np.float32), "ones")
+    nodes = [
+        onnx.helper.make_node("Add", ["x", "x"], ["sum"]),
+        onnx.helper.make_node("LayerNormalization", ["sum", "ones", "ones"], ["y"], axis=-1),
+    ]
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch_size", "sequence_length", 8])
+        for name in "xy"
+    )
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "residual", [x], [y], [ones]), ir_version=8)
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", 18))
+    onnx.save(model, path)
+    return path
+
+
+def test_sums_before_norms_are_not_fused_to_what_takes_longer(tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = residual_graph(tmp_path / "model.onnx")
+    port = Port("x", "float32", ("batch_size", "sequence_length", 8))
+    for ours in (True, False):
+        folder = tmp_path / f"{ours}"
+        folder.mkdir()
+        x = {"x": np.ones((2, 3, 8), np.float32)}
+        if ours:
+            options = RuntimeOptions(profile=folder / "profile")
+            with OnnxRuntimeCpu.open(path, [port], [replace(port, name="y")], options) as runtime:
+                runtime.run(x)
+        else:
+            settings = onnxruntime.SessionOptions()
+            settings.enable_profiling, settings.profile_file_prefix = True, str(folder / "profile")
+            session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+            session.run(None, x)
+            session.end_profiling()
+        (profile,) = folder.glob("profile*.json")
+        assert ("SkipLayerNormalization" in profile.read_text()) != ours
 
 
 def test_memory_is_not_planned_for_one_shape(graph: Path) -> None:
