@@ -65,11 +65,17 @@ def _quantize(nodes: Sequence[ir.Node], recipe: Recipe, isa: Isa) -> None:
             _keep_bias_apart(node)
         emit = Emitter(node)
         product = emit.add("MatMul", [levels, _weight(node, weight)])
+        product.shape = _product_shape(source, node)
         if scales is not None:
             product = emit.add("Mul", [product, scales])
         if recipe.smoothing is not None and recipe.smoothing.shift is not None:
             product = _with_constant(emit, product, recipe.smoothing.shift @ weight_of(node))
         emit.finish({node.outputs[0]: product})
+
+
+def _product_shape(x: ir.Value, node: ir.Node) -> ir.Shape | None:
+    """[..., O], whether or not the graph told it of `node`: what follows wants to know a bias from a sum."""
+    return None if x.shape is None else ir.Shape([*x.shape[:-1], weight_of(node).shape[1]])
 
 
 def _smoothed(emit: Emitter, x: ir.Value, smoothing: Smoothing) -> ir.Value:

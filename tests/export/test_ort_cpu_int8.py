@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from export_samples import save_checkpoint, tiny_config
 from test_precision_export import write_texts
@@ -45,12 +46,17 @@ def int8(artifact: Artifact, request: pytest.FixtureRequest) -> Variant:
     return variant
 
 
-def test_every_product_is_fused_with_its_bias(int8: Variant) -> None:
+def test_every_product_is_fused_with_its_bias(artifact: Artifact, int8: Variant) -> None:
     integers = LAYERS * PRODUCTS - len(int8.excluded_nodes)
     assert integers > LAYERS * PRODUCTS / 2
     assert int8.operators["com.microsoft.MatMulIntegerToFloat"] == integers
     passes = {record.name: record.count for record in int8.passes}
     assert passes["fuse_integer_products"] == integers
+    graph = onnx.load(artifact.folder / int8.file, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if any("MatMulIntegerToFloat" in name for name in node.input):
+            assert not (node.op_type in ("Add", "Sum") and constants & set(node.input)), node.name
 
 
 @pytest.mark.parametrize("int8", ["ort-cpu"], indirect=True)
