@@ -3,9 +3,10 @@
     Add(MatMul(DQ(a, s_a, z_a), DQ(w, s_w, z_w)), b)
         ->  com.microsoft.MatMulIntegerToFloat(a, w, s_a, s_w, z_a, z_w, b)
 
-a has one scale, w one a column. ONNX Runtime makes that operator of MatMul, too, when it opens a file, but leaves the
-bias outside, which costs a pass over the output; the sums are the same, to the bit. The bias stays outside where it is
-no constant vector as wide as the product, or where something else reads the product.
+a is unsigned and has one scale, w one a column. ONNX Runtime makes that operator of MatMul, too, when it opens a file,
+but leaves the bias outside, which costs a pass over the output; the sums are the same, to the bit. The bias stays
+outside where it is no constant vector as wide as the product, or where something else reads the product. Files for
+ARM64, whose activations are signed, keep standard operators: ONNX Runtime 1.31 has no kernel of the fused one for them.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def _dequantize(value: ir.Value | None) -> ir.Node | None:
 
 def _refusal(first: ir.Node, second: ir.Node) -> str | None:
     scale, weight = first.inputs[1], second.inputs[0]
+    levels = first.inputs[0]
+    if levels is not None and levels.dtype is not ir.DataType.UINT8:
+        return "its first operand is not unsigned, and the operator has no other kernel"
     if scale is None or scale.const_value is None or scale.const_value.size != 1:
         return "its first operand does not have one scale"
     if weight is None or weight.const_value is None or len(weight.const_value.shape) != 2:
