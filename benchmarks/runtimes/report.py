@@ -26,7 +26,7 @@ runtime of this machine, on the inputs that exports are verified on (`export/cas
   within what `export/tolerances.py` allows; **used** is the largest share of that which one case used up.
 * `cos` is for files of 8 or 16 bits: the smallest cosine between an answer and the answer it must be like. On
   onnxruntime-cpu that is the eager model's, and the gate has judged the file; on other runtimes it is
-  onnxruntime-cpu's for the same file, and must be at least 0.9995.
+  onnxruntime-cpu's for the same file, and must be at least 0.998.
 * A dash: the runtime does not run such a graph ([runtimes.md](runtimes.md) says why). A letter: it was not run; the
   reason is below the table.
 

@@ -16,7 +16,7 @@ from bert_onnx import cli
 from bert_onnx.artifact import Artifact, Quantization
 from bert_onnx.errors import ArtifactError, CheckpointError, InferenceError, UsageError, VerificationError
 from bert_onnx.tasks import Port
-from export.compare_runtimes import least_cosine
+from export.compare_runtimes import LEAST_COSINE, least_cosine
 from export.matrix_cells import Cell, Matrix
 from export.runtime_matrix import runtime_matrix
 from export.verify import real_tokens
@@ -124,7 +124,7 @@ def test_a_lower_precision_is_compared_with_its_own_answers(folder: Path, monkey
     cell = cells(runtime_matrix(str(folder / "artifact"), "openvino"))["model_openvino_unpadded", "openvino", "int8"]
     assert cell.verdict == "fail"
     assert cell.cosine is not None
-    assert cell.cosine < 0.9995
+    assert cell.cosine < LEAST_COSINE
 
 
 @pytest.mark.usefixtures("as_int8")
