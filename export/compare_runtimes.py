@@ -26,8 +26,8 @@ from runtimes.processor import Processor
 from runtimes.table import RuntimeRow, find_runtime
 
 #: What a file in a lower precision must share with its own answers on ONNX Runtime. A value on the border of two
-#: integers falls to either side with the last digit of a float, and then the layers after it differ by a level: between
-#: OpenVINO and ONNX Runtime that is half of what int8 is from float32 (all-MiniLM-L6-v2, ids at random: at least 0.999).
+#: integers falls to either side with the last digit of a float, and the layers after it differ by a level then: between
+#: OpenVINO and ONNX Runtime that is half of what int8 is from float32 (all-MiniLM-L6-v2, ids at random: 0.999).
 LEAST_COSINE = 0.998
 #: Vectors shorter than this have no direction worth comparing.
 _TINY = 1e-6
