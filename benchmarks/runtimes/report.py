@@ -9,6 +9,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import markdown_table
 from benchmarks.runtimes.subjects import Subject
 from bert_onnx.artifact import Variant
+from export.compare_runtimes import LEAST_COSINE
 from export.matrix_cells import ABSENT, FAIL, PASS, Cell, Matrix
 from runtimes.table import RUNTIMES
 
@@ -26,7 +27,7 @@ runtime of this machine, on the inputs that exports are verified on (`export/cas
   within what `export/tolerances.py` allows; **used** is the largest share of that which one case used up.
 * `cos` is for files of 8 or 16 bits: the smallest cosine between an answer and the answer it must be like. On
   onnxruntime-cpu that is the eager model's, and the gate has judged the file; on other runtimes it is
-  onnxruntime-cpu's for the same file, and must be at least 0.998.
+  onnxruntime-cpu's for the same file, and must be at least {least}.
 * A dash: the runtime does not run such a graph ([runtimes.md](runtimes.md) says why). A letter: it was not run; the
   reason is below the table.
 
@@ -89,6 +90,7 @@ def render(results: Sequence[Result], emulated: bool, saturating: Sequence[str] 
     cells = [cell for result in results for cell in result.matrix.cells]
     passed, failed = (sum(cell.verdict == verdict for cell in cells) for verdict in (PASS, FAIL))
     return _TEXT.format(
+        least=LEAST_COSINE,
         verdict=f"{passed} of {passed + failed} pairs of a graph and a runtime pass.",
         sample=_sample_table([result for result in results if result.subject.trained], columns),
         heads=_heads_table([result for result in results if not result.subject.trained], columns),

@@ -137,30 +137,27 @@ def _stem(emit: Emitter) -> str:
 
 def _with_constant(emit: Emitter, product: ir.Value, constant: np.ndarray) -> ir.Value:
     """y + c [O]; where a bias follows, c goes into it. For Sum, see `_keep_bias_apart`."""
-    add = _bias_of(emit.anchor)
-    if add is None:
+    found = _bias_of(emit.anchor)
+    if found is None:
         return emit.add("Sum", [product, _constant(emit, "bias", constant)])
-    place = 0 if add.inputs[0] is not emit.anchor.outputs[0] else 1
-    bias = add.inputs[place]
-    assert bias is not None
-    assert bias.const_value is not None
-    add.replace_input_with(place, _constant(emit, "shifted_bias", bias.const_value.numpy() + constant))
+    add, place, bias = found
+    add.replace_input_with(place, _constant(emit, "shifted_bias", bias.numpy() + constant))
     return product
 
 
 def _keep_bias_apart(node: ir.Node) -> None:
     """Sum in place of Add where rows are packed, [T, D]: ONNX Runtime 1.31 makes Gemm of MatMul and Add there, and its
     Gemm of dequantised values is in float (measured: 1.0 and not 2.0 times as fast as fp32)."""
-    bias = _bias_of(node)
-    if bias is not None:
-        bias.op_type = "Sum"
+    found = _bias_of(node)
+    if found is not None:
+        found[0].op_type = "Sum"
 
 
-def _bias_of(node: ir.Node) -> ir.Node | None:
-    """The Add of a constant that alone reads the output of `node`."""
+def _bias_of(node: ir.Node) -> tuple[ir.Node, int, ir.TensorProtocol] | None:
+    """The Add, or Sum of two, of a constant that alone reads what `node` gives; the constant's place; the constant."""
     uses = tuple(node.outputs[0].uses())
     if len(uses) != 1 or node.outputs[0].is_graph_output():
         return None
     reader, place = uses[0]
     other = reader.inputs[1 - place] if is_operator(reader, "Add", "Sum") and len(reader.inputs) == 2 else None
-    return reader if other is not None and other.const_value is not None else None
+    return None if other is None or other.const_value is None else (reader, 1 - place, other.const_value)

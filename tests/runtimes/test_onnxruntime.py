@@ -197,10 +197,9 @@ def residual_graph(path: Path) -> Path:
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch_size", "sequence_length", 8])
         for name in "xy"
     )
-    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "residual", [x], [y], [ones]), ir_version=8)
-    del model.opset_import[:]
-    model.opset_import.append(onnx.helper.make_opsetid("", 18))
-    onnx.save(model, path)
+    graph = onnx.helper.make_graph(nodes, "residual", [x], [y], [ones])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
     return path
 
 
