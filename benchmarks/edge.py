@@ -42,7 +42,7 @@ HEAVY = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript")
 
 #: Everything that embedding needs is imported; `runtimes` alone imports next to nothing.
 _IMPORT = {
-    OURS: "import onnxruntime, tokenizers, runtimes.loading, runtimes.onnxruntime, runtimes.pipelines.embedding",
+    OURS: "import onnxruntime, tokenizers, runtimes.loading, runtimes.engines.ort.cpu, runtimes.pipelines.embedding",
     FASTEMBED: "from fastembed import TextEmbedding",
 }
 _EMBED = {

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Cost, Summary, clean_environment, markdown_table, run_process, summarise, take_turns
 from benchmarks.options import Options
-from bert_onnx.weights.finding import sample_folder
+from bert_onnx.checkpoint.finding import sample_folder
 
 TITLE = "Export, verification included"
 ROUNDS = 5
@@ -44,9 +44,9 @@ command with its children.
 * `{theirs}` compares with the PyTorch model on one dummy input (2 x 16, 32 tokens); a difference is a
   warning.
 * `{ours}` lets a second process compute the eager model's answers while the first one traces
-  (`export/answers_ahead.py`).
-* Where an encoder's layers are alike, one is traced and repeated (`export/repeat_layers.py`); the file is that of a
-  full trace, byte by byte.
+  (`export/reference/prefetch.py`).
+* Where an encoder's layers are alike, one is traced and repeated (`export/trace/repeat_layers.py`); the file is
+  that of a full trace, byte by byte.
 
 {machine}"""
 
@@ -149,7 +149,7 @@ def _verified_tokens() -> int:
     """Tokens, padding included, of the cases that an encoder is verified on."""
     from bert_onnx.config import BertConfig
     from bert_onnx.tasks import find_task, input_ports
-    from export.cases import verification_cases
+    from export.verification.cases import verification_cases
 
     task, config = find_task("feature-extraction"), BertConfig()
     cases = verification_cases(task, config, input_ports(task, config))

@@ -9,8 +9,8 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from runtimes.cpu import usable_threads
-from runtimes.processor import this_processor
+from runtimes.machine.cpu import usable_threads
+from runtimes.machine.processor import this_processor
 
 
 def describe_machine(packages: Iterable[str], load: bool = True) -> str:

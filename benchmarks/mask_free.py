@@ -25,15 +25,17 @@ import onnxruntime as ort
 from onnx import helper
 
 from benchmarks.passes_cpu import OPENINGS, Shape, make_inputs, open_session, parse_shape
-from bert_onnx.weights import find_checkpoint
-from export.load_model import choose_task, load_eager
-from export.passes import PassContext, canonical, run_passes
-from export.passes.emit import optional_input
-from export.passes.values import is_operator
+from bert_onnx.checkpoint import find_checkpoint
+from export.onnx_file.save import save
+from export.passes.base import PassContext
+from export.passes.graph import canonical
+from export.passes.graph.values import is_operator
+from export.passes.graph.writer import optional_input
+from export.passes.table import run_passes
+from export.reference.load import choose_task, load_eager
 from export.request import ExportRequest
-from export.serialize import save
 from export.targets import CLOSE, FUSE, PREPARE, RAISE
-from export.tracer import trace
+from export.trace.tracer import trace
 
 OPSET = 18
 SHAPES = "1x16,1x128,8x128,32x128,1x512"

@@ -30,7 +30,7 @@ CHOICES: dict[str, tuple[dict[str, bool], dict[str, str]]] = {
 _PROGRAM = """
 import json, sys, time
 import numpy as np, onnxruntime as ort
-from runtimes.cpu import usable_threads
+from runtimes.machine.cpu import usable_threads
 path, properties, entries, calls = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3]), int(sys.argv[4])
 def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1024

@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from bert_onnx.artifact import Artifact
+from bert_onnx.checkpoint import find_checkpoint
+from bert_onnx.checkpoint.finding import sample_folder
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task
-from bert_onnx.weights import find_checkpoint
-from bert_onnx.weights.finding import sample_folder
-from export.cases import verification_cases
-from export.load_model import load_eager
 from export.pipeline import export
-from export.reference import eager_runtime, input_limits
+from export.reference.load import load_eager
+from export.reference.runtime import eager_runtime, input_limits
 from export.request import ExportRequest
-from export.tolerances import find_tolerance
-from runtimes.onnxruntime import OnnxRuntimeCpu
+from export.verification.cases import verification_cases
+from export.verification.tolerances import find_tolerance
+from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
 TINY, BASE, SAMPLE = "tiny, random", "BERT-base, random", "all-MiniLM-L6-v2, trained"
 

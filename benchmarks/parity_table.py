@@ -40,9 +40,10 @@ Written by `make parity`; do not edit. Every figure is the largest absolute diff
   attention written out. Sentence embeddings: against sentence-transformers' pooling on transformers' states.
 * **ONNX vs eager**: the published file on ONNX Runtime's CPU provider against our PyTorch model.
 * **largest value**: the largest magnitude of that output, without which a difference says little.
-* **used**: the largest share of the allowed difference (`export/tolerances.py`) that one case used up.
-* **cases**: the inputs that every export is verified on (`export/cases.py`): 1 token, 3 x 17, 8 x 128, the longest
-  sequence, padding on the right and on the left, holes in the mask, pairs; with a cache also steps behind caches of
+* **used**: the largest share of the allowed difference (`export/verification/tolerances.py`) that one case used up.
+* **cases**: the inputs that every export is verified on (`export/verification/cases.py`): 1 token, 3 x 17,
+  8 x 128, the longest sequence, padding on the right and on the left, holes in the mask, pairs;
+  with a cache also steps behind caches of
   several lengths.
 
 Tiny models have 3 layers and weights and biases ten times as large as BERT's at the start of its training, so that a

@@ -22,13 +22,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from bert_onnx.weights import find_checkpoint
-from export.load_model import choose_task, load_eager
-from export.passes import PassContext, run_passes
+from bert_onnx.checkpoint import find_checkpoint
+from export.onnx_file.save import save
+from export.passes.base import PassContext
+from export.passes.table import run_passes
+from export.reference.load import choose_task, load_eager
 from export.request import ExportRequest
-from export.serialize import save
 from export.targets import ALGEBRA, CLOSE, FUSE, PREPARE, RAISE, TARGETS
-from export.tracer import trace
+from export.trace.tracer import trace
 
 THREADS, LOADS = 2, 5
 

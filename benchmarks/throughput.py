@@ -117,8 +117,8 @@ def _sentence_transformers(artifact: Path) -> list[tuple[str, Embed]]:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from bert_onnx.weights import find_checkpoint
-    from runtimes.cpu import usable_threads
+    from bert_onnx.checkpoint import find_checkpoint
+    from runtimes.machine.cpu import usable_threads
 
     torch.set_num_threads(usable_threads())
     torch_model = SentenceTransformer(str(find_checkpoint("sample").folder), device="cpu")

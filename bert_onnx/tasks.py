@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bert_onnx.answers import answers_of, top_count
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
+from bert_onnx.postprocess import answers_of, top_count
 
 # Names of dynamic axes. PAST_PLUS_SEQUENCE is their sum; a runtime checks it against both.
 BATCH = "batch_size"
@@ -66,7 +66,7 @@ class TaskOptions:
         pooler: feature-extraction also returns `pooler_output`; true where the checkpoint has a trained pooler.
         output_attentions: also return the attention probabilities of every layer.
         output_hidden_states: also return the hidden states before the first and after every layer.
-        postprocess: also return answers made of the scores: see `bert_onnx.answers`.
+        postprocess: also return answers made of the scores: see `bert_onnx.postprocess`.
     """
 
     pooling: str = "mean"
@@ -222,7 +222,7 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
 
 
 def _answer_ports(task: Task, config: BertConfig) -> list[Port]:
-    """The outputs of `bert_onnx.answers`, with its letters made names and lengths."""
+    """The outputs of `bert_onnx.postprocess`, with its letters made names and lengths."""
     axes: dict[str | int, str | int] = {"B": BATCH, "S": SEQUENCE, "C": CHOICES}
     axes |= {"N": config.num_labels, "K": top_count(config)}
     return [

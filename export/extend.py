@@ -7,32 +7,23 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bert_onnx.artifact import (
-    CARD_NAME,
-    Artifact,
-    Manifest,
-    TextGraph,
-    Variant,
-    check_destination,
-    publish,
-    seal,
-    staging_folder,
-)
+from bert_onnx.artifact import CARD_NAME, Artifact, Manifest, TextGraph, Variant
+from bert_onnx.artifact.publish import check_destination, publish, seal, staging_folder
 from bert_onnx.errors import UsageError
-from export.answers_ahead import answers_ahead
-from export.build import BuildOptions, VariantBuilder
-from export.load_model import Eager
-from export.lower_precision import LowerPrecision
+from export.onnx_file.save import EXTERNAL_DATA_THRESHOLD
+from export.plan import VariantPlan, lower_plans
+from export.precision import LowerPrecision
 from export.precision_request import FP32, PrecisionRequest
-from export.precisions import VariantPlan, lower_plans
-from export.published import checkpoint_of, eager_of
-from export.reference import input_limits, reference_for
+from export.reference.from_artifact import checkpoint_of, eager_of
+from export.reference.load import Eager
+from export.reference.prefetch import answers_ahead
+from export.reference.runtime import input_limits, reference_for
 from export.report import ExportReport, tool_versions
 from export.request import Progress, no_progress, within
-from export.serialize import EXTERNAL_DATA_THRESHOLD
 from export.targets import find_target
 from export.text_input.build import TextInput
-from export.vectors import write_vectors
+from export.variant import BuildOptions, VariantBuilder
+from export.verification.vectors import write_vectors
 
 
 @dataclass(frozen=True)

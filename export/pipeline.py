@@ -7,32 +7,22 @@ from contextlib import ExitStack
 from functools import partial
 
 import bert_onnx
-from bert_onnx.artifact import (
-    SCHEMA_VERSION,
-    Artifact,
-    Manifest,
-    ModelLimits,
-    TextGraph,
-    Variant,
-    check_destination,
-    publish,
-    seal,
-    staging_folder,
-)
+from bert_onnx.artifact import SCHEMA_VERSION, Artifact, Manifest, ModelLimits, TextGraph, Variant
+from bert_onnx.artifact.publish import check_destination, publish, seal, staging_folder
+from bert_onnx.checkpoint import find_checkpoint
+from bert_onnx.checkpoint.finding import with_digest
 from bert_onnx.source import Source
-from bert_onnx.weights import find_checkpoint
-from bert_onnx.weights.finding import with_digest
-from export.answers_ahead import AnswersAhead, answers_ahead
-from export.build import BuildOptions, VariantBuilder
-from export.companions import write_companions
-from export.load_model import Eager, choose_task, load_eager
-from export.lower_precision import LowerPrecision
-from export.precisions import variant_plans
-from export.reference import input_limits, reference_for
+from export.artifact_files import write_companions
+from export.plan import variant_plans
+from export.precision import LowerPrecision
+from export.reference.load import Eager, choose_task, load_eager
+from export.reference.prefetch import AnswersAhead, answers_ahead
+from export.reference.runtime import input_limits, reference_for
 from export.report import ExportReport, tool_versions
 from export.request import ExportRequest, Progress, no_progress, within
 from export.text_input.build import TextInput, check_text_input
-from export.vectors import write_vectors
+from export.variant import BuildOptions, VariantBuilder
+from export.verification.vectors import write_vectors
 from runtimes.background import Background
 
 

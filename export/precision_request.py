@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bert_onnx.errors import InputError, UsageError
-from export.quantization.budgets import find_budget
+from export.evaluation.budgets import find_budget
 from export.quantization.isa import DEFAULT_ISA, find_isa
 from export.quantization.plan import METHODS
 

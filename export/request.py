@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bert_onnx.checkpoint.finding import SAMPLE
 from bert_onnx.errors import UsageError
 from bert_onnx.tasks import TASKS, find_task
-from bert_onnx.weights.finding import SAMPLE
+from export.onnx_file.save import EXTERNAL_DATA_THRESHOLD
 from export.precision_request import PrecisionRequest
-from export.serialize import EXTERNAL_DATA_THRESHOLD
 from export.targets import check_opset, find_target
 
 AUTO = "auto"

@@ -74,10 +74,10 @@ class Target:
         passes: names of passes, in order.
         precisions: precisions that the clients run.
         purpose: one sentence for people.
-        requires: what inputs must keep to, beside the contract; see `export.passes.lower_attention_lengths`.
+        requires: what inputs must keep to, beside the contract; see `export.passes.lowering.attention_ort_cuda`.
         external_data: weights lie in a file of their own, which its clients map into memory rather than copy: a session
             of ONNX Runtime opens in a sixth of the time.
-        zero_padding: outputs at padding are zeros, not what the model makes of padding; see `export.passes.unpad`.
+        zero_padding: outputs at padding are zeros, not what the model makes of padding; see `unpadding.unpad`.
         before_int8: names of the passes of a graph that is to be quantised; None for `passes`.
         after_int8: names of passes that follow quantisation.
     """

@@ -1,127 +1,174 @@
-"""Parity: a graph against the eager model, output by output, case by case; the worst place is named.
-
-In-graph answers are compared with what PyTorch makes of the graph's own scores: see `export.answer_parity`.
-"""
+"""Verifies a published artifact again: its bytes, every variant against the eager model, and lower ones on text."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-import numpy as np
-
-from bert_onnx.artifact import Parity
-from bert_onnx.artifact.manifest import FAIL, PASS, OutputParity
+from bert_onnx.artifact import Artifact, Parity, Variant
 from bert_onnx.errors import VerificationError
-from bert_onnx.modeling.answers import Answering
-from bert_onnx.tasks import SEQUENCE, Port
-from export.answer_parity import compare_answers, worst_place
-from export.cases import Case
-from export.precision_request import FP32
-from export.tolerances import find_tolerance
-from runtimes.base import Runtime
-from runtimes.onnxruntime import OnnxRuntimeCpu
+from export.evaluation.data import BUILT_IN
+from export.evaluation.gate import GateReport
+from export.onnx_file.check import check_file
+from export.precision import LowerPrecision, open_variant
+from export.precision_request import FP32, PrecisionRequest
+from export.reference.from_artifact import checkpoint_of, eager_of
+from export.reference.load import Eager
+from export.reference.prefetch import answers_ahead
+from export.reference.runtime import input_limits, reference_for
+from export.request import Progress, no_progress
+from export.targets import find_target
+from export.text_input.build import TextInput, require_text_parity
+from export.variant import skips_padding
+from export.verification.cases import verification_cases
+from export.verification.parity import compare, require_parity
+from runtimes.engines.base import Runtime
 
 
-def compare(
-    runtime: Runtime,
-    reference: Runtime,
-    cases: Iterable[Case],
-    precision: str,
-    on_case: Callable[[str], None] | None = None,
-    zero_padding: bool = False,
-    answering: Answering | None = None,
+@dataclass(frozen=True)
+class VerifyReport:
+    """What a verification found.
+
+    Args:
+        artifact: what was verified; its hashes are those of its manifest.
+        parities: the new verdict of each variant, by name.
+        qualities: what the gate found of variants below fp32, by name, with the thresholds of their manifest.
+        unjudged: variants that were judged on texts which are not here.
+        texts: the new verdict of each graph that takes text, by name.
+    """
+
+    artifact: Artifact
+    parities: dict[str, Parity]
+    qualities: dict[str, GateReport]
+    unjudged: tuple[str, ...] = ()
+    texts: dict[str, Parity] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form for programs."""
+        return {
+            "folder": str(self.artifact.folder),
+            "passed": not self.failures(),
+            "variants": {name: asdict(parity) for name, parity in self.parities.items()},
+            "quality": {name: report.to_dict() for name, report in self.qualities.items()},
+            "not_judged": list(self.unjudged),
+            "text_graphs": {name: asdict(parity) for name, parity in self.texts.items()},
+        }
+
+    def failures(self) -> tuple[str, ...]:
+        """Names of variants that did not pass; those that are published as degraded may be below their budget."""
+        broken = [name for name, parity in self.parities.items() if not parity.passed or self._is_below(name)]
+        return (*broken, *(name for name, parity in self.texts.items() if not parity.passed))
+
+    def raise_if_failed(self) -> None:
+        """Raises VerificationError for the first variant that did not pass."""
+        for name, parity in self.parities.items():
+            require_parity(parity, f"the variant {name}")
+            if self._is_below(name):
+                report = self.qualities[name]
+                raise VerificationError(
+                    f"the variant {name} is below its budget on {report.count} texts of {report.texts}: "
+                    f"{'; '.join(report.failures)}."
+                )
+
+        for name, parity in self.texts.items():
+            require_text_parity(parity, name)
+
+    def _is_below(self, name: str) -> bool:
+        quality = self.artifact.manifest.variant(name).quality
+        degraded = quality is not None and quality.degraded
+        return name in self.qualities and not self.qualities[name].passed and not degraded
+
+
+def verify_artifact(
+    folder: str,
+    model: str | None = None,
+    offline: bool = False,
+    progress: Progress = no_progress,
+    evaluation: str | None = None,
+) -> VerifyReport:
+    """Check every hash of the artifact in `folder`, then compare each variant with the eager model.
+
+    Args:
+        model: where the checkpoint is now; None means where the manifest says it came from.
+        offline: use the hub's local cache only.
+        evaluation: a file of texts that variants below fp32 are judged on; None for the built-in ones.
+
+    Raises:
+        ArtifactError: a file is missing, changed or damaged.
+        CheckpointError: the checkpoint cannot be found, or is not the one that the artifact was made from.
+        InputError: the texts cannot be used.
+    """
+    request = PrecisionRequest(evaluation=evaluation)
+    progress("checking every file", 0.0)
+    artifact = Artifact.open(folder)
+    progress("loading the checkpoint", 0.1)
+    checkpoint = checkpoint_of(artifact, model, offline)
+    eager = eager_of(artifact, checkpoint)
+    parities: dict[str, Parity] = {}
+    qualities: dict[str, GateReport] = {}
+    unjudged = []
+    with answers_ahead(checkpoint, eager.task, eager.options, allow_new_heads=True) as ahead:
+        reference = reference_for(eager, ahead)
+        lower = LowerPrecision(request, eager, reference, artifact.folder, artifact.manifest.model_max_length)
+        for number, variant in enumerate(artifact.manifest.variants):
+            share = 0.2 + 0.8 * number / len(artifact.manifest.variants)
+            path = artifact.path(variant)
+            check_file(path)
+            with open_variant(path, eager, variant.target, variant.precision) as runtime:
+                parities[variant.name] = _compare(runtime, reference, eager, variant, progress, share)
+                if variant.precision == FP32:
+                    continue
+                if evaluation is None and not _judged_on_ours(variant):
+                    unjudged.append(variant.name)
+                    continue
+                progress(f"measuring {variant.name} on held-out text", share)
+                qualities[variant.name] = _judge(lower, runtime, variant)
+    texts = _verify_text_graphs(artifact, eager, progress)
+    progress("done", 1.0)
+    return VerifyReport(artifact, parities, qualities, tuple(unjudged), texts)
+
+
+def _verify_text_graphs(artifact: Artifact, eager: Eager, progress: Progress) -> dict[str, Parity]:
+    """Their tokenizer against the artifact's, their answers against those of their variants.
+
+    Raises:
+        VerificationError: they make other tokens.
+        RuntimeUnavailableError: onnxruntime-extensions is missing.
+    """
+    manifest = artifact.manifest
+    if not manifest.text_graphs:
+        return {}
+    progress("verifying the graphs that take text", 0.98)
+    longest, limits = manifest.model_max_length, input_limits(eager)
+    text_input = TextInput(artifact.folder, eager.task, longest, limits, manifest.outputs)
+    return {
+        graph.name: text_input.compare(artifact.folder / graph.file, artifact.path(graph.variant), manifest.inputs)
+        for graph in manifest.text_graphs
+    }
+
+
+def _compare(
+    runtime: Runtime, reference: Runtime, eager: Eager, variant: Variant, progress: Progress, share: float
 ) -> Parity:
-    """Run every case on both and compare every output.
+    requires = find_target(variant.target).requires
+    cases = verification_cases(eager.task, eager.config, eager.module.inputs, requires)
+    zeros = skips_padding(variant.fused)
 
-    The place that is recorded for an output is the one that used up most of its tolerance.
+    def on_case(case: str) -> None:
+        progress(f"verifying {variant.name}: {case}", share)
 
-    Args:
-        runtime: what is judged.
-        reference: the eager model; its outputs are taken for the truth.
-        cases: inputs, at least one.
-        precision: chooses the tolerances.
-        on_case: called with the name of each case before it runs.
-        zero_padding: the graph must give zeros at padding, whatever the eager model makes of it.
-        answering: what makes the answers that the graph gives; None where it is compared without.
-    """
-    worst: dict[str, OutputParity] = {}
-    names = []
-    for case in cases:
-        if on_case is not None:
-            on_case(case.name)
-        names.append(case.name)
-        expected, actual = reference.run(case.inputs), runtime.run(case.inputs)
-        found = [
-            _difference(port, expected[port.name], actual[port.name], case, precision, runtime.name, zero_padding)
-            for port in reference.outputs
-            if answering is None or port.name not in answering.names
-        ]
-        if answering is not None and all(math.isfinite(output.max_abs_diff) for output in found):
-            found += compare_answers(answering, actual, case, _answer_limit)
-        for output in found:
-            if output.name not in worst or _strain(output) > _strain(worst[output.name]):
-                worst[output.name] = output
-    if not names:
-        raise ValueError("a comparison needs at least one case")
-    passed = all(_strain(output) <= 1 for output in worst.values())
-    described = runtime.describe()
-    return Parity(
-        verdict=PASS if passed else FAIL,
-        reference="eager PyTorch, float32",
-        runtime=f"{runtime.name} ({described.library})",
-        outputs=tuple(worst.values()),
-        cases=tuple(names),
-    )
+    return compare(runtime, reference, cases, variant.precision, on_case, zeros, eager.module.answering)
 
 
-def require_parity(parity: Parity, what: str) -> None:
-    """Raises VerificationError naming the worst output, case and index, unless the verdict is a pass."""
-    if parity.passed:
-        return
-    worst = max(parity.outputs, key=_strain)
-    raise VerificationError(
-        f"{what} is not equal to the eager model: {worst.name}{list(worst.index)} differs by "
-        f"{worst.max_abs_diff:.3g} in case '{worst.case}', and {worst.tolerance:.3g} is allowed."
-    )
+def _judged_on_ours(variant: Variant) -> bool:
+    return variant.quality is None or variant.quality.texts in BUILT_IN.values()
 
 
-def _strain(output: OutputParity) -> float:
-    """Share of its tolerance that an output uses up; more than 1 fails."""
-    return output.max_abs_diff / output.tolerance
-
-
-def real_tokens(port: Port, shape: Sequence[int], mask: np.ndarray) -> np.ndarray:
-    """1 where an output of `shape` belongs to a real token or to no token, 0 where it belongs to padding.
-
-    Args:
-        mask: the attention mask, [B, S] or [B, C, S]; with a cache [B, P+S], of which the last S are the output's.
-    """
-    if SEQUENCE not in port.axes:
-        return np.ones((1,) * len(shape), np.float32)
-    at = port.axes.index(SEQUENCE)
-    rows = mask.reshape(shape[0], -1)[:, -shape[at] :].astype(np.float32)  # [B, S]
-    return rows.reshape(shape[0], *[1] * (at - 1), shape[at], *[1] * (len(shape) - at - 1))
-
-
-def _answer_limit(name: str, largest: float) -> float:
-    """Answers are float32 nodes in every precision."""
-    return find_tolerance(FP32, OnnxRuntimeCpu.name, name).limit(largest)
-
-
-def _difference(
-    port: Port,
-    expected: np.ndarray,
-    actual: np.ndarray,
-    case: Case,
-    precision: str,
-    runtime: str,
-    zero_padding: bool,
-) -> OutputParity:
-    """The largest difference between two arrays; a wrong shape or dtype, or a NaN, differs infinitely."""
-    if zero_padding:
-        expected = expected * real_tokens(port, expected.shape, case.inputs["attention_mask"])
-    tolerance = find_tolerance(precision, runtime, port.name).limit(float(np.abs(expected).max(initial=0.0)))
-    if expected.shape != actual.shape or actual.dtype != np.float32:
-        return OutputParity(port.name, math.inf, tolerance, case.name, tuple(actual.shape))
-    return worst_place(port.name, np.abs(expected - actual), tolerance, case.name)
+def _judge(lower: LowerPrecision, runtime: Runtime, variant: Variant) -> GateReport:
+    """The gate's figures, with the thresholds that the variant was published by."""
+    dynamic = variant.quantization is not None and variant.quantization.method == "dynamic"
+    report = lower.measure(runtime, f"{variant.precision}-dynamic" if dynamic else variant.precision)
+    if variant.quality is None:
+        return report
+    known = {name: limit for name, limit in variant.quality.thresholds.items() if name in report.figures}
+    return replace(report, thresholds=known)

@@ -15,7 +15,7 @@ import numpy as np
 
 from bert_onnx.errors import InferenceError
 from runtimes.background import Background
-from runtimes.base import Runtime, ran_out_of_memory
+from runtimes.engines.base import Runtime, ran_out_of_memory
 from runtimes.pipelines.batches import Row, pad
 from runtimes.pipelines.encoding import Window
 from runtimes.pipelines.options import check_count

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from bert_onnx.artifact import Artifact
     from bert_onnx.config import BertConfig
     from bert_onnx.tokenization import BertTokenizerFast
-    from runtimes.base import Runtime
+    from runtimes.engines.base import Runtime
+    from runtimes.machine.processor import Processor
     from runtimes.pipelines.base import Parts, Pipeline
-    from runtimes.processor import Processor
-    from runtimes.select import Choice, Wanted
+    from runtimes.selection.select import Choice, Wanted
+    from runtimes.selection.tuned import Tuned
     from runtimes.text_model import TextModel
-    from runtimes.tuned import Tuned
 
 #: Module and class of the pipeline of each task, imported when it is needed.
 PIPELINES: dict[str, tuple[str, str]] = {
@@ -78,8 +78,8 @@ def load(
 
     Args:
         folder: what `bert-onnx export` wrote.
-        variant: which of its graphs, by name; None leaves the choice to `runtimes.select`.
-        runtime: a row of `runtimes.table`, such as `onnxruntime-cpu`, `openvino` or `onnxruntime-cuda`.
+        variant: which of its graphs, by name; None leaves the choice to `runtimes.selection.select`.
+        runtime: a row of `runtimes.engines.table`, such as `onnxruntime-cpu`, `openvino` or `onnxruntime-cuda`.
         precision: `fp32` (the default), `int8`, `bf16` ..., or `fastest`: the fastest that passed its gate.
         threads: threads that compute one call; None takes what affinity and the cgroup quota allow.
         strict: where `runtime` was named and cannot be had, raise; else take another and say so.
@@ -95,7 +95,7 @@ def load(
     # Hashing lets go of the interpreter lock, importing does at times: side by side they take less than in turn.
     libraries = Background(lambda: _import_libraries(runtime))
     from bert_onnx.artifact import Artifact
-    from runtimes.select import Wanted
+    from runtimes.selection.select import Wanted
 
     wanted = Wanted(variant, runtime, precision, threads, strict)
     for _ in range(_ATTEMPTS):
@@ -160,8 +160,8 @@ def open_best(artifact: Artifact, wanted: Wanted) -> tuple[Choice, Runtime, str]
     Raises:
         RuntimeUnavailableError, UsageError, ArtifactError: as `load`.
     """
-    from runtimes.processor import this_processor
-    from runtimes.select import choices
+    from runtimes.machine.processor import this_processor
+    from runtimes.selection.select import choices
 
     processor = this_processor()
     tuned = _tuned(artifact, processor)
@@ -180,19 +180,19 @@ def open_best(artifact: Artifact, wanted: Wanted) -> tuple[Choice, Runtime, str]
 
 def _tuned(artifact: Artifact, processor: Processor) -> Tuned | None:
     """What was measured here; nothing is imported to find out that nothing ever was."""
-    from runtimes.user_cache import cache_folder
+    from runtimes.machine.user_cache import cache_folder
 
     if not cache_folder("tune").is_dir():
         return None
-    from runtimes.cpu import usable_threads
-    from runtimes.tuned import load_tuned, tuned_path
+    from runtimes.machine.cpu import usable_threads
+    from runtimes.selection.tuned import load_tuned, tuned_path
 
     return load_tuned(tuned_path(artifact.manifest_sha256, processor, usable_threads()))
 
 
 def open_choice(artifact: Artifact, choice: Choice) -> Runtime:
     """The runtime of `choice`."""
-    from runtimes.base import RuntimeOptions
+    from runtimes.engines.base import RuntimeOptions
 
     manifest = artifact.manifest
     options = RuntimeOptions(threads=choice.threads, compute=choice.compute)

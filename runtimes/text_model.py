@@ -12,8 +12,8 @@ import numpy as np
 
 from bert_onnx.errors import RuntimeUnavailableError, UsageError
 from bert_onnx.text_input import TRUNCATED
-from runtimes.base import RuntimeOptions
-from runtimes.onnxruntime_text import TextRuntime
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.ort.text import TextRuntime
 from runtimes.pipelines.base import PipelineDescription
 from runtimes.pipelines.classification import label_scores, ranked_labels
 from runtimes.pipelines.embedding import Embedding
@@ -24,7 +24,7 @@ from runtimes.pipelines.sentence_pair import next_sentence
 if TYPE_CHECKING:
     from bert_onnx.artifact import Artifact, TextGraph
     from bert_onnx.config import BertConfig
-    from runtimes.select import Wanted
+    from runtimes.selection.select import Wanted
 
 _BATCH = 32
 #: Outputs that have an entry for every token.
@@ -153,7 +153,7 @@ def open_text_model(artifact: Artifact, wanted: Wanted) -> TextModel:
         UsageError: a runtime that cannot run it.
     """
     from bert_onnx.config import BertConfig
-    from runtimes.processor import this_processor
+    from runtimes.machine.processor import this_processor
 
     if wanted.runtime not in (None, TextRuntime.name):
         raise UsageError(f"{wanted.runtime} does not run graphs that take text; {TextRuntime.name} does.")

@@ -7,6 +7,8 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# Programs that tests start find the helpers, too.
+os.environ["PYTHONPATH"] = os.path.join(os.path.dirname(__file__), "helpers")
 
 from hypothesis import HealthCheck, settings
 

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "bert_onnx").rglob("*.py"))
 #: The command line calls both, inside functions.
-MAY_CALL_BOTH = {ROOT / "bert_onnx" / "cli.py", ROOT / "bert_onnx" / "console.py"}
-MAY_CALL_BOTH |= set((ROOT / "bert_onnx" / "commands").glob("*.py"))
+MAY_CALL_BOTH = set((ROOT / "bert_onnx" / "cli").glob("*.py"))
 
 
 def _imports(nodes: list[ast.AST]) -> set[str]:
@@ -46,7 +45,7 @@ def test_bert_onnx_imports_neither_of_the_others(path: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     ["bert_onnx", "bert_onnx.config", "bert_onnx.tasks", "bert_onnx.tokenization", "bert_onnx.artifact",
-     "bert_onnx.weights", "bert_onnx.cli", "bert_onnx.console", "runtimes"],
+     "bert_onnx.checkpoint", "bert_onnx.cli.main", "bert_onnx.cli.render", "runtimes"],
 )  # fmt: skip
 def test_the_torch_free_part_loads_no_torch(module: str) -> None:
     heavy = ("torch", "onnx", "onnxruntime", "transformers")

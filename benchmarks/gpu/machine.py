@@ -13,8 +13,8 @@ from benchmarks.gpu.models import PACKED_TARGET, PADDED_TARGET, GpuModel
 from benchmarks.gpu.peak import SIDE
 from benchmarks.gpu.report import PACKED, PADDED
 from bert_onnx.config import BertConfig
-from runtimes.cuda_options import CudaOptions
-from runtimes.onnxruntime_cuda import OnnxRuntimeCuda
+from runtimes.engines.ort.cuda import OnnxRuntimeCuda
+from runtimes.engines.ort.cuda_options import CudaOptions
 
 _OUTPUT = "last_hidden_state"
 _NAMES = {PADDED: PADDED_TARGET, PACKED: PACKED_TARGET}

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.config import BertConfig
 from bert_onnx.tasks import Port, TaskOptions, find_task
-from bert_onnx.weights import find_checkpoint
-from export.load_model import load_eager
-from export.passes import PassContext, run_passes
-from export.quantization.half import convert_to_half
-from export.serialize import save
+from export.onnx_file.save import save
+from export.passes.base import PassContext
+from export.passes.table import run_passes
+from export.quantization.float16.convert import convert_to_half
+from export.reference.load import load_eager
 from export.targets import TARGETS
-from export.tracer import trace
+from export.trace.tracer import trace
 
 #: Our targets that are measured. The one that skips padding has standard operators, and takes fp16.
 PADDED_TARGET, PACKED_TARGET = "ort-cuda", "openvino-unpadded"

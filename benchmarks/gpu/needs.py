@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from bert_onnx.errors import RuntimeUnavailableError
-from runtimes.nvidia import Gpu, list_gpus, require_provider
-from runtimes.onnxruntime_cuda import PROVIDER
-from runtimes.onnxruntime_session import import_onnxruntime
-from runtimes.table import find_runtime
+from runtimes.engines.ort.cuda import PROVIDER
+from runtimes.engines.ort.session import import_onnxruntime
+from runtimes.engines.table import find_runtime
+from runtimes.machine.nvidia import Gpu, list_gpus, require_provider
 
 _CUDA_RUNTIME = "onnxruntime-cuda"
 

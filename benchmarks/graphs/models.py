@@ -10,15 +10,16 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.config import BertConfig
 from bert_onnx.tasks import TaskOptions, find_task
-from bert_onnx.weights import find_checkpoint
-from export.build import external_threshold
-from export.load_model import load_eager
-from export.passes import PassContext, run_passes
-from export.serialize import EXTERNAL_DATA_THRESHOLD, save
+from export.onnx_file.save import EXTERNAL_DATA_THRESHOLD, save
+from export.passes.base import PassContext
+from export.passes.table import run_passes
+from export.reference.load import load_eager
 from export.targets import TARGETS
-from export.tracer import trace
+from export.trace.tracer import trace
+from export.variant import external_threshold
 
 #: Our targets that are measured.
 OURS = ("portable", "ort-cpu", "ort-cpu-unpadded", "openvino-unpadded")

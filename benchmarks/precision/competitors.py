@@ -17,11 +17,11 @@ from benchmarks.graphs.models import make_graphs, sample_folder
 from benchmarks.machine import int8_isa
 from bert_onnx.tokenization import load_tokenizer
 from export.evaluation.data import built_in
-from export.precisions import LOWEST_OPSET
+from export.onnx_file.save import save
+from export.plan import LOWEST_OPSET
 from export.quantization.plan import QuantizationPlan
 from export.quantization.quantize import quantize_model
-from export.serialize import save
-from runtimes.openvino import computes_in
+from runtimes.engines.openvino import computes_in
 
 BASE = "optimum fp32"
 
@@ -103,12 +103,13 @@ def competitors(work: Path, threads: int) -> tuple[list[Competitor], dict[str, s
 
 def _ours(graphs: dict[str, Path], work: Path) -> Iterator[tuple[str, Path]]:
     """Our files, made once in `work`."""
+    from bert_onnx.checkpoint import find_checkpoint
     from bert_onnx.tasks import TaskOptions, find_task
-    from bert_onnx.weights import find_checkpoint
-    from export.load_model import load_eager
-    from export.passes import PassContext, run_passes
+    from export.passes.base import PassContext
+    from export.passes.table import run_passes
+    from export.reference.load import load_eager
     from export.targets import TARGETS
-    from export.tracer import trace
+    from export.trace.tracer import trace
 
     tokenizer, texts = load_tokenizer(sample_folder()), built_in("calibration").texts
     eager = load_eager(find_checkpoint("sample"), find_task("feature-extraction"), TaskOptions())

@@ -24,9 +24,9 @@ from benchmarks.runtimes.report import Result, render
 from benchmarks.runtimes.subjects import HEADS, TRAINED, Subject
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import RuntimeUnavailableError
-from export.runtime_matrix import runtime_matrix
-from runtimes.processor import this_processor
-from runtimes.table import RUNTIMES, RuntimeRow
+from export.verification.runtime_matrix import runtime_matrix
+from runtimes.engines.table import RUNTIMES, RuntimeRow
+from runtimes.machine.processor import this_processor
 
 OUTPUT = REPOSITORY / "docs" / "parity-runtimes.md"
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def runtime_rows() -> tuple[list[RuntimeRow], bool]:
     """Every runtime; OpenVINO's plugin on an emulated processor where this machine's is not Intel's."""
-    from runtimes.onnxruntime_openvino import OnnxRuntimeOpenVino, computes_in
+    from runtimes.engines.ort.openvino import OnnxRuntimeOpenVino, computes_in
 
     emulated = False
     try:

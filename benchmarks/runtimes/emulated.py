@@ -22,8 +22,8 @@ import numpy as np
 
 from bert_onnx.errors import RuntimeUnavailableError
 from bert_onnx.tasks import Port
-from runtimes.base import RuntimeDescription, RuntimeOptions
-from runtimes.inputs import Limits
+from runtimes.engines.base import RuntimeDescription, RuntimeOptions
+from runtimes.engines.inputs import Limits
 
 PROGRAMS = ("qemu-x86_64-static", "qemu-x86_64")
 #: AVX2 and nothing newer: what QEMU's user mode can emulate.
@@ -114,7 +114,7 @@ def _send(stream: IO[bytes], message: Any) -> None:
 
 def _serve() -> None:
     """Answer questions until there are no more. What libraries print must not get among the answers."""
-    from runtimes.onnxruntime_openvino import OnnxRuntimeOpenVino
+    from runtimes.engines.ort.openvino import OnnxRuntimeOpenVino
 
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -9,9 +9,9 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import markdown_table
 from benchmarks.runtimes.subjects import Subject
 from bert_onnx.artifact import Variant
-from export.compare_runtimes import LEAST_COSINE
-from export.matrix_cells import ABSENT, FAIL, PASS, Cell, Matrix
-from runtimes.table import RUNTIMES
+from export.verification.runtime_cells import ABSENT, FAIL, PASS, Cell, Matrix
+from export.verification.runtime_comparison import LEAST_COSINE
+from runtimes.engines.table import RUNTIMES
 
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-ep-openvino", "openvino", "tract", "onnx", "numpy")
 
@@ -21,10 +21,11 @@ Column = tuple[str, str]
 _TEXT = """# Runtimes, side by side
 
 Written by `make matrix`; do not edit. Every graph of the sample and of a random model of each head runs on every
-runtime of this machine, on the inputs that exports are verified on (`export/cases.py`), and is compared at real tokens.
+runtime of this machine, on the inputs that exports are verified on (`export/verification/cases.py`),
+and is compared at real tokens.
 
 * A number is the largest absolute difference from eager PyTorch in float32, over all outputs and cases. It must be
-  within what `export/tolerances.py` allows; **used** is the largest share of that which one case used up.
+  within what `export/verification/tolerances.py` allows; **used** is the largest share of that which one case used up.
 * `cos` is for files of 8 or 16 bits: the smallest cosine between an answer and the answer it must be like. On
   onnxruntime-cpu that is the eager model's, and the gate has judged the file; on other runtimes it is
   onnxruntime-cpu's for the same file, and must be at least {least}.

@@ -11,7 +11,7 @@ from export.pipeline import export
 from export.precision_request import PrecisionRequest
 from export.request import ExportRequest
 from export.targets import TARGETS
-from runtimes.processor import Processor
+from runtimes.machine.processor import Processor
 
 SAMPLE = "sample"
 EVERY_TARGET = tuple(TARGETS)

@@ -11,9 +11,9 @@ from benchmarks.measure import Spread
 from bert_onnx.artifact import Artifact
 from bert_onnx.tokenization import load_tokenizer
 from export.evaluation.data import built_in
-from runtimes.base import RuntimeOptions
-from runtimes.onnxruntime import OnnxRuntimeCpu
-from runtimes.onnxruntime_text import TextRuntime
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.ort.cpu import OnnxRuntimeCpu
+from runtimes.engines.ort.text import TextRuntime
 from runtimes.pipelines.batches import pad
 from runtimes.pipelines.encoding import encode
 

@@ -18,10 +18,10 @@ from benchmarks.measure import REPOSITORY
 from bert_onnx.tasks import TASKS
 from bert_onnx.text_input import text_inputs, token_outputs
 from bert_onnx.tokenization import BertTokenizerFast
-from export.stream_graph import write_model
+from export.onnx_file.stream import write_model
 from export.text_input.front import TextPlan, tokenizer_graph
 from export.text_input.settings import tokenizer_tables
-from runtimes.onnxruntime_text import TextRuntime, import_extensions, text_array
+from runtimes.engines.ort.text import TextRuntime, import_extensions, text_array
 
 Rows = list[list[int]]
 Encode = Callable[[Sequence[str]], Rows]

@@ -75,7 +75,7 @@ class BertPreTrainedModel(nn.Module):
             HubError: a hub id that cannot be had.
             UsageError: an unknown dtype.
         """
-        from bert_onnx import weights
+        from bert_onnx import checkpoint as weights
 
         checkpoint = weights.find_checkpoint(os.fspath(path_or_id), revision=revision, offline=offline)
         config = checkpoint.config if config is None else config
@@ -101,7 +101,7 @@ class BertPreTrainedModel(nn.Module):
         Raises:
             StorageError: the disk refuses.
         """
-        from bert_onnx import weights
+        from bert_onnx import checkpoint as weights
 
         config = self.config.replace(architectures=(type(self).__name__,), dtype=_dtype_name(self.dtype))
         weights.save_weights(self, Path(folder))

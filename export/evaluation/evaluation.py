@@ -9,7 +9,7 @@ from bert_onnx.errors import InputError
 from export.evaluation.examples import TextSet
 from export.evaluation.measures import MEASURES
 from export.evaluation.subject import Subject
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 
 #: Fewer texts than this say little, whatever the figures are.
 FEWEST_TEXTS = 20

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bert_onnx.answers import all_answer_names
+from bert_onnx.postprocess import all_answer_names
 from bert_onnx.tasks import BATCH, CHOICES, SEQUENCE
 from export.evaluation.examples import TextSet
 from export.evaluation.subject import Subject
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 from runtimes.pipelines.encoding import Window
 
 #: What a batch-invariant variant may differ by: rounding of float32, which sums in another order for other shapes.

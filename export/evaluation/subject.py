@@ -13,7 +13,7 @@ from bert_onnx.config import BertConfig
 from bert_onnx.errors import TokenizerError
 from bert_onnx.tasks import PAST, Task, TaskOptions, axis_length
 from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 from runtimes.pipelines.batches import length_batches, pad
 from runtimes.pipelines.encoding import Window, encode
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from bert_onnx.errors import UsageError
+from export.quantization.int8.measure import Closeness
+from export.quantization.int8.ranges import METHODS as RANGES
 from export.quantization.isa import DEFAULT_ISA, find_isa
-from export.quantization.measure import Closeness
-from export.quantization.ranges import METHODS as RANGES
 
 METHODS = ("static", "dynamic", "weights")
 PRECISIONS = ("int8", "int4")

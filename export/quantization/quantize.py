@@ -8,10 +8,10 @@ import onnx_ir as ir
 
 from bert_onnx.tasks import Port
 from bert_onnx.tokenization import BertTokenizerFast
-from export.quantization.dynamic import quantize_dynamic
+from export.quantization.int8.dynamic import quantize_dynamic
+from export.quantization.int8.static import quantize_static
 from export.quantization.plan import QuantizationPlan, QuantizationResult
-from export.quantization.static import quantize_static
-from export.quantization.weight_only import quantize_weights
+from export.quantization.weight_only.quantize import quantize_weights
 from export.request import Progress, no_progress
 
 _BY_METHOD = {"static": quantize_static, "dynamic": quantize_dynamic, "weights": quantize_weights}

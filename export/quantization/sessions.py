@@ -12,11 +12,11 @@ import numpy as np
 import onnx_ir as ir
 
 from bert_onnx.errors import ExportError
+from export.onnx_file.save import save
 from export.quantization.feeds import Feed
-from export.serialize import save
-from runtimes.cpu import usable_threads
-from runtimes.onnxruntime import PROVIDER, import_onnxruntime
-from runtimes.onnxruntime_session import EXACT_INTEGERS
+from runtimes.engines.ort.cpu import PROVIDER, import_onnxruntime
+from runtimes.engines.ort.session import EXACT_INTEGERS
+from runtimes.machine.cpu import usable_threads
 
 _SEVERITY_ERROR = 3
 

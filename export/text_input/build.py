@@ -10,22 +10,22 @@ import numpy as np
 import onnx_ir as ir
 
 from bert_onnx.artifact import Conformance, OutputParity, Parity, TextGraph, Variant
-from bert_onnx.artifact.manifest import FAIL, PASS
+from bert_onnx.artifact.contract.manifest import FAIL, PASS
 from bert_onnx.errors import TokenizerError, UsageError, VerificationError
 from bert_onnx.tasks import Port, Task
 from bert_onnx.text_input import PAIRED, WITHOUT_TEXT, takes_pairs, text_inputs, text_outputs
 from bert_onnx.tokenization import load_tokenizer
-from export.check_file import check_file
-from export.stream_graph import write_model
+from export.onnx_file.check import check_file
+from export.onnx_file.stream import write_model
 from export.text_input.conformance import Reference, TextBatch, different_rows, measure_conformance
 from export.text_input.front import TextPlan, operators_of_tokenizer, put_in_front, tokenizer_graph
 from export.text_input.samples import sample_texts
 from export.text_input.settings import tokenizer_tables
-from export.tolerances import find_tolerance
-from runtimes.inputs import Limits
-from runtimes.onnxruntime import OnnxRuntimeCpu
-from runtimes.onnxruntime_text import TextRuntime, import_extensions
-from runtimes.table import find_runtime
+from export.verification.tolerances import find_tolerance
+from runtimes.engines.inputs import Limits
+from runtimes.engines.ort.cpu import OnnxRuntimeCpu
+from runtimes.engines.ort.text import TextRuntime, import_extensions
+from runtimes.engines.table import find_runtime
 
 #: Targets whose graphs get a tokenizer: those that ONNX Runtime on CPUs is meant to run.
 TEXT_TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded")

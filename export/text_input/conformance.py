@@ -14,7 +14,7 @@ from bert_onnx.tasks import Task
 from bert_onnx.text_input import CUTS_SECOND, MAYBE_PAIRED, text_inputs, token_outputs
 from bert_onnx.tokenization import BertTokenizerFast
 from export.text_input.samples import sample_texts
-from runtimes.onnxruntime_text import TextRuntime
+from runtimes.engines.ort.text import TextRuntime
 from runtimes.pipelines.batches import pad
 from runtimes.pipelines.encoding import Window, encode, encode_spans
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from runtimes.base import Runtime, RuntimeDescription
+from runtimes.engines.base import Runtime, RuntimeDescription
 from runtimes.pipelines.results import Result
 
 if TYPE_CHECKING:

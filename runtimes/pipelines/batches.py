@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 from runtimes.pipelines.encoding import Window
 from runtimes.pipelines.options import check_count
 

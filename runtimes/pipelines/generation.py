@@ -9,7 +9,7 @@ import numpy as np
 
 from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tasks import Port
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 from runtimes.pipelines.base import Parts, Pipeline
 from runtimes.pipelines.batches import length_batches
 from runtimes.pipelines.encoding import Window, check_texts, encode

@@ -18,7 +18,7 @@ def test_reading_loads_no_heavy_module() -> None:
 import sys
 from bert_onnx.artifact import Artifact, Manifest
 print([name for name in {_HEAVY!r} if name in sys.modules])
-print([name for name in sys.modules if name.startswith(("bert_onnx.artifact.publishing", "bert_onnx.artifact.card"))])
+print([name for name in sys.modules if name.startswith(("bert_onnx.artifact.publish", "bert_onnx.artifact.card"))])
 """
     assert in_fresh_process(code).splitlines() == ["[]", "[]"]
 
@@ -26,7 +26,8 @@ print([name for name in sys.modules if name.startswith(("bert_onnx.artifact.publ
 def test_writing_loads_no_torch_and_no_onnx() -> None:
     code = f"""
 import sys
-from bert_onnx.artifact import check_destination, model_card, publish, seal, staging_folder
+from bert_onnx.artifact.card import model_card
+from bert_onnx.artifact.publish import check_destination, publish, seal, staging_folder
 print([name for name in {_HEAVY[:6]!r} if name in sys.modules])
 """
     assert in_fresh_process(code) == "[]"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "artifact"))
-
 from artifact_builders import publish_small
 
-from bert_onnx.artifact import Artifact, check_destination, hashing
+from bert_onnx.artifact import Artifact
+from bert_onnx.artifact.contract import hashing
+from bert_onnx.artifact.publish import check_destination
 from bert_onnx.errors import ArtifactError
 
 _LEAVING = [

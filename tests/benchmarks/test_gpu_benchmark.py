@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu.batches import LENGTHS, SIZES, batches, half_filled
@@ -22,10 +23,9 @@ from benchmarks.graphs.measure import Timing, operations
 from benchmarks.graphs.models import sample_folder
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import RuntimeUnavailableError
-from runtimes.nvidia import Gpu, list_gpus
+from runtimes.machine.nvidia import Gpu, list_gpus
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", 81559, "580.0", "9.0")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

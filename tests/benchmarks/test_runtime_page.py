@@ -19,9 +19,9 @@ from benchmarks.runtimes.subjects import HEADS, TRAINED, Subject
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import RuntimeUnavailableError, VerificationError
 from bert_onnx.tasks import TASKS
-from export.matrix_cells import ABSENT, FAIL, PASS, Cell, Matrix
-from runtimes.onnxruntime_openvino import OnnxRuntimeOpenVino
-from runtimes.processor import Processor
+from export.verification.runtime_cells import ABSENT, FAIL, PASS, Cell, Matrix
+from runtimes.engines.ort.openvino import OnnxRuntimeOpenVino
+from runtimes.machine.processor import Processor
 
 CPU, OPENVINO, PLUGIN = "onnxruntime-cpu", "openvino", "onnxruntime-openvino"
 
@@ -111,12 +111,12 @@ def test_the_plugin_is_emulated_only_where_it_has_no_device(monkeypatch: pytest.
     def refuse() -> tuple[str, ...]:
         raise RuntimeUnavailableError("no Intel.")
 
-    monkeypatch.setattr("runtimes.onnxruntime_openvino.computes_in", refuse)
-    monkeypatch.setattr("runtimes.table.RuntimeRow.missing_modules", lambda row: ())
+    monkeypatch.setattr("runtimes.engines.ort.openvino.computes_in", refuse)
+    monkeypatch.setattr("runtimes.engines.table.RuntimeRow.missing_modules", lambda row: ())
     rows, emulated = program.runtime_rows()
     assert emulated
     assert {row.name for row in rows if row.load_class() is EmulatedRuntime} == {PLUGIN}
-    monkeypatch.setattr("runtimes.onnxruntime_openvino.computes_in", lambda: ("fp32",))
+    monkeypatch.setattr("runtimes.engines.ort.openvino.computes_in", lambda: ("fp32",))
     rows, emulated = program.runtime_rows()
     assert not emulated
     assert next(row for row in rows if row.name == PLUGIN).load_class() is OnnxRuntimeOpenVino

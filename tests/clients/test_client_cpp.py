@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from client_tools import EXAMPLES, assert_close, lack, spoil
 
-from runtimes.processor import this_processor
+from runtimes.machine.processor import this_processor
 
 pytestmark = pytest.mark.clients
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from client_tools import EXAMPLES, assert_close, spoil
 
-from runtimes.processor import this_processor
+from runtimes.machine.processor import this_processor
 
 pytestmark = pytest.mark.clients
 

@@ -15,7 +15,7 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.tasks import Port
 from export.pipeline import export
 from export.request import ExportRequest
-from runtimes.onnxruntime import OnnxRuntimeCpu
+from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
 
 def _ports(values: object) -> list[Port]:

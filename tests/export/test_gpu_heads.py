@@ -11,18 +11,19 @@ import pytest
 from export_samples import ALL_TASKS, tiny_eager
 
 from bert_onnx.tasks import RIGHT_PADDING, TaskOptions
-from export.answer_graph import append_answers
-from export.answer_parity import compare_answers
-from export.cases import verification_cases
-from export.load_model import Eager
-from export.passes import PassContext, run_passes
-from export.quantization.half import convert_to_half
-from export.reference import eager_runtime
-from export.serialize import save
+from export.onnx_file.save import save
+from export.passes.base import PassContext
+from export.passes.table import run_passes
+from export.postprocess import append_answers
+from export.quantization.float16.convert import convert_to_half
+from export.reference.load import Eager
+from export.reference.runtime import eager_runtime
 from export.targets import TARGETS
-from export.tolerances import find_tolerance
-from export.tracer import trace
-from export.verify import real_tokens
+from export.trace.tracer import trace
+from export.verification.cases import verification_cases
+from export.verification.parity import real_tokens
+from export.verification.postprocess_parity import compare_answers
+from export.verification.tolerances import find_tolerance
 
 #: CUDA sums in another order than a CPU; nobody has measured by how much that differs here.
 _SLACK = 10
@@ -68,7 +69,7 @@ def misses(runtime: Any, eager: Eager, precision: str) -> Iterator[str]:
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("task", ALL_TASKS)
 def test_every_head_on_a_real_gpu(task: str, precision: str, tmp_path: Path) -> None:
-    from runtimes.onnxruntime_cuda import OnnxRuntimeCuda
+    from runtimes.engines.ort.cuda import OnnxRuntimeCuda
 
     eager = make_graph(task, "ort-cuda", precision, tmp_path / "model.onnx")
     with OnnxRuntimeCuda.open(tmp_path / "model.onnx", eager.module.inputs, eager.module.outputs) as runtime:
@@ -76,7 +77,7 @@ def test_every_head_on_a_real_gpu(task: str, precision: str, tmp_path: Path) -> 
 
 
 def test_the_check_passes_a_right_graph_and_fails_a_wrong_one(tmp_path: Path) -> None:
-    from runtimes.onnxruntime import OnnxRuntimeCpu
+    from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
     path = tmp_path / "model.onnx"
     eager = make_graph("token-classification", "ort-cuda", "fp32", path)

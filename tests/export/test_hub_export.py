@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from export_samples import WORDS, tiny_config
+from hub_server import BERT, COMMIT, HubServer, Repository
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "weights"))
-from hub_server import BERT, COMMIT, HubServer, Repository
-
 import bert_onnx
-from bert_onnx import cli
 from bert_onnx.artifact import Artifact
+from bert_onnx.cli import main as cli
 
 
 def _published_in_2018(folder: Path) -> dict[str, bytes]:

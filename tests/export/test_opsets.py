@@ -14,15 +14,16 @@ from onnx.reference import ReferenceEvaluator
 
 from bert_onnx.errors import ExportError, UsageError
 from bert_onnx.tasks import TaskOptions
-from export.cases import verification_cases
-from export.passes import PassContext, run_passes
-from export.passes.set_opset import set_opset
+from export.onnx_file.save import save
+from export.passes.base import PassContext
+from export.passes.cleanup.set_opset import set_opset
+from export.passes.table import run_passes
 from export.pipeline import export
 from export.request import ExportRequest
-from export.serialize import save
 from export.targets import IR_VERSION_OF_OPSET, TARGETS
-from export.tracer import trace
-from runtimes.eager import EagerRuntime
+from export.trace.tracer import trace
+from export.verification.cases import verification_cases
+from runtimes.engines.eager import EagerRuntime
 
 
 @pytest.mark.parametrize("opset", [17, 19, 20, 21, 22, 23])

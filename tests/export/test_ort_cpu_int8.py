@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from export_samples import save_checkpoint, tiny_config
-from test_precision_export import write_texts
+from export_samples import save_checkpoint, tiny_config, write_texts
 
 from bert_onnx.artifact import Artifact, Variant
 from bert_onnx.errors import UsageError
 from export.pipeline import export
+from export.plan import check_precision
 from export.precision_request import PrecisionRequest
-from export.precisions import check_precision
 from export.request import ExportRequest
 from export.targets import TARGETS
 from runtimes import load

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from export_samples import WORDS, save_checkpoint
+from export_samples import save_checkpoint, write_texts
 
-from bert_onnx import cli
 from bert_onnx.artifact import Artifact
+from bert_onnx.cli import main as cli
 from bert_onnx.errors import InputError, RuntimeUnavailableError, UsageError, VerificationError
 from export.extend import ExtendRequest, extend
 from export.pipeline import export
+from export.plan import VariantPlan, variant_plans
 from export.precision_request import PrecisionRequest
-from export.precisions import VariantPlan, variant_plans
 from export.quantization.isa import find_isa
 from export.request import ExportRequest
-from export.reverify import VerifyReport, verify_artifact
 from export.targets import TARGETS
+from export.verify import VerifyReport, verify_artifact
 from runtimes import load
-from runtimes.processor import this_processor
+from runtimes.machine.processor import this_processor
 
 TASK = "sentence-similarity"
-
-
-def write_texts(path: Path, count: int, seed: int) -> str:
-    """Sentences of the tiny vocabulary, no two alike in two files of different seeds."""
-    rng, words = random.Random(seed), [word for word in WORDS if word.isalpha()]
-    texts = {" ".join(rng.choices(words, k=rng.randint(6, 24))) for _ in range(count)}
-    path.write_text("\n".join(sorted(texts)) + "\n", encoding="utf-8")
-    return str(path)
 
 
 @pytest.fixture(scope="module")

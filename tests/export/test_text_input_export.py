@@ -13,19 +13,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from export_samples import save_checkpoint
-from test_precision_export import write_texts
+from export_samples import save_checkpoint, write_texts
 
-from bert_onnx import cli
 from bert_onnx.artifact import Artifact
+from bert_onnx.cli import main as cli
 from bert_onnx.errors import ArtifactError, RuntimeUnavailableError, TokenizerError, UsageError, VerificationError
 from bert_onnx.tasks import find_task
 from export.extend import ExtendRequest, extend
 from export.pipeline import export
 from export.precision_request import PrecisionRequest
 from export.request import ExportRequest
-from export.reverify import verify_artifact
 from export.text_input import build
+from export.verify import verify_artifact
 from runtimes import load
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -26,7 +26,7 @@ from fault_helpers import (
     way,
 )
 
-from bert_onnx.artifact import check_destination, staging_folder
+from bert_onnx.artifact.publish import check_destination, staging_folder
 from bert_onnx.errors import ArtifactError, StorageError
 
 __all__ = ["no_fsync", "tiny_disk", "way"]  # fixtures
@@ -189,7 +189,7 @@ def test_permission_denied() -> None:
 
 def test_a_writer_that_reports_no_error_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """numpy tells of a full disk by an OSError without errno; the free space then decides."""
-    from bert_onnx.artifact import storage
+    from bert_onnx.artifact.publish import storage
 
     destination = tmp_path / "artifact"
     with pytest.raises(OSError, match="written") as plain, staging_folder(destination):

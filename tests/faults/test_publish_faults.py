@@ -28,7 +28,8 @@ from fault_helpers import (
     way,
 )
 
-from bert_onnx.artifact import Artifact, publish, publishing, seal, staging_folder
+from bert_onnx.artifact import Artifact
+from bert_onnx.artifact.publish import publish, publishing, seal, staging_folder
 from bert_onnx.errors import ArtifactError, StorageError
 
 __all__ = ["no_fsync", "way"]  # fixtures
@@ -213,7 +214,7 @@ def test_reader_between_the_two_renames(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_waiting_for_a_publisher_and_for_a_dead_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that is held makes others wait and, at length, give up; the lock of a dead process does neither."""
-    from bert_onnx.artifact import locking
+    from bert_onnx.artifact.publish import locking
 
     destination, held = tmp_path / "artifact", tmp_path / "held"
 

@@ -148,7 +148,7 @@ def test_new_vocabulary_head(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_sample_against_transformers() -> None:
     """The trained sample model, on ids as its tokenizer makes them."""
-    from bert_onnx.weights import find_checkpoint
+    from bert_onnx.checkpoint import find_checkpoint
 
     ours = BertModel.from_pretrained("sample")
     theirs = transformers.BertModel.from_pretrained(find_checkpoint("sample").folder, attn_implementation="eager")

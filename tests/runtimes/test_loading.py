@@ -9,17 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 from toy_artifacts import CONFIG, VOCABULARY, publish_toy, table
 
 import runtimes
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import ArtifactError, InputError, UsageError
 from bert_onnx.tasks import TASKS
-from runtimes.answers import answer
 from runtimes.loading import PIPELINES
-from runtimes.select import Wanted
-
-REPOSITORY = Path(__file__).parents[2]
+from runtimes.run_once import answer
+from runtimes.selection.select import Wanted
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +155,7 @@ def test_an_edge_install_needs_neither_torch_nor_transformers_nor_onnx(artifact:
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=120
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, timeout=120
     )
     assert done.stdout.strip() == "[]"
 
@@ -164,7 +163,7 @@ def test_an_edge_install_needs_neither_torch_nor_transformers_nor_onnx(artifact:
 def test_importing_runtimes_imports_nothing_else() -> None:
     program = "import sys, runtimes; print(sorted({'numpy', 'onnxruntime', 'tokenizers'} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=120
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, timeout=120
     )
     assert done.stdout.strip() == "[]"
 
@@ -174,7 +173,7 @@ def test_a_process_that_fails_early_ends_in_order(tmp_path: Path, attempt: int) 
     """The libraries are still being imported on a thread when the error is raised: leaving then must not crash."""
     program = f"import runtimes; runtimes.load({str(tmp_path / 'missing')!r})"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=REPOSITORY, timeout=120
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT, timeout=120
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("bert_onnx.errors.ArtifactError")

@@ -11,22 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 from toy_artifacts import CONFIG, INPUTS, OUTPUTS, save_graph
 
-from runtimes.base import RuntimeOptions
-from runtimes.onnxruntime import OnnxRuntimeCpu
-
-REPOSITORY = Path(__file__).parents[2]
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
 #: Runs a graph in calls of many shapes, and prints resident kilobytes after a third and at the end.
 _PROGRAM = """
 import sys
 import numpy as np
 from pathlib import Path
-sys.path.insert(0, str(Path("tests/runtimes")))
 from toy_artifacts import INPUTS, OUTPUTS
-from runtimes.base import RuntimeOptions
-from runtimes.table import find_runtime
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.table import find_runtime
 
 def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
@@ -51,7 +49,7 @@ def _growth(name: str, graph: Path, calls: int) -> int:
     """Kilobytes by which the process grew over the last two thirds of `calls`."""
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, name, str(graph), str(calls)],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=500,
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=500,
     )  # fmt: skip
     early, late = map(int, done.stdout.split())
     return late - early

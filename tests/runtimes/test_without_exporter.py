@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 from toy_artifacts import CONFIG, publish_toy
 
-REPOSITORY = Path(__file__).parents[2]
 #: What loading may not even look for; other runtimes it may.
 HEAVY = {"torch", "onnx", "onnx_ir", "onnxscript", "transformers"}
 
@@ -39,7 +39,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(program: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _BLOCK + program]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_texts_are_embedded(artifact: Path) -> None:
@@ -58,6 +58,8 @@ with load({str(artifact)!r}) as model:
 
 
 def test_the_command_line_answers(artifact: Path) -> None:
-    done = _run(f"from bert_onnx.cli import main\nsys.exit(main(['run', {str(artifact)!r}, 'hello world', '--json']))")
+    done = _run(
+        f"from bert_onnx.cli.main import main\nsys.exit(main(['run', {str(artifact)!r}, 'hello world', '--json']))"
+    )
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)[0]["vector"]) == CONFIG.hidden_size

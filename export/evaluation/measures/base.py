@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 
 
 class Measure(Protocol):

@@ -10,7 +10,7 @@ from bert_onnx.errors import InputError
 from export.evaluation.examples import Example
 from export.evaluation.metrics import cosines, neighbour_agreement, pair_similarities, spearman
 from export.evaluation.subject import Row, Subject
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 
 #: Most vectors whose pairs are all compared: n (n - 1) / 2 similarities are sorted.
 _MOST_PAIRED = 2048

@@ -13,7 +13,7 @@ from export.evaluation.examples import Example
 from export.evaluation.label_names import label_index
 from export.evaluation.metrics import agreement, binary_kl_divergence, kl_divergence, spearman
 from export.evaluation.subject import BATCH_SIZE, Subject
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 
 
 class LabelMeasure:

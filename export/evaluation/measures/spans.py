@@ -10,7 +10,7 @@ import numpy as np
 from export.evaluation.answer_text import exact_match, f1
 from export.evaluation.examples import Example
 from export.evaluation.subject import BATCH_SIZE, Subject
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 from runtimes.pipelines.answer_spans import Answer
 from runtimes.pipelines.base import Parts
 from runtimes.pipelines.question_answering import QuestionAnswering

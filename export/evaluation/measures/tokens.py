@@ -11,7 +11,7 @@ from export.evaluation.examples import Example
 from export.evaluation.label_names import label_index
 from export.evaluation.metrics import agreement, kl_divergence
 from export.evaluation.subject import Row, Subject
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 from runtimes.pipelines.encoding import Window, encode_spans
 
 #: The label of tokens that are of no interest.

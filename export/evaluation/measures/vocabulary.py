@@ -12,7 +12,7 @@ from bert_onnx.errors import TokenizerError
 from export.evaluation.examples import Example
 from export.evaluation.metrics import agreement, top_overlap
 from export.evaluation.subject import BATCH_SIZE, Row, Subject
-from runtimes.base import Runtime
+from runtimes.engines.base import Runtime
 from runtimes.pipelines.encoding import Window
 from runtimes.pipelines.scores import best
 

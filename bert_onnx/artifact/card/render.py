@@ -1,0 +1,161 @@
+"""The model card: README.md of an artifact, written from its manifest and from nothing else."""
+
+from __future__ import annotations
+
+import json
+
+from bert_onnx.artifact.card.markup import inline, table
+from bert_onnx.artifact.card.postprocess import answers_text
+from bert_onnx.artifact.card.quality import degraded_warning, quality_text
+from bert_onnx.artifact.card.text_input import text_section
+from bert_onnx.artifact.card.usage import other_tools, python_example, runtime_example
+from bert_onnx.artifact.contract.manifest import Manifest, Variant
+from bert_onnx.source import Source
+from bert_onnx.tasks import Port
+
+#: What the sample package holds, by its name on the model hub.
+_SAMPLE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+#: Names that model hubs have for our tasks; the others have none.
+_PIPELINE_TAGS = {
+    "feature-extraction": "feature-extraction",
+    "sentence-similarity": "sentence-similarity",
+    "fill-mask": "fill-mask",
+    "text-classification": "text-classification",
+    "token-classification": "token-classification",
+    "question-answering": "question-answering",
+    "multiple-choice": "multiple-choice",
+    "text-generation": "text-generation",
+    "text-generation-with-past": "text-generation",
+}
+
+
+def model_card(manifest: Manifest) -> str:
+    """README.md for `manifest`, whose files and sizes are filled in: YAML front matter, then Markdown."""
+    sections = [
+        _front_matter(manifest),
+        _introduction(manifest),
+        degraded_warning(manifest),
+        "## Inputs and outputs\n\n" + _ports_table(manifest),
+        answers_text(manifest),
+        "## Variants\n\n" + _variants_table(manifest),
+        "## Measured differences\n\n" + _parity_text(manifest),
+        quality_text(manifest),
+        "## Use\n\n`DIR` stands for this folder.\n\n" + python_example(manifest),
+        runtime_example(manifest),
+        text_section(manifest),
+        other_tools(manifest),
+        "## Origin\n\n" + _origin(manifest),
+    ]
+    return "\n\n".join(section.rstrip("\n") for section in sections if section) + "\n"
+
+
+def _front_matter(manifest: Manifest) -> str:
+    tags = ["onnx", "bert", "bert-onnx", "onnxruntime"]
+    if manifest.task == "sentence-similarity":
+        tags += ["sentence-transformers", "feature-extraction"]
+    lines = ["library_name: onnx", "tags:", *(f"- {tag}" for tag in tags)]
+    if manifest.task in _PIPELINE_TAGS:
+        lines.append(f"pipeline_tag: {_PIPELINE_TAGS[manifest.task]}")
+    base = _base_model(manifest.source)
+    if base is not None:
+        lines.append(f"base_model: {json.dumps(base)}")  # JSON's quoting is YAML's
+    return "\n".join(["---", *lines, "---"])
+
+
+def _introduction(manifest: Manifest) -> str:
+    title = _base_model(manifest.source) or manifest.source.model
+    count = len(manifest.variants)
+    files = "one file" if count == 1 else f"{count} files"
+    return (
+        f"# {inline(title)}: {manifest.task}, in ONNX\n\n"
+        f"A BERT model for {manifest.task}, exported to ONNX by bert-onnx {inline(manifest.bert_onnx)} as {files}. "
+        "Every graph was compared with the model it was made from before it was published; the figures below are "
+        "what was measured. `manifest.json` says the same for programs, with a sha256 of every file.\n\n"
+        f"{_limits(manifest)}"
+    )
+
+
+def _limits(manifest: Manifest) -> str:
+    config, options = manifest.config, manifest.options
+    lines = [
+        f"- at most {config.max_position_embeddings} tokens a text; tokenizers truncate at {manifest.model_max_length}",
+        f"- {config.vocab_size} token ids, {config.type_vocab_size} segment ids",
+    ]
+    if manifest.task == "sentence-similarity" and options.pooling != "none":
+        length = "scaled to length 1" if options.normalize else "not scaled"
+        lines.append(f"- pooling inside the graph: {options.pooling}; sentence embeddings are {length}")
+    if config.is_decoder:
+        lines.append("- a decoder: tokens attend to the left only")
+    return "\n".join(lines)
+
+
+def _ports_table(manifest: Manifest) -> str:
+    rows = [
+        (kind, f"`{inline(port.name)}`", port.dtype, _axes(port))
+        for kind, ports in (("input", manifest.inputs), ("output", manifest.outputs))
+        for port in ports
+    ]
+    return table(("", "name", "type", "axes"), rows)
+
+
+def _axes(port: Port) -> str:
+    return "[" + ", ".join(inline(str(axis)) for axis in port.axes) + "]"
+
+
+def _variants_table(manifest: Manifest) -> str:
+    rows = [
+        (
+            inline(variant.name),
+            f"`{variant.file}`",
+            inline(variant.target),
+            inline(variant.precision),
+            str(variant.opset),
+            str(variant.nodes),
+            _megabytes(variant.size_bytes),
+            f"{variant.parity.max_abs_diff:.2g}",
+            variant.parity.verdict,
+        )
+        for variant in manifest.variants
+    ]
+    titles = ("variant", "file", "target", "precision", "opset", "nodes", "size", "largest difference", "verdict")
+    return table(titles, rows)
+
+
+def _parity_text(manifest: Manifest) -> str:
+    return "\n\n".join(_parity_of(variant) for variant in manifest.variants)
+
+
+def _parity_of(variant: Variant) -> str:
+    parity = variant.parity
+    rows = [
+        (f"`{inline(output.name)}`", f"{output.max_abs_diff:.3g}", f"{output.tolerance:.3g}", inline(output.case))
+        for output in parity.outputs
+    ]
+    cases = ", ".join(inline(case) for case in parity.cases)
+    return (
+        f"`{variant.file}` on {inline(parity.runtime)}, against {inline(parity.reference)}; {len(parity.cases)} cases: "
+        f"{cases}.\n\n" + table(("output", "largest absolute difference", "allowed", "in case"), rows)
+    )
+
+
+def _origin(manifest: Manifest) -> str:
+    source = manifest.source
+    if source.kind == "random":
+        lines = [f"- weights: random, seed {source.seed}, for the configuration of {inline(source.model)}; not trained"]
+    else:
+        revision = f", revision {inline(source.revision)}" if source.revision else ""
+        lines = [
+            f"- weights: {inline(_base_model(source) or source.model)}{revision}, sha256 `{source.weights_sha256}`"
+        ]
+    lines.append("- made with: " + ", ".join(f"{inline(n)} {inline(v)}" for n, v in sorted(manifest.tools.items())))
+    return "\n".join(lines)
+
+
+def _base_model(source: Source) -> str | None:
+    """Name of the model on the hub, where it has one."""
+    return {"hub": source.model, "sample": _SAMPLE_MODEL}.get(source.kind)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

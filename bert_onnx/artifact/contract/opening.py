@@ -1,0 +1,231 @@
+"""Opening an artifact: read the manifest, check every file against it, notice a replacement under way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bert_onnx.artifact.contract import journal
+from bert_onnx.artifact.contract.hashing import hash_files
+from bert_onnx.artifact.contract.manifest import Manifest, Variant
+from bert_onnx.artifact.contract.names import MANIFEST_NAME, is_harmless, printable
+from bert_onnx.artifact.contract.parse import parse_manifest
+from bert_onnx.errors import ArtifactError
+
+_MAX_MANIFEST = 16 << 20
+_ATTEMPTS = 50
+_PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact that was opened and checked.
+
+    Args:
+        folder: where it lies.
+        manifest: what it says about itself.
+        manifest_sha256: hash of its manifest.json, which identifies its whole content.
+    """
+
+    folder: Path
+    manifest: Manifest
+    manifest_sha256: str
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], *, check_hashes: bool = True, threads: int | None = None) -> Artifact:
+        """Open the artifact in `folder`.
+
+        Files are compared with the manifest by presence, kind and size, and by sha256 too when `check_hashes`;
+        leave that out only for files that this machine made. If another artifact is published in its place
+        meanwhile, the new one is opened. `threads` is how many files are hashed at once (default: the processors).
+
+        Raises:
+            ArtifactError: the folder is missing or no artifact, or a file is missing, changed, unlisted or a link
+                that leaves the folder; the message names it.
+        """
+        path = Path(folder)
+        for _ in range(_ATTEMPTS):
+            journal.finish(path)
+            with _pinned(path) as identity:
+                try:
+                    artifact = _checked(path, check_hashes, threads)
+                except (ArtifactError, OSError) as error:
+                    missing = identity is None and journal.staged_folder(path) is not None
+                    if _identity(path) == identity and not missing:
+                        raise _as_artifact_error(error, path) from None
+                else:
+                    if _identity(path) == identity:
+                        return artifact
+            time.sleep(_PAUSE_SECONDS)
+        staged = journal.staged_folder(path)
+        if staged is not None and not os.path.lexists(path):
+            # A publisher died between its two renames, and we may not write here: what it meant to publish is complete.
+            return _checked(staged, check_hashes, threads)
+        raise ArtifactError(f"{path} is replaced faster than it can be opened; wait for the exports to finish.")
+
+    def variant(self, name: str | None = None) -> Variant:
+        """The variant called `name`; the first one, `model`, for None.
+
+        Raises:
+            ArtifactError: there is no such variant; the message lists those that there are.
+        """
+        return self.manifest.variant(name)
+
+    def path(self, variant: Variant | str | None = None) -> Path:
+        """The .onnx file of `variant`, given as itself or by its name."""
+        found = variant if isinstance(variant, Variant) else self.variant(variant)
+        return self.folder / found.file
+
+    def is_current(self) -> bool:
+        """Whether the folder still holds this artifact, and not one that was published after it was opened.
+
+        A model and its external data are two files: whoever loads them by path asks this afterwards, and opens the
+        artifact again when the answer is False.
+        """
+        try:
+            return _sha256(_manifest_bytes(self.folder)) == self.manifest_sha256
+        except (ArtifactError, OSError):
+            return False
+
+
+def _checked(folder: Path, check_hashes: bool, threads: int | None) -> Artifact:
+    text = _manifest_bytes(folder)
+    manifest = parse_manifest(text, str(folder / MANIFEST_NAME))
+    check_files(folder, manifest, check_hashes=check_hashes, threads=threads)
+    return Artifact(folder, manifest, _sha256(text))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of `folder`, without a look at its other files.
+
+    Raises:
+        ArtifactError: the folder or its manifest is missing or damaged.
+    """
+    return parse_manifest(_manifest_bytes(folder), str(folder / MANIFEST_NAME))
+
+
+def _sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _manifest_bytes(folder: Path) -> bytes:
+    """Content of manifest.json, after the checks that let it be read without harm."""
+    if not os.path.isdir(folder):
+        what = "is not a folder" if os.path.lexists(folder) else "does not exist"
+        raise ArtifactError(f"the artifact {folder} {what}; name a folder that bert-onnx export has written.")
+    path = folder / MANIFEST_NAME
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{folder} has no {MANIFEST_NAME}, so it is not an artifact; make one with bert-onnx export."
+        ) from None
+    # A pipe would block for ever, a link could lead anywhere.
+    if not stat.S_ISREG(status.st_mode):
+        raise ArtifactError(f"{path} is not a regular file; the artifact is refused.")
+    if status.st_size > _MAX_MANIFEST:
+        raise ArtifactError(f"{path} has {status.st_size} bytes, more than any manifest needs; it is refused.")
+    with open(path, "rb") as file:
+        return file.read(_MAX_MANIFEST + 1)
+
+
+def check_files(folder: Path, manifest: Manifest, *, check_hashes: bool = True, threads: int | None = None) -> None:
+    """Compare the files of `folder` with the records of `manifest`.
+
+    Raises:
+        ArtifactError: naming the first file that is missing, changed, unlisted or a link that leaves the folder.
+        OSError: a file could not be read.
+    """
+    root = os.path.realpath(folder)
+    for name, record in manifest.files.items():
+        _check_kind_and_size(folder, root, name, record.size)
+    for name in unlisted_files(folder, manifest.files, is_harmless):
+        raise ArtifactError(
+            f"{folder} holds {printable(name)}, which its manifest does not list; "
+            "a tool could load it, so remove it or export again."
+        )
+    if not check_hashes:
+        return
+    measured = hash_files([folder / name for name in manifest.files], threads)
+    for name, record in manifest.files.items():
+        if measured[folder / name] != record:
+            raise ArtifactError(
+                f"{folder / name} was changed since it was published (its sha256 differs); export it again."
+            )
+
+
+def _check_kind_and_size(folder: Path, root: str, name: str, size: int) -> None:
+    path = folder / name
+    if os.path.commonpath([root, os.path.realpath(path)]) != root:
+        raise ArtifactError(
+            f"{path} is a link that leaves the artifact; "
+            "copy the folder with its links resolved (cp -rL) and open that."
+        )
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(f"{path} is missing; export it again or copy the whole folder.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ArtifactError(f"{path} is not a regular file; the artifact is refused.")
+    if status.st_size != size:
+        raise ArtifactError(
+            f"{path} has {status.st_size} bytes but was published with {size}; export it again or copy it completely."
+        )
+
+
+def unlisted_files(folder: Path, listed: Container[str], allowed: Callable[[str], bool]) -> list[str]:
+    """Names of what lies in `folder`, is neither `listed` nor manifest.json nor `allowed`; sorted.
+
+    Links to folders count as files: nothing in an artifact is reached through one.
+
+    Raises:
+        OSError: a folder could not be read.
+    """
+    found: list[str] = []
+    for base, folders, files in os.walk(folder, onerror=_raise):
+        links = [name for name in folders if os.path.islink(os.path.join(base, name))]
+        for entry in (*files, *links):
+            name = Path(base, entry).relative_to(folder).as_posix()
+            if name not in listed and name != MANIFEST_NAME and not allowed(name):
+                found.append(name)
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+@contextmanager
+def _pinned(folder: Path) -> Iterator[tuple[int, int] | None]:
+    """Yields the identity of `folder`, and holds it open so that its inode number cannot come back meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:  # missing, or a system that opens no folders; the checks that follow tell
+        yield _identity(folder)
+        return
+    try:
+        status = os.fstat(descriptor)
+        yield status.st_dev, status.st_ino
+    finally:
+        os.close(descriptor)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder lies at this path now; None where there is none."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _as_artifact_error(error: Exception, folder: Path) -> ArtifactError:
+    if isinstance(error, ArtifactError):
+        return error
+    return ArtifactError(f"the artifact {folder} cannot be read: {getattr(error, 'strerror', None) or error}.")

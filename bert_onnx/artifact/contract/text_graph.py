@@ -1,0 +1,68 @@
+"""A graph that takes text: a variant with a tokenizer in front, what it takes and returns, and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bert_onnx.tasks import Port
+
+if TYPE_CHECKING:
+    from bert_onnx.artifact.contract.manifest import Parity
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """How many texts the tokenizer in the graph turns into the ids that the artifact's own tokenizer makes.
+
+    Args:
+        texts: name of the text set.
+        texts_sha256: its sha256.
+        count: rows that were compared, a text or a pair each.
+        identical: rows whose ids, mask and types are the same.
+    """
+
+    texts: str
+    texts_sha256: str
+    count: int
+    identical: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether all rows are the same."""
+        return self.identical == self.count
+
+
+@dataclass(frozen=True)
+class TextGraph:
+    """One .onnx file that takes text. It is no variant: what takes tokens never finds it.
+
+    Args:
+        name: stem of the file, `<variant>_text`.
+        file: its path within the folder, with forward slashes.
+        data_file: the external data of its variant, which it shares; None where the weights are inside.
+        variant: name of the variant that stands behind its tokenizer.
+        tokenizer: operators of onnxruntime-extensions in it.
+        inputs, outputs: its ports, in order; the model's outputs come first.
+        nodes: nodes in the graph.
+        size_bytes: the file, without data that it shares; `seal` fills it in.
+        conformance: its tokenizer against the artifact's own.
+        parity: its outputs against tokenizer and variant, run one after the other.
+    """
+
+    name: str
+    file: str
+    data_file: str | None
+    variant: str
+    tokenizer: tuple[str, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: int
+    size_bytes: int
+    conformance: Conformance
+    parity: Parity
+
+    @property
+    def passed(self) -> bool:
+        """Whether it may be published."""
+        return self.parity.passed and self.conformance.passed

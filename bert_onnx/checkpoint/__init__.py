@@ -1,0 +1,24 @@
+"""Checkpoints: finding them, reading safetensors into a model, writing them. Importing this loads no torch."""
+
+from bert_onnx.checkpoint.companions import Pooling, companion_files, read_pooling
+from bert_onnx.checkpoint.convert import convert_weights
+from bert_onnx.checkpoint.finding import Checkpoint, find_checkpoint
+from bert_onnx.checkpoint.loading import LoadReport, load_weights
+from bert_onnx.checkpoint.reading import TensorInfo, tensor_names
+from bert_onnx.checkpoint.saving import save_weights
+from bert_onnx.source import Source
+
+__all__ = [
+    "Checkpoint",
+    "LoadReport",
+    "Pooling",
+    "Source",
+    "TensorInfo",
+    "companion_files",
+    "convert_weights",
+    "find_checkpoint",
+    "load_weights",
+    "read_pooling",
+    "save_weights",
+    "tensor_names",
+]

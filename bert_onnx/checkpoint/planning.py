@@ -1,0 +1,166 @@
+"""Which tensor of a checkpoint goes into which parameter of a model; everything that does not fit is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bert_onnx.checkpoint.header import TensorInfo
+from bert_onnx.checkpoint.names import (
+    CLASSIFIER_HEAD,
+    CLASSIFIERS,
+    IGNORED_BUFFERS,
+    WORD_EMBEDDING,
+    canonical,
+    is_head,
+    listed,
+)
+from bert_onnx.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from bert_onnx.checkpoint.finding import Checkpoint
+
+#: dtypes that a parameter can be read from.
+FLOAT_DTYPES = ("F32", "F16", "BF16", "F64")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parameter of a model.
+
+    Args:
+        names: its state-dict names, several where it is tied; the one whose tensor decides comes first.
+        shape: its sizes.
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to read, and what was left out.
+
+    Args:
+        reads: parameters and the tensors that fill them.
+        compared: (tensor left out, tensor read instead), for parameters that the checkpoint holds twice.
+        new: parameters of heads that the checkpoint lacks.
+        unused: tensors of heads that the model lacks.
+        ignored: constants that old checkpoints store as tensors.
+    """
+
+    reads: tuple[tuple[Slot, TensorInfo], ...]
+    compared: tuple[tuple[TensorInfo, TensorInfo], ...]
+    new: tuple[Slot, ...]
+    unused: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def make_plan(
+    model_class: str,
+    slots: Sequence[Slot],
+    tensors: Mapping[str, TensorInfo],
+    checkpoint: Checkpoint,
+    allow_new_heads: bool,
+) -> Plan:
+    """Match `tensors` with the parameters `slots` of a `model_class`.
+
+    Raises:
+        CheckpointError: naming what is missing, unexpected, misshapen or not of a floating-point type.
+    """
+    found = _by_canonical_name(tensors, checkpoint)
+    foreign = _foreign_classifier(model_class, checkpoint.config.architectures)
+    usable = {name: tensor for name, tensor in found.items() if not (foreign and name.startswith(CLASSIFIER_HEAD))}
+    reads: list[tuple[Slot, TensorInfo]] = []
+    compared: list[tuple[TensorInfo, TensorInfo]] = []
+    missing: list[Slot] = []
+    for slot in slots:
+        held = [usable[name] for name in map(canonical, slot.names) if name in usable]
+        if not held or (allow_new_heads and is_head(canonical(slot.names[0])) and held[0].shape != slot.shape):
+            missing.append(slot)
+            continue
+        for tensor in held:
+            _check_fit(slot, tensor, checkpoint)
+        reads.append((slot, held[0]))
+        compared.extend((tensor, held[0]) for tensor in held[1:])
+    taken = {canonical(name) for slot, _ in reads for name in slot.names}
+    unused, ignored = _left_over(found, taken, checkpoint)
+    _check_missing(model_class, missing, checkpoint, allow_new_heads)
+    return Plan(tuple(reads), tuple(compared), tuple(missing), unused, ignored)
+
+
+def _by_canonical_name(tensors: Mapping[str, TensorInfo], checkpoint: Checkpoint) -> dict[str, TensorInfo]:
+    found: dict[str, TensorInfo] = {}
+    for name, tensor in tensors.items():
+        key = canonical(name)
+        if key in found:
+            raise CheckpointError(
+                f"{checkpoint.folder} holds the same tensor under two names, {found[key].name!r} and {name!r}."
+            )
+        found[key] = tensor
+    return found
+
+
+def _foreign_classifier(model_class: str, architectures: Sequence[str]) -> bool:
+    """Whether the tensors `classifier.*` were trained for another of the heads that share this name."""
+    trained_for = [name for name in architectures if name in CLASSIFIERS]
+    return model_class in CLASSIFIERS and bool(trained_for) and model_class not in trained_for
+
+
+def _check_fit(slot: Slot, tensor: TensorInfo, checkpoint: Checkpoint) -> None:
+    """Shape and kind of dtype."""
+    name = slot.names[0]
+    if tensor.shape != slot.shape:
+        message = (
+            f"tensor {tensor.name!r} of {checkpoint.folder} has the shape {list(tensor.shape)}, but the model needs "
+            f"{list(slot.shape)}"
+        )
+        if canonical(name) == WORD_EMBEDDING and tensor.shape[1:] == slot.shape[1:]:
+            message += (
+                f": the embedding holds {tensor.shape[0]} tokens and config.json says vocab_size {slot.shape[0]}, so "
+                "config and weights do not belong together"
+            )
+        elif is_head(canonical(name)):
+            message += "; check num_labels or id2label in config.json, or start with an untrained head by --new-head"
+        raise CheckpointError(message + ".")
+    if tensor.dtype not in FLOAT_DTYPES:
+        raise CheckpointError(
+            f"tensor {tensor.name!r} of {checkpoint.folder} is of type {tensor.dtype}; weights are read from "
+            f"{', '.join(FLOAT_DTYPES)} only."
+        )
+
+
+def _left_over(
+    found: Mapping[str, TensorInfo], taken: set[str], checkpoint: Checkpoint
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names in the file of (tensors of other heads, constants). Raises CheckpointError for any other tensor."""
+    unused: list[str] = []
+    ignored: list[str] = []
+    unknown: list[str] = []
+    for key, tensor in found.items():
+        if key in taken:
+            continue
+        group = ignored if key in IGNORED_BUFFERS else unused if is_head(key) else unknown
+        group.append(tensor.name)
+    if unknown:
+        raise CheckpointError(
+            f"{checkpoint.folder} holds {len(unknown)} tensor(s) that a BERT of this config.json does not have: "
+            f"{listed(sorted(unknown))}; check that config.json belongs to these weights."
+        )
+    return tuple(sorted(unused)), tuple(sorted(ignored))
+
+
+def _check_missing(model_class: str, missing: Sequence[Slot], checkpoint: Checkpoint, allow_new_heads: bool) -> None:
+    """The encoder must be complete; heads too, unless new ones are allowed."""
+    encoder = [slot.names[0] for slot in missing if not is_head(canonical(slot.names[0]))]
+    if encoder:
+        raise CheckpointError(
+            f"{checkpoint.folder} lacks {len(encoder)} tensor(s) that its config.json calls for: {listed(encoder)}."
+        )
+    if missing and not allow_new_heads:
+        head = listed(slot.names[0] for slot in missing)
+        raise CheckpointError(
+            f"{checkpoint.folder} has no trained weights for the head of {model_class}: {head}; choose the task that "
+            "it was trained for, or start with an untrained head by --new-head (in Python allow_new_heads=True)."
+        )

@@ -1,0 +1,21 @@
+"""`bert-onnx convert-weights`: turn a folder's pickled weights into model.safetensors."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Tell the parser about it."""
+    parser = commands.add_parser("convert-weights", help="turn a folder's pickled weights into model.safetensors")
+    parser.add_argument("folder", metavar="FOLDER", help="a folder with pytorch_model.bin")
+    parser.set_defaults(command=_convert_weights)
+
+
+def _convert_weights(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from bert_onnx.checkpoint import convert_weights
+
+    print(convert_weights(Path(arguments.folder)))

@@ -1,0 +1,51 @@
+"""`bert-onnx embed`: every text of a file to a vector, in parts that survive a crash."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bert_onnx.cli.printing import print_json
+
+
+def add(commands: Any) -> None:
+    """Tell the parser about it."""
+    parser = commands.add_parser("embed", help="turn the texts of a file into vectors")
+    parser.add_argument("folder", metavar="DIR", help="an artifact for sentence-similarity")
+    parser.add_argument("source", metavar="INPUT", help="texts: .txt (one a line), .jsonl, .csv or .parquet")
+    parser.add_argument("output", metavar="OUTPUT", help="vectors: .npy, .jsonl or .parquet")
+    parser.add_argument("--column", metavar="NAME", help="where the text is (default: the only column, or 'text')")
+    parser.add_argument("--resume", action="store_true", help="go on with a job that was interrupted")
+    parser.add_argument("--force", action="store_true", help="replace an output that is there")
+    parser.add_argument("--variant", metavar="NAME", help="which graph (default: the best here)")
+    parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
+    parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(command=_embed)
+
+
+def _embed(arguments: argparse.Namespace) -> None:
+    from runtimes.embed_files.job import EmbedRequest, embed_file
+
+    request = EmbedRequest(
+        artifact=Path(arguments.folder),
+        source=Path(arguments.source),
+        output=Path(arguments.output),
+        column=arguments.column,
+        resume=arguments.resume,
+        force=arguments.force,
+        variant=arguments.variant,
+        runtime=arguments.runtime,
+        precision=arguments.precision,
+        threads=arguments.threads,
+    )
+    report = embed_file(request, progress=False if arguments.json else None)
+    if arguments.json:
+        print_json(report.to_dict())
+        return
+    resumed = f", {report.resumed} of them from before" if report.resumed else ""
+    print(f"{report.vectors} vectors of {report.width} numbers in {report.output}{resumed}")
+    if report.broken:
+        print(f"{report.broken} broken lines left out; see {report.errors}")

@@ -1,0 +1,88 @@
+"""`bert-onnx export`: make an artifact from a checkpoint and verify it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from bert_onnx.cli.precision_options import add_precision_options, precision_request
+from bert_onnx.cli.printing import print_json
+from bert_onnx.tasks import POOLINGS, TASKS
+
+if TYPE_CHECKING:
+    from export.reference.prefetch import AnswersAhead
+
+
+def add(commands: Any) -> None:
+    """Tell the parser about it."""
+    parser = commands.add_parser("export", help="make an artifact from a checkpoint and verify it")
+    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id such as bert-base-uncased, or 'sample'")
+    parser.add_argument("--task", default="auto", metavar="TASK", help=f"auto, or one of {', '.join(TASKS)}")
+    parser.add_argument("--output", metavar="DIR", help="the artifact's folder (default: artifacts/<model>)")
+    parser.add_argument("--target", action="append", metavar="TARGET", help="what will run a graph; repeatable")
+    parser.add_argument("--opset", type=int, metavar="N", help="ai.onnx opset, 17 to 23 (default: the target's)")
+    parser.add_argument("--revision", metavar="R", help="branch, tag or commit on the hub")
+    parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
+    parser.add_argument("--output-attentions", action="store_true", help="also return attention probabilities")
+    parser.add_argument("--output-hidden-states", action="store_true", help="also return every layer's states")
+    parser.add_argument(
+        "--postprocess", action="store_true", help="also return probabilities, labels, answer spans ..."
+    )
+    parser.add_argument("--pooling", choices=POOLINGS, help="how to make one vector of a text (sentence-similarity)")
+    parser.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="scale sentence embeddings to length 1 (default: as the checkpoint says)",
+    )
+    parser.add_argument(
+        "--precision", default="fp32", metavar="LIST", help="fp32 (default), fp16, bf16, int8, int4; with commas"
+    )
+    add_precision_options(parser)
+    parser.add_argument("--text-input", action="store_true", help="also make graphs that take text (strings in)")
+    parser.add_argument("--random-weights", type=int, metavar="SEED", help="use the config alone, with random weights")
+    parser.add_argument("--new-head", action="store_true", help="allow a head that the checkpoint has no weights for")
+    parser.add_argument("--check-each-pass", action="store_true", help="compare the graph after every pass (slow)")
+    parser.add_argument("--force", action="store_true", help="replace an artifact that is there")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(command=_export)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from export.collector import collector_paused
+    from export.reference.prefetch import start_early
+
+    with collector_paused(), start_early(arguments.model) as started:  # the imports are a good part of it
+        _export_uncollected(arguments, started)
+
+
+def _export_uncollected(arguments: argparse.Namespace, started: AnswersAhead | None) -> None:
+    from bert_onnx.cli.render import progress_bar, show_artifact
+    from export.pipeline import ExportRequest, export
+
+    request = ExportRequest(
+        model=arguments.model,
+        task=arguments.task,
+        output=arguments.output,
+        targets=tuple(arguments.target or ("portable",)),
+        opset=arguments.opset,
+        revision=arguments.revision,
+        offline=arguments.offline,
+        output_attentions=arguments.output_attentions,
+        output_hidden_states=arguments.output_hidden_states,
+        postprocess=arguments.postprocess,
+        pooling=arguments.pooling,
+        normalize=arguments.normalize,
+        precision=precision_request(arguments),
+        text_input=arguments.text_input,
+        random_seed=arguments.random_weights,
+        allow_new_heads=arguments.new_head,
+        force=arguments.force,
+        check_each_pass=arguments.check_each_pass,
+    )
+    with progress_bar(quiet=arguments.json) as progress:
+        report = export(request, progress, started)
+    for warning in report.warnings:
+        print(f"bert-onnx: note: {warning}", file=sys.stderr)
+    print_json(report.to_dict()) if arguments.json else show_artifact(report.artifact, report.seconds)

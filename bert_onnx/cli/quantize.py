@@ -1,0 +1,43 @@
+"""`bert-onnx quantize`: add variants of lower precision to an artifact."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from bert_onnx.cli.precision_options import add_precision_options, precision_request
+from bert_onnx.cli.printing import print_json
+
+
+def add(commands: Any) -> None:
+    """Tell the parser about it."""
+    parser = commands.add_parser("quantize", help="add int8 and other variants to an artifact")
+    parser.add_argument("folder", metavar="DIR", help="an artifact; it is replaced by one with the new variants")
+    parser.add_argument(
+        "--precision", default="int8", metavar="LIST", help="int8 (default), int4, fp16, bf16; with commas"
+    )
+    parser.add_argument("--target", action="append", metavar="TARGET", help="what will run a graph; repeatable")
+    add_precision_options(parser)
+    parser.add_argument("--checkpoint", metavar="MODEL", help="where its checkpoint is now (default: as recorded)")
+    parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(command=_quantize)
+
+
+def _quantize(arguments: argparse.Namespace) -> None:
+    from bert_onnx.cli.render import progress_bar, show_artifact
+    from export.extend import ExtendRequest, extend
+
+    request = ExtendRequest(
+        folder=arguments.folder,
+        targets=tuple(arguments.target or ("portable",)),
+        precision=precision_request(arguments),
+        checkpoint=arguments.checkpoint,
+        offline=arguments.offline,
+    )
+    with progress_bar(quiet=arguments.json) as progress:
+        report = extend(request, progress)
+    for warning in report.warnings:
+        print(f"bert-onnx: note: {warning}", file=sys.stderr)
+    print_json(report.to_dict()) if arguments.json else show_artifact(report.artifact, report.seconds)

@@ -1,0 +1,243 @@
+"""What the command prints for people: tables, answers, a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bert_onnx.artifact import Artifact, Parity, Quality, TextGraph, Variant
+from bert_onnx.artifact.contract.quality import LOWER_IS_BETTER, TITLES, missed
+
+if TYPE_CHECKING:
+    from bert_onnx.tasks import Port
+    from export.evaluation.gate import GateReport
+    from export.external_graph.optimize import OptimizeReport
+    from export.onnx_file.summary import GraphSummary
+    from export.verify import VerifyReport
+    from runtimes.pipelines.results import Result
+
+Rows = Sequence[tuple[str, str]]
+
+
+def show_artifact(artifact: Artifact, seconds: float | None = None) -> None:
+    """The folder, what it holds, and the verdict on each variant."""
+    manifest = artifact.manifest
+    source = manifest.source
+    origin = f"{source.model} ({source.kind}{f', {source.revision[:12]}' if source.revision else ''})"
+    rows = [
+        ("artifact", str(artifact.folder)),
+        ("made from", origin),
+        ("task", manifest.task + _options_text(artifact)),
+        ("inputs", _ports_text(manifest.inputs)),
+        ("outputs", _ports_text(manifest.outputs)),
+        ("longest text", f"{manifest.model_max_length} tokens"),
+    ]
+    print(format_rows(rows))
+    print()
+    print(format_table(_VARIANT_HEADER, [_variant_row(variant) for variant in manifest.variants]))
+    if manifest.text_graphs:
+        print("\ntakes text:")
+        print(format_table(_TEXT_HEADER, [_text_row(graph) for graph in manifest.text_graphs]))
+    for variant in manifest.variants:
+        if variant.quality is not None:
+            print("\n" + _quality_text(variant.file, variant.quality))
+    if seconds is not None:
+        print(f"\nverified and published in {seconds:.1f} s")
+
+
+def show_verdicts(report: VerifyReport) -> None:
+    """The folder and the new verdict on each output of each variant."""
+    print(f"{report.artifact.folder}: every file has the sha256 of its manifest\n")
+    header = ("variant", "output", "largest difference", "allowed", "in case", "verdict")
+    rows = [
+        (name, output.name, f"{output.max_abs_diff:.2e}", f"{output.tolerance:.2e}", output.case, _verdict_text(parity))
+        for name, parity in (*report.parities.items(), *report.texts.items())
+        for output in parity.outputs
+    ]
+    print(format_table(header, rows))
+    for name, quality in report.qualities.items():
+        print("\n" + _quality_text(name, quality))
+    for name in report.unjudged:
+        print(f"\n{name}: published by texts of the user's; name them with --eval to judge it again")
+
+
+def show_graph(graph: GraphSummary) -> None:
+    """What is in an .onnx file."""
+    rows = [
+        ("file", graph.path),
+        ("written by", graph.producer),
+        ("size", size_text(graph.size_bytes)),
+        ("IR version", str(graph.ir_version)),
+        ("opsets", ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in graph.opsets.items())),
+        ("inputs", _ports_text(graph.inputs)),
+        ("outputs", _ports_text(graph.outputs)),
+        ("weights", ", ".join(f"{size_text(size)} {dtype}" for dtype, size in graph.weights.items()) or "none"),
+        ("nodes", str(graph.nodes)),
+    ]
+    print(format_rows(rows))
+    print()
+    print(format_table(("operator", "nodes"), [(name, str(count)) for name, count in _by_count(graph.operators)]))
+
+
+def show_optimized(report: OptimizeReport) -> None:
+    """What became of a graph, what could not be matched and why, and how far its answers moved."""
+    recognised = [f"{count} {kind.replace('_', ' ')}" for kind, count in report.recognised.items()]
+    fired = [f"{name} {outcome.count}" for name, outcome in report.ledger if outcome.count]
+    comparison = report.comparison
+    rows = [
+        ("written", f"{report.destination} ({report.target}, opset {report.opset})"),
+        ("nodes", f"{report.nodes_before} -> {report.nodes_after}"),
+        ("recognised", ", ".join(recognised)),
+        ("operators", ", ".join(f"{count} {name}" for name, count in _by_count(report.operators))),
+        ("passes", ", ".join(fired)),
+        ("difference", f"{comparison.max_abs_diff:.2e} at most from the input graph ({len(comparison.cases)} cases)"),
+    ]
+    print(format_rows(rows))
+    if report.refusals:
+        print("\nleft as it was:")
+        print(format_table(("node", "why"), [(refusal.node, refusal.reason) for refusal in report.refusals]))
+
+
+def show_answers(answers: Sequence[Result]) -> None:
+    """One block a text; long vectors are cut, which --json does not."""
+    print("\n\n".join(_answer_text(answer.to_dict()) for answer in answers))
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, two spaces apart, with a rule under the header."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    head = "  ".join(cell.ljust(width) for cell, width in zip(header, widths, strict=True)).rstrip()
+    return "\n".join([head, "  ".join("-" * width for width in widths), *lines])
+
+
+def format_rows(rows: Rows) -> str:
+    """`name  value` lines, the values aligned; further lines of a value are indented as the first."""
+    width = max(len(name) for name, _ in rows)
+    indent = "\n" + " " * (width + 2)
+    return "\n".join(f"{name.ljust(width)}  {indent.join(value.splitlines())}" for name, value in rows)
+
+
+def size_text(size: int) -> str:
+    """`90.9 MB`; decimal units, as disks are sold."""
+    amount, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+@contextlib.contextmanager
+def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """A bar on standard error, where that is a terminal; gives the function that moves it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda step, share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda step, share: bar.update(task, completed=share, description=step)
+
+
+def _by_count(operators: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Operators, the most frequent first."""
+    return sorted(operators.items(), key=lambda item: (-item[1], item[0]))
+
+
+_VARIANT_HEADER = ("variant", "target", "precision", "opset", "nodes", "size", "largest difference", "verdict")
+
+
+def _variant_row(variant: Variant) -> tuple[str, ...]:
+    return (
+        variant.file,
+        variant.target,
+        variant.precision,
+        str(variant.opset),
+        str(variant.nodes),
+        size_text(variant.size_bytes),
+        f"{variant.parity.max_abs_diff:.2e}",
+        _verdict_text(variant.parity),
+    )
+
+
+_TEXT_HEADER = ("graph", "inputs", "nodes", "size", "same tokens", "largest difference", "verdict")
+
+
+def _text_row(graph: TextGraph) -> tuple[str, ...]:
+    conformance = graph.conformance
+    return (
+        graph.file,
+        ", ".join(port.name for port in graph.inputs),
+        str(graph.nodes),
+        size_text(graph.size_bytes),
+        f"{conformance.identical} of {conformance.count}",
+        f"{graph.parity.max_abs_diff:.2e}",
+        _verdict_text(graph.parity),
+    )
+
+
+def _verdict_text(parity: Parity) -> str:
+    return f"{parity.verdict} ({len(parity.cases)} cases)"
+
+
+def _quality_text(name: str, quality: Quality | GateReport) -> str:
+    """The gate's verdict, and each figure beside what it must reach."""
+    below = missed(quality.figures, quality.thresholds)
+    verdict = "pass" if not below else f"BELOW BUDGET in {len(below)} of {len(quality.thresholds)}"
+    rows = []
+    for figure, value in quality.figures.items():
+        limit = quality.thresholds.get(figure)
+        bound = "" if limit is None else f"{'at most' if figure in LOWER_IS_BETTER else 'at least'} {limit:g}"
+        missed_by = " (missed)" if figure in below else ""
+        rows.append((TITLES.get(figure, figure), f"{value:.6g}", bound + missed_by))
+    head = f"{name} on {quality.count} texts of {quality.texts}: {verdict}"
+    return head + "\n" + format_table(("figure", "measured", "budget"), rows)
+
+
+def _options_text(artifact: Artifact) -> str:
+    options = artifact.manifest.options
+    if options.postprocess:
+        return " (with answers in the graph)"
+    if artifact.manifest.task != "sentence-similarity" or options.pooling == "none":
+        return ""
+    return f" ({options.pooling} pooling, {'normalised' if options.normalize else 'not normalised'})"
+
+
+#: Ports of a cache or of every layer are many and alike.
+_MOST_PORTS = 8
+
+
+def _ports_text(ports: Sequence[Port]) -> str:
+    lines = [f"{port.name} {port.dtype} [{', '.join(str(axis) for axis in port.axes)}]" for port in ports]
+    if len(lines) > _MOST_PORTS:
+        lines = [*lines[: _MOST_PORTS - 1], f"... and {len(lines) - _MOST_PORTS + 1} more"]
+    return "\n".join(lines)
+
+
+#: Numbers of a vector that a person is shown.
+_SHOWN_NUMBERS = 6
+
+
+def _answer_text(values: Any) -> str:
+    """The fields of an answer, one a line; the alternatives of a list one below the other."""
+    if isinstance(values, Mapping):
+        return format_rows([(name, _answer_text(value)) for name, value in values.items()])
+    if isinstance(values, float):
+        return f"{values:.4f}"
+    if not isinstance(values, list):
+        return str(values)
+    if values and all(isinstance(value, float) for value in values):
+        shown = " ".join(f"{value:.4f}" for value in values[:_SHOWN_NUMBERS])
+        return shown if len(values) <= _SHOWN_NUMBERS else f"{shown} ... ({len(values)} numbers)"
+    if len(values) > _SHOWN_NUMBERS and isinstance(values[0], list):
+        return "\n".join([*(_answer_text(value) for value in values[:_SHOWN_NUMBERS]), f"... ({len(values)} rows)"])
+    if values and all(isinstance(value, Mapping) for value in values):
+        header = list(values[0])
+        return format_table(header, [[_answer_text(value[name]) for name in header] for value in values])
+    return "\n".join(_answer_text(value) for value in values) or "none"

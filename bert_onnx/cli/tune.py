@@ -1,0 +1,58 @@
+"""`bert-onnx tune`: measure what is fastest on this machine; `load` and `run` use it from then on."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from bert_onnx.cli.printing import print_json
+
+if TYPE_CHECKING:
+    from runtimes.selection.tune import TuneReport
+
+
+def add(commands: Any) -> None:
+    """Tell the parser about it."""
+    parser = commands.add_parser("tune", help="measure runtimes, variants and threads here, and keep the fastest")
+    parser.add_argument("folder", metavar="DIR", help="an artifact")
+    parser.add_argument(
+        "--for",
+        dest="purpose",
+        choices=("throughput", "latency"),
+        default="throughput",
+        help="batches of mixed lengths (default), or one short text at a time",
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="how long each is measured (default 1)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(command=_tune)
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    from bert_onnx.cli.render import progress_bar
+    from runtimes.selection.tune import tune
+
+    with progress_bar(quiet=arguments.json) as progress:
+        report = tune(arguments.folder, arguments.purpose, arguments.seconds, progress)
+    print_json(report.to_dict()) if arguments.json else _show(report)
+
+
+def _show(report: TuneReport) -> None:
+    from bert_onnx.cli.render import format_table
+
+    rows = [
+        (row.runtime, row.variant, row.precision, str(row.threads), f"{row.milliseconds:.2f}", _verdict(row.verified))
+        for row in report.tuned.rows
+    ]
+    print(format_table(("runtime", "variant", "precision", "threads", "ms a call", "verified"), rows))
+    for precision in dict.fromkeys(("fp32", *(row.precision for row in report.tuned.rows))):
+        best = report.tuned.best(precision)
+        if best is not None:
+            default = " (the default)" if precision == "fp32" else f" (precision={precision!r})"
+            print(f"\n{precision}{default}: {best.variant} on {best.runtime}, {best.threads} threads", end="")
+    print(f"\n\nkept in {report.kept_in}")
+    for item in report.skipped:
+        print(f"not measured: {item.variant} on {item.runtime}: {item.why}")
+
+
+def _verdict(verified: bool) -> str:
+    return "yes" if verified else "no"

@@ -1,0 +1,51 @@
+"""`bert-onnx verify`: compare an artifact with the eager model again."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bert_onnx.cli.printing import print_json
+
+
+def add(commands: Any) -> None:
+    """Tell the parser about it."""
+    parser = commands.add_parser("verify", help="compare an artifact with the eager model again")
+    parser.add_argument("folder", metavar="DIR", help="an artifact")
+    parser.add_argument("--checkpoint", metavar="MODEL", help="where its checkpoint is now (default: as recorded)")
+    parser.add_argument("--eval", dest="evaluation", metavar="FILE", help="texts to judge int8 and other variants by")
+    parser.add_argument("--runtimes", metavar="LIST", help="compare runtimes instead: all, or names with commas")
+    parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(command=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from bert_onnx.cli.render import progress_bar, show_verdicts
+    from export.verify import verify_artifact
+
+    if arguments.runtimes is not None:
+        _compare_runtimes(arguments)
+        return
+    with progress_bar(quiet=arguments.json) as progress:
+        report = verify_artifact(
+            arguments.folder, arguments.checkpoint, arguments.offline, progress, arguments.evaluation
+        )
+    print_json(report.to_dict()) if arguments.json else show_verdicts(report)
+    report.raise_if_failed()
+
+
+def _compare_runtimes(arguments: argparse.Namespace) -> None:
+    """The parity matrix: every variant on every runtime here."""
+    from bert_onnx.cli.render import format_table, progress_bar
+    from export.verification.runtime_cells import HEADER
+    from export.verification.runtime_matrix import runtime_matrix
+
+    with progress_bar(quiet=arguments.json) as progress:
+        matrix = runtime_matrix(arguments.folder, arguments.runtimes, arguments.checkpoint, progress)
+    if arguments.json:
+        print_json(matrix.to_dict())
+    else:
+        print(f"{matrix.folder}, compared with {matrix.reference}\n")
+        print(format_table(HEADER, matrix.rows()))
+    matrix.raise_if_failed()

@@ -1,0 +1,153 @@
+"""Scores to answers in PyTorch: what `export.postprocess` writes in ONNX operators, said as plainly as it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bert_onnx import postprocess as answers
+from bert_onnx.config import BertConfig
+from bert_onnx.postprocess import CONTEXT_TYPE, LONGEST_ANSWER, NO_ID, Answer, answers_of, top_count
+from bert_onnx.tasks import TaskOptions
+
+Inputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Makes the answers of one task.
+
+    Args:
+        answers: rows of the table; none where none were asked for.
+        count: how many tokens are given for each place.
+    """
+
+    answers: tuple[Answer, ...]
+    count: int
+
+    @classmethod
+    def of(cls, task: str, config: BertConfig, options: TaskOptions) -> Answering:
+        """What `options` ask for.
+
+        Raises:
+            UsageError: there is no such answer.
+        """
+        return cls(answers_of(task, config) if options.postprocess else (), top_count(config))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the outputs."""
+        return frozenset(output.name for answer in self.answers for output in answer.outputs)
+
+    def tensors(self, scores: Mapping[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
+        """Answers by name.
+
+        Args:
+            scores: the head's outputs, by name.
+            inputs: the graph's inputs; the attention mask is [B, S] or [B, C, S], with a cache [B, P+S].
+        """
+        found: dict[str, Tensor] = {}
+        for answer in self.answers:
+            given = tuple(scores[name].float() for name in answer.scores)
+            values = _METHODS[answer.method](given, inputs, self.count)
+            found.update(zip((output.name for output in answer.outputs), values, strict=True))
+        return found
+
+    def arrays(self, scores: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The same for arrays, such as the outputs of a runtime and its inputs."""
+        needed = {name for answer in self.answers for name in answer.scores}
+        with torch.inference_mode():
+            given = {name: torch.tensor(scores[name]) for name in needed}
+            masks = {name: torch.tensor(array) for name, array in inputs.items() if array.dtype == np.int64}
+            found = self.tensors(given, masks)
+        return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def _class(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple[Tensor, ...]:
+    """Probabilities [B, N] and the best class [B]."""
+    (logits,) = scores
+    return logits.softmax(dim=-1), logits.argmax(dim=-1)
+
+
+def _token_class(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple[Tensor, ...]:
+    """Probabilities [B, S, N] and the best class [B, S]; nothing at padding."""
+    (logits,) = scores
+    real = inputs["attention_mask"] > 0  # [B, S]
+    return _nothing_at_padding(logits.softmax(dim=-1), logits.argmax(dim=-1), real)
+
+
+def _classes(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple[Tensor, ...]:
+    """Probabilities [B, N], and 1 where one is above one half, [B, N]."""
+    (logits,) = scores
+    return logits.sigmoid(), (logits > 0).to(torch.int64)
+
+
+def _top_tokens(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple[Tensor, ...]:
+    """The `count` best ids and their probabilities, [B, S, K]; nothing at padding."""
+    (logits,) = scores
+    ids = logits.topk(count, dim=-1).indices
+    best = logits.softmax(dim=-1).gather(-1, ids)
+    probabilities, ids = _nothing_at_padding(best, ids, inputs["attention_mask"] > 0)
+    return ids, probabilities
+
+
+def _nothing_at_padding(probabilities: Tensor, ids: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """0 and NO_ID where `real` [B, S] is false."""
+    outside = ~real.reshape(*real.shape, *[1] * (ids.ndim - real.ndim))
+    return probabilities.masked_fill(~real.unsqueeze(-1), 0.0), ids.masked_fill(outside, NO_ID)
+
+
+def _span(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple[Tensor, ...]:
+    """First and last token of the best span, its probability, and that of no answer, each [B].
+
+    Every pair of a start and an end is scored. A span lies in the context: the real tokens of the second segment but
+    its last, which is [SEP]. Probabilities are softmax over the context and the first real token, [CLS], which stands
+    for "no answer" (Devlin et al. 2019, section 4.3). Without a context the answer is token 0 with probability 0.
+    """
+    start, end = scores  # [B, S] each
+    length = start.shape[1]
+    real = inputs["attention_mask"] > 0
+    places = torch.arange(length)
+    context = real & (inputs["token_type_ids"] == CONTEXT_TYPE)  # [B, S]
+    closing = torch.where(context, places, -1).amax(dim=1, keepdim=True)  # [B, 1]
+    context = context & (places != closing)
+    opening = real.to(torch.int64).argmax(dim=1, keepdim=True)  # [B, 1]
+    legal = context | (places == opening)
+    starts, ends = (_masked(one, legal).softmax(dim=1) for one in scores)
+    span = places[None, :] - places[:, None]  # [start, end]
+    possible = context[:, :, None] & context[:, None, :] & (span >= 0) & (span < LONGEST_ANSWER)
+    best = _masked(start[:, :, None] + end[:, None, :], possible).flatten(1).argmax(dim=1, keepdim=True)  # [B, 1]
+    some = context.any(dim=1)
+    first, last = best // length, best % length
+    score = (starts.gather(1, first) * ends.gather(1, last)).squeeze(1)
+    nothing = (starts.gather(1, opening) * ends.gather(1, opening)).squeeze(1)
+    zero = torch.zeros_like(some, dtype=torch.int64)
+    places_of_answer = (torch.where(some, place.squeeze(1), zero) for place in (first, last))
+    return (*places_of_answer, score * some, nothing)
+
+
+def _masked(scores: Tensor, admitted: Tensor) -> Tensor:
+    return scores.masked_fill(~admitted, -torch.inf)
+
+
+def _next_token(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple[Tensor, ...]:
+    """The best token [B] after the last real one among those that have scores."""
+    (logits,) = scores  # [B, S, V]
+    batch, length, _ = logits.shape
+    real = inputs["attention_mask"][:, -length:] > 0
+    last = torch.where(real, torch.arange(length), 0).amax(dim=1)
+    return (logits[torch.arange(batch), last].argmax(dim=-1),)
+
+
+_METHODS: dict[str, Callable[[tuple[Tensor, ...], Inputs, int], tuple[Tensor, ...]]] = {
+    answers.CLASS: _class,
+    answers.TOKEN_CLASS: _token_class,
+    answers.CLASSES: _classes,
+    answers.TOP_TOKENS: _top_tokens,
+    answers.SPAN: _span,
+    answers.NEXT_TOKEN: _next_token,
+}

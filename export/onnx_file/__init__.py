@@ -1,0 +1,1 @@
+"""Writing, reading and checking .onnx files; weights pass through in pieces."""

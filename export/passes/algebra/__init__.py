@@ -1,0 +1,1 @@
+"""Exact algebra on the canonical graph."""

@@ -1,0 +1,1 @@
+"""Names, constants, shapes, opsets: what makes a graph small and stable."""

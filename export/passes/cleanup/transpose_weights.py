@@ -1,0 +1,52 @@
+"""Stores the weight of a linear layer the way MatMul reads it.
+
+    MatMul(x, Transpose(W))  ->  MatMul(x, W')        W' = W transposed, under the name of W
+
+A weight that something else reads, too, keeps its Transpose: the input embedding is also the output matrix of a
+language model, and a second copy would double the file for nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from export.passes.base import PassContext, PassOutcome, Refusal
+from export.passes.graph.values import is_operator
+
+
+def transpose_weights(model: ir.Model, context: PassContext) -> PassOutcome:
+    """Counts the weights that were stored transposed; the data are moved only when the file is written."""
+    fired, refusals = 0, []
+    for node in list(model.graph):
+        if not is_operator(node, "Transpose"):
+            continue
+        weight = node.inputs[0]
+        if weight is None or not weight.is_initializer() or weight.const_value is None:
+            continue
+        if len(weight.uses()) > 1:
+            refusals.append(Refusal(node.name or "", f"{weight.name} is read elsewhere, too"))
+            continue
+        rank = len(weight.const_value.shape)
+        order = tuple(node.attributes["perm"].as_ints()) if "perm" in node.attributes else tuple(range(rank))[::-1]
+        _replace(model.graph, node, weight, order)
+        fired += 1
+    return PassOutcome(fired, tuple(refusals))
+
+
+def _replace(graph: ir.Graph, node: ir.Node, weight: ir.Value, order: tuple[int, ...]) -> None:
+    """Put the transposed weight in the place of `node`'s output and of `weight`."""
+    name, original = weight.name, weight.const_value
+    assert name is not None
+    assert original is not None
+    shape = ir.Shape([int(original.shape.numpy()[axis]) for axis in order])
+
+    def compute() -> ir.Tensor:
+        return ir.Tensor(np.ascontiguousarray(original.numpy().transpose(order)), name=name)
+
+    lazy = ir.LazyTensor(compute, dtype=original.dtype, shape=shape, name=name, cache=False)
+    replacement = ir.Value(name=name, shape=shape, type=ir.TensorType(original.dtype), const_value=lazy)
+    node.outputs[0].replace_all_uses_with(replacement)
+    graph.remove(node, safe=True)
+    del graph.initializers[name]
+    graph.register_initializer(replacement)

@@ -1,0 +1,1 @@
+"""What passes share: matching, writing nodes, the canonical operators."""

@@ -1,0 +1,1 @@
+"""From canonical operators to those of a target."""

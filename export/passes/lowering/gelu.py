@@ -1,0 +1,56 @@
+"""Canonical Gelu -> ai.onnx Gelu at opset 20 and later, else the formula.
+
+    none:  x (erf(x / sqrt 2) + 1) 0.5        in this order ONNX Runtime and OpenVINO recognise it
+    tanh:  0.5 x (tanh(sqrt(2 / pi) (x + 0.044715 x^3)) + 1)
+
+Hendrycks and Gimpel 2016, section 2. It always fires.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+
+from export.passes.base import PassContext, PassOutcome
+from export.passes.graph import canonical
+from export.passes.graph.values import is_operator
+from export.passes.graph.writer import Emitter
+
+#: The opset that brought ai.onnx's Gelu.
+_GELU_SINCE = 20
+
+
+def lower_gelu(model: ir.Model, context: PassContext) -> PassOutcome:
+    """Counts the Gelu nodes that were replaced."""
+    nodes = [node for node in model.graph if is_operator(node, canonical.GELU, domain=canonical.DOMAIN)]
+    native = min(context.opset, model.graph.opset_imports[""]) >= _GELU_SINCE
+    for node in nodes:
+        emit, x = Emitter(node), node.inputs[0]
+        assert x is not None
+        approximate = node.attributes["approximate"].as_string()
+        if native:
+            result = emit.add("Gelu", [x], {"approximate": approximate})
+        else:
+            result = _tanh_form(emit, x) if approximate == "tanh" else _erf_form(emit, x)
+        emit.finish({node.outputs[0]: result})
+    return PassOutcome(len(nodes))
+
+
+def _erf_form(emit: Emitter, x: ir.Value) -> ir.Value:
+    erf = emit.add("Erf", [emit.add("Div", [x, _number(emit, x, math.sqrt(2))])])
+    twice = emit.add("Mul", [x, emit.add("Add", [erf, _number(emit, x, 1.0)])])
+    return emit.add("Mul", [twice, _number(emit, x, 0.5)])
+
+
+def _tanh_form(emit: Emitter, x: ir.Value) -> ir.Value:
+    cubic = emit.add("Mul", [emit.add("Pow", [x, _number(emit, x, 3.0)]), _number(emit, x, 0.044715)])
+    inner = emit.add("Mul", [emit.add("Add", [x, cubic]), _number(emit, x, math.sqrt(2 / math.pi))])
+    outer = emit.add("Add", [emit.add("Tanh", [inner]), _number(emit, x, 1.0)])
+    return emit.add("Mul", [emit.add("Mul", [x, _number(emit, x, 0.5)]), outer])
+
+
+def _number(emit: Emitter, x: ir.Value, value: float) -> ir.Value:
+    """A scalar of the type of `x`."""
+    return emit.constant("number", np.array(value, (x.dtype or ir.DataType.FLOAT).numpy()))

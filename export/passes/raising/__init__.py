@@ -1,0 +1,1 @@
+"""From the spellings of exporters to canonical operators."""

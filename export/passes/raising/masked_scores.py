@@ -1,0 +1,63 @@
+"""Writes scores that are overwritten where a mask says so as scores with a bias.
+
+    Softmax(Where(hidden, fill, scores))    ->  Softmax(scores + Where(hidden, fill, 0))
+    Softmax(Where(visible, scores, fill))   ->  Softmax(scores + Where(visible, 0, fill))
+
+Equal to the last bit where a fill swallows every score: float32 loses anything below 1e22 beside 1e30. Refuses a fill
+that is smaller, a fill that is not one constant number, and scores that something else reads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from export.passes.base import PassContext, PassOutcome, Refusal
+from export.passes.graph.match import make_node, only_user, scalar, sibling_name
+from export.passes.graph.values import add_constant, is_operator
+
+#: A fill at or below this swallows any score.
+_SWALLOWS = -1e30
+
+#: What scores are made by, beside a bias.
+_SCORES = ("MatMul", "Mul", "Div", "Add")
+
+
+def raise_masked_scores(model: ir.Model, context: PassContext) -> PassOutcome:
+    """Counts the Where nodes that became an Add."""
+    fired, refusals = 0, []
+    for node in list(model.graph):
+        if not is_operator(node, "Where") or not is_operator(only_user(node.outputs[0]), "Softmax"):
+            continue
+        place = next((place for place in (1, 2) if _is_scores(node.inputs[place])), None)
+        if place is None:
+            continue
+        fill = scalar(node.inputs[3 - place])
+        if fill is None or not fill <= _SWALLOWS:
+            refusals.append(Refusal(node.name or "", "the fill is not a constant that swallows every score"))
+            continue
+        _replace(model.graph, node, place, fill)
+        fired += 1
+    return PassOutcome(fired, tuple(refusals))
+
+
+def _is_scores(value: ir.Value | None) -> bool:
+    return value is not None and is_operator(value.producer(), *_SCORES)
+
+
+def _replace(graph: ir.Graph, node: ir.Node, place: int, fill: float) -> None:
+    scores, result = node.inputs[place], node.outputs[0]
+    dtype = np.dtype(np.float32) if result.dtype is None else result.dtype.numpy()
+    lowest = max(fill, float(np.finfo(np.float32).min))
+    values: list[ir.Value | None] = [node.inputs[0], None, None]
+    values[place] = add_constant(graph, "zero", np.array(0.0, dtype))
+    values[3 - place] = add_constant(graph, "fill", np.array(lowest, dtype))
+    where = make_node("", "Where", values, {}, 1, sibling_name(node, "Where"))
+    condition = node.inputs[0]
+    where.outputs[0].type = ir.TensorType(ir.DataType.from_numpy(dtype))
+    where.outputs[0].shape = condition.shape if condition is not None else None
+    total = make_node("", "Add", [scores, where.outputs[0]], {}, 1, sibling_name(node, "Add"))
+    total.outputs[0].type, total.outputs[0].shape = result.type, result.shape
+    graph.insert_before(node, [where, total])
+    result.replace_all_uses_with(total.outputs[0])
+    graph.remove(node, safe=True)

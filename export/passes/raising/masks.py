@@ -1,0 +1,269 @@
+"""Recognises the additive bias that is made of a key mask, however it is spelled out.
+
+    (1 - Cast(Unsqueeze(mask))) * fill                    ->  bert_onnx.KeyMask(mask) {fill}
+    Where(Cast(1 - mask, bool), fill, 1 - mask)           ->  bert_onnx.KeyMask(mask) {fill}
+    Where(Cast(mask, bool), 0, fill)                      ->  bert_onnx.KeyMask(mask) {fill}
+    ... of Expand(mask, [B, 1, S, R])                     ->  Expand(bert_onnx.KeyMask(mask) {fill}, [B, 1, S, R])
+
+A mask holds ones and zeros. So a chain of elementwise operators is known by what it makes of a one and of a zero: it is
+a key mask if that is 0 and a large negative number. That covers every order of operators at once; only the axes have to
+be followed beside it. A fill of -inf becomes the lowest float32: the same for every row with a real token, and no NaN
+for a row without one.
+
+Fires on masks that are an input of the graph of rank 2 (or its reshape to rank 2), never on ids that index a table.
+Refuses a mask that is not laid out as [B, 1, 1, R].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from export.passes.base import PassContext, PassOutcome, Refusal
+from export.passes.graph.canonical import ATTENTION, BIAS, DOMAIN, KEY_MASK
+from export.passes.graph.match import constant_vector, make_node, scalar, sibling_name, take_over
+from export.passes.graph.values import constant_input, is_operator
+
+#: Masks that fill with less are not meant to hide anything.
+_LARGEST_FILL = -1000.0
+_LOWEST_FLOAT32 = float(np.finfo(np.float32).min)
+
+#: Where the axes of a mask [B, R] went: "B", "R", "1" for a new axis, "*" for one that an Expand made long.
+Axes = tuple[str, ...]
+_KEY_MASK_AXES: Axes = ("B", "1", "1", "R")
+
+
+@dataclass(frozen=True)
+class _Masked:
+    """A value that depends on one mask alone, element by element.
+
+    Args:
+        source: the mask, [B, R].
+        hidden, seen: what becomes of a zero and of a one.
+        axes: where the mask's axes are.
+        expanded: the shape input of the Expand that the value came through.
+    """
+
+    source: ir.Value
+    hidden: float
+    seen: float
+    axes: Axes
+    expanded: ir.Value | None = None
+
+
+def raise_masks(model: ir.Model, context: PassContext) -> PassOutcome:
+    """Counts the KeyMask nodes that were made."""
+    known: dict[ir.Value, _Masked] = {}
+    for node in model.graph:
+        _follow(node, known)
+    fired, refusals = 0, []
+    made: dict[tuple[ir.Value, float], ir.Value] = {}
+    for value, masked in list(known.items()):
+        if not _is_bias(masked) or _goes_on(value, known):
+            continue
+        if tuple("1" if axis == "*" else axis for axis in masked.axes) != _KEY_MASK_AXES:
+            producer = value.producer()
+            name = producer.name if producer is not None else None
+            refusals.append(Refusal(name or "", f"a mask with the axes {list(masked.axes)} is not [B, 1, 1, R]"))
+            continue
+        _replace(model.graph, value, masked, made)
+        fired += 1
+    common.RemoveUnusedNodesPass()(model)
+    return PassOutcome(len(made), tuple(refusals)) if fired else PassOutcome(0, tuple(refusals))
+
+
+def _is_bias(masked: _Masked) -> bool:
+    return masked.seen == 0.0 and masked.hidden <= _LARGEST_FILL
+
+
+def _goes_on(value: ir.Value, known: dict[ir.Value, _Masked]) -> bool:
+    """Whether all that reads `value` is a bias itself, which will be replaced instead."""
+    results = [known.get(user.outputs[0]) for user, _ in value.uses()]
+    return bool(results) and not value.is_graph_output() and all(one is not None and _is_bias(one) for one in results)
+
+
+def _follow(node: ir.Node, known: dict[ir.Value, _Masked]) -> None:
+    """Enter the output of `node` into `known`, if it depends on one mask alone."""
+    if node.domain != "" or len(node.outputs) != 1:
+        return
+    operands = [_read(value, known) for value in node.inputs if value is not None]
+    found: _Masked | None = None
+    if node.op_type in _SHAPED and operands and isinstance(operands[0], _Masked):
+        found = _move_axes(node, operands[0])
+    elif node.op_type in _ELEMENTWISE and all(operand is not None for operand in operands):
+        found = _compute(node, [operand for operand in operands if operand is not None])
+    if found is not None:
+        known[node.outputs[0]] = found
+
+
+def _read(value: ir.Value, known: dict[ir.Value, _Masked]) -> _Masked | float | None:
+    """What is known of an operand: a mask, or a number."""
+    if value in known:
+        return known[value]
+    if _is_mask(value):
+        return _Masked(value, 0.0, 1.0, ("B", "R"))
+    number = scalar(value)
+    return number if number is not None else _uniform(value)
+
+
+def _uniform(value: ir.Value) -> float | None:
+    """The number that fills a ConstantOfShape, or an Expand of one number."""
+    node = value.producer()
+    if is_operator(node, "ConstantOfShape") and node is not None:
+        tensor = node.attributes["value"].as_tensor().numpy() if "value" in node.attributes else np.zeros(1)
+        return float(tensor.reshape(-1)[0])
+    if is_operator(node, "Expand") and node is not None:
+        return scalar(node.inputs[0])
+    return None
+
+
+def _is_mask(value: ir.Value) -> bool:
+    """Whether `value` is an input of the graph of rank 2 that indexes nothing, or the reshape of one to rank 2."""
+    node = value.producer()
+    if is_operator(node, "Reshape") and node is not None:
+        shape, source = constant_vector(node.inputs[1]), node.inputs[0]
+        rank = len(shape) if shape is not None else _rank(value)
+        return rank == 2 and source is not None and _is_mask_input(source)
+    return _is_mask_input(value) and _rank(value) == 2
+
+
+def _rank(value: ir.Value) -> int | None:
+    return None if value.shape is None else len(value.shape)
+
+
+def _is_mask_input(value: ir.Value) -> bool:
+    if not value.is_graph_input() or value.dtype in (None, ir.DataType.FLOAT16):
+        return False
+    return not any(_leads_to_index(user, position) for user, position in value.uses())
+
+
+def _leads_to_index(node: ir.Node, position: int) -> bool:
+    """Whether input `position` of `node` indexes a table, perhaps after a Reshape or a Cast."""
+    if is_operator(node, "Gather"):
+        return position == 1
+    if is_operator(node, "Reshape", "Cast", "Identity") and position == 0:
+        return any(_leads_to_index(user, place) for user, place in node.outputs[0].uses())
+    return False
+
+
+def _move_axes(node: ir.Node, masked: _Masked) -> _Masked | None:
+    """The mask after Unsqueeze, Expand, or a Slice of everything."""
+    axes = list(masked.axes)
+    if node.op_type == "Unsqueeze":
+        places = constant_input(node, 1)
+        if places is None:
+            return None
+        rank = len(axes) + places.size
+        for place in sorted(int(place) % rank for place in places.reshape(-1)):
+            axes.insert(place, "1")
+        return replace(masked, axes=tuple(axes))
+    if masked.expanded is not None or node.inputs[1] is None:
+        return None
+    return replace(masked, axes=_expanded(axes, node), expanded=node.inputs[1])
+
+
+def _expanded(axes: list[str], node: ir.Node) -> Axes:
+    """Axes after an Expand; which of the new ones got longer does not matter, since a bias is broadcast anyway."""
+    shape = node.outputs[0].shape
+    rank = len(shape) if shape is not None else len(axes)
+    longer = ["1"] * (rank - len(axes)) + axes
+    return tuple("*" if axis == "1" and place == rank - 2 else axis for place, axis in enumerate(longer))
+
+
+_SHAPED = ("Unsqueeze", "Expand")
+_ELEMENTWISE = ("Cast", "Sub", "Mul", "Add", "Where", "Not", "Equal", "Greater", "Less", "And", "Identity", "Neg")
+
+
+def _compute(node: ir.Node, operands: list[_Masked | float]) -> _Masked | None:
+    """An elementwise operator of values that depend on the same mask with the same axes, and of numbers."""
+    masks = [operand for operand in operands if isinstance(operand, _Masked)]
+    if not masks or any((mask.source, mask.axes) != (masks[0].source, masks[0].axes) for mask in masks):
+        return None
+    hidden = _apply(node, [operand.hidden if isinstance(operand, _Masked) else operand for operand in operands])
+    seen = _apply(node, [operand.seen if isinstance(operand, _Masked) else operand for operand in operands])
+    if hidden is None or seen is None:
+        return None
+    return replace(masks[0], hidden=hidden, seen=seen)
+
+
+def _apply(node: ir.Node, numbers: list[float]) -> float | None:
+    """The operator of `node` on single numbers; None where it has no rule, or makes a NaN."""
+    with np.errstate(all="ignore"):
+        result = _number(node, [np.float64(number) for number in numbers])
+    return None if result is None or np.isnan(result) else float(result)
+
+
+def _number(node: ir.Node, numbers: list[np.float64]) -> float | None:
+    first = numbers[0]
+    match node.op_type, numbers[1:]:
+        case "Cast", []:
+            to = node.attributes["to"].as_int()
+            return float(first != 0) if to == ir.DataType.BOOL else float(first)
+        case "Identity", []:
+            return float(first)
+        case "Neg", []:
+            return float(-first)
+        case "Not", []:
+            return float(first == 0)
+        case "Add", [second]:
+            return float(first + second)
+        case "Sub", [second]:
+            return float(first - second)
+        case "Mul", [second]:
+            return float(first * second)
+        case "Equal", [second]:
+            return float(first == second)
+        case "Greater", [second]:
+            return float(first > second)
+        case "Less", [second]:
+            return float(first < second)
+        case "And", [second]:
+            return float(bool(first) and bool(second))
+        case "Where", [second, third]:
+            return float(second if first else third)
+    return None
+
+
+def _replace(graph: ir.Graph, value: ir.Value, masked: _Masked, made: dict[tuple[ir.Value, float], ir.Value]) -> None:
+    """Put a KeyMask in the place of `value`; biases that are the same share one."""
+    producer = value.producer()
+    assert producer is not None
+    fill = max(masked.hidden, _LOWEST_FLOAT32)
+    bias = made.get((masked.source, fill))
+    if bias is None:
+        bias = _key_mask(graph, producer, masked.source, fill)
+        made[(masked.source, fill)] = bias
+    for user, place in list(value.uses()):
+        if place == BIAS and is_operator(user, ATTENTION, domain=DOMAIN):  # which broadcasts it itself
+            user.replace_input_with(place, bias)
+    if masked.expanded is not None and (value.uses() or value.is_graph_output()):
+        expand = make_node("", "Expand", [bias, masked.expanded], {}, 1, sibling_name(producer, "Expand"))
+        graph.insert_before(producer, expand)
+        bias = expand.outputs[0]
+    shape = bias.shape
+    take_over(bias, value)
+    bias.shape = shape if shape is not None else bias.shape
+
+
+def _key_mask(graph: ir.Graph, place: ir.Node, mask: ir.Value, fill: float) -> ir.Value:
+    """A KeyMask of `mask`, as int64, before `place`."""
+    if _dtype(mask) != ir.DataType.INT64:
+        cast = make_node("", "Cast", [mask], {"to": int(ir.DataType.INT64)}, 1, sibling_name(place, "Cast"))
+        cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.INT64, mask.shape
+        graph.insert_before(place, cast)
+        mask = cast.outputs[0]
+    node = make_node(DOMAIN, KEY_MASK, [mask], {"fill": fill}, 1, sibling_name(place, KEY_MASK))
+    graph.insert_before(place, node)
+    batch, length = (mask.shape[0], mask.shape[1]) if mask.shape is not None else (None, None)
+    node.outputs[0].shape = ir.Shape([batch, 1, 1, length])
+    return node.outputs[0]
+
+
+def _dtype(mask: ir.Value) -> ir.DataType | None:
+    """The element type of a mask, or of the input that it is a reshape of."""
+    node = mask.producer()
+    source = node.inputs[0] if mask.dtype is None and node is not None else None
+    return source.dtype if source is not None else mask.dtype

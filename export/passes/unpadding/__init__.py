@@ -1,0 +1,1 @@
+"""Hidden states packed as [T, D], so that padding costs nothing."""

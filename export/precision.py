@@ -1,0 +1,210 @@
+"""A float32 graph in a lower precision, and the verdict of the gate on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx_ir as ir
+
+from bert_onnx.artifact import PassRecord, Quality, Quantization
+from export.evaluation.budgets import find_budget
+from export.evaluation.data import built_in, read_text_set
+from export.evaluation.evaluation import Evaluation
+from export.evaluation.examples import TextSet
+from export.evaluation.gate import GateReport, held_out_texts, require_quality, run_gate
+from export.evaluation.subject import Subject
+from export.plan import VariantPlan
+from export.precision_request import HALVES, PrecisionRequest
+from export.quantization.float16.convert import convert_to_half
+from export.quantization.float16.emulation import open_emulated
+from export.quantization.float16.targets import half_warnings
+from export.quantization.isa import DEFAULT_ISA
+from export.quantization.plan import QuantizationPlan, QuantizationResult
+from export.quantization.quantize import quantize_model
+from export.reference.load import Eager
+from export.reference.runtime import input_limits
+from export.request import Progress
+from runtimes.engines.base import Runtime, RuntimeOptions
+from runtimes.engines.ort.cpu import OnnxRuntimeCpu
+from runtimes.machine.processor import this_processor
+
+#: Layers that a message blames.
+_BLAMED = 3
+
+#: Share of the budget's distance from 1 that the search may use up on texts like those it calibrates with, so that
+#: other texts are within the budget, too.
+SEARCH_MARGIN = 0.7
+
+#: What is searched for where a budget speaks of other figures.
+_COSINE_MEAN, _COSINE_MIN = 0.999, 0.995
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph of lower precision.
+
+    Args:
+        model: the graph.
+        passes: what to add to the ledger.
+        excluded_nodes: MatMuls that were left in float.
+        quantization: what the manifest says of it; None for floats.
+        blame: layers with the largest share of the error, the worst first.
+        warnings: what the user should know.
+        invariant: a text's answer must not depend on its batch.
+    """
+
+    model: ir.Model
+    passes: tuple[PassRecord, ...]
+    excluded_nodes: tuple[str, ...] = ()
+    quantization: Quantization | None = None
+    blame: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    invariant: bool = True
+
+
+class LowerPrecision:
+    """Makes and judges variants of lower precision. Texts are read, and the reference asked, once for all of them.
+
+    Args:
+        request: what the user wants.
+        eager, reference: the model, and what answers for it.
+        folder: an artifact, staged or published, with the tokenizer.
+        max_length: most tokens of a text.
+    """
+
+    def __init__(
+        self, request: PrecisionRequest, eager: Eager, reference: Runtime, folder: Path, max_length: int
+    ) -> None:
+        self.request = request
+        self._eager = eager
+        self._reference = reference
+        self._folder = folder
+        self._max_length = max_length
+
+    def convert(self, model: ir.Model, plan: VariantPlan, progress: Progress) -> Lowered:
+        """`model`, a finished float32 graph that this may change, in the precision of `plan`.
+
+        Raises:
+            UsageError, InputError: texts that cannot be used.
+            ExportError, CheckpointError: weights that do not fit the precision.
+        """
+        if plan.precision in HALVES:
+            report = convert_to_half(model, plan.precision)
+            record = PassRecord(f"convert_to_{plan.precision}", report.narrow)
+            warnings = half_warnings(plan.precision, plan.target.name) + report.warnings()
+            return Lowered(model, (record,), warnings=warnings)
+        texts = None if plan.method == "dynamic" else self._calibration
+        result = quantize_model(
+            model,
+            self._quantization_plan(plan),
+            () if texts is None else texts.texts,
+            self._eager.module.inputs,
+            self._subject.tokenizer,
+            progress,
+        )
+        return _lowered(result, plan, texts)
+
+    def judge(self, runtime: Runtime, plan: VariantPlan, lowered: Lowered) -> Quality:
+        """The gate's verdict on what `runtime` runs.
+
+        Raises:
+            VerificationError: it is below its budget, and nobody allowed that.
+        """
+        report = self.measure(runtime, plan.budget, lowered.invariant)
+        what = f"the {plan.title}"
+        return require_quality(report, what, lowered.blame, allow_degraded=self.request.allow_degraded)
+
+    def measure(self, runtime: Runtime, budget: str, invariant: bool = True) -> GateReport:
+        """What the gate finds of `runtime`, judged by the row `budget`."""
+        return run_gate(self._evaluation, runtime, find_budget(budget, self.request.budget, invariant))
+
+    def _quantization_plan(self, plan: VariantPlan) -> QuantizationPlan:
+        budget = find_budget(plan.budget, self.request.budget).thresholds
+        return QuantizationPlan(
+            precision=plan.precision,
+            method=plan.method or "static",
+            isa=DEFAULT_ISA if plan.isa is None else plan.isa.name,
+            cosine_mean=_with_margin(budget.get("cosine_mean", _COSINE_MEAN)),
+            cosine_min=_with_margin(budget.get("cosine_min", _COSINE_MIN)),
+            max_length=self._subject.max_length,
+            microsoft=plan.method == "weights" and plan.target.name.startswith("ort-"),
+        )
+
+    @cached_property
+    def _subject(self) -> Subject:
+        eager = self._eager
+        return Subject.of_artifact(self._folder, eager.task, eager.options, eager.config, self._max_length)
+
+    @cached_property
+    def _calibration(self) -> TextSet:
+        name = self.request.calibration
+        return built_in("calibration") if name is None else read_text_set(name)
+
+    @cached_property
+    def _evaluation(self) -> Evaluation:
+        """On text that calibration does not see, whether this variant is calibrated or not."""
+        calibration = self._calibration if any(p in ("int8", "int4") for p in self.request.lower) else None
+        return Evaluation(self._subject, held_out_texts(self.request.evaluation, calibration), self._reference)
+
+
+@contextmanager
+def open_variant(path: Path, eager: Eager, target: str, precision: str) -> Iterator[Runtime]:
+    """What verifies the file `path`: ONNX Runtime on the CPU, which emulates 16 bits where it has no kernels for them.
+
+    Raises:
+        ArtifactError, RuntimeUnavailableError: it does not open.
+    """
+    ports, limits = (eager.module.inputs, eager.module.outputs), input_limits(eager)
+    if precision == "bf16" or (precision == "fp16" and target == "ort-cuda"):
+        with open_emulated(path, *ports, limits) as emulated:
+            yield emulated
+        return
+    # The reference may be computing on the same cores. An int8 file for VNNI is judged by what VNNI gives.
+    options = RuntimeOptions(spinning=False, exact_integers=True)
+    with OnnxRuntimeCpu.open(path, *ports, options, limits) as runtime:
+        yield runtime
+
+
+def _with_margin(cosine: float) -> float:
+    return 1 - SEARCH_MARGIN * (1 - cosine)
+
+
+def _isa_warnings(plan: VariantPlan) -> tuple[str, ...]:
+    """A file that this very machine must not run is told."""
+    if plan.isa is None or not this_processor().saturates(plan.isa.name):
+        return ()
+    return (
+        f"{plan.name}.onnx is for {plan.isa.purpose}; this processor would saturate, and `load` will refuse the file "
+        "here. Add --isa avx2 for one that runs on every x86.",
+    )
+
+
+def _lowered(result: QuantizationResult, plan: VariantPlan, texts: TextSet | None) -> Lowered:
+    structures: dict[str, int] = {}
+    for record in result.records:
+        structures[record.structure] = structures.get(record.structure, 0) + 1
+    shares = sorted(result.records, key=lambda record: -(record.share if record.share is not None else record.error))
+    quantization = Quantization(
+        method=plan.method or "static",
+        isa=None if plan.isa is None else plan.isa.name,
+        sites=dict(sorted(structures.items())),
+        calibration=None if texts is None else texts.name,
+        calibration_sha256=None if texts is None else texts.sha256,
+        calibration_count=0 if texts is None else len(texts.texts),
+    )
+    return Lowered(
+        model=result.model,
+        warnings=_isa_warnings(plan),
+        passes=(
+            PassRecord(f"quantize_{plan.method}", len(result.records)),
+            PassRecord("quantize_embeddings", len(result.tables)),
+        ),
+        excluded_nodes=result.excluded_nodes,
+        quantization=quantization,
+        blame=tuple(record.nodes[0] for record in shares[:_BLAMED]),
+        invariant=result.invariant,
+    )

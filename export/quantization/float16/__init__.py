@@ -1,0 +1,1 @@
+"""fp16 and bf16: which operators are converted, and an emulation of bf16."""

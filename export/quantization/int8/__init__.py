@@ -1,0 +1,1 @@
+"""Activations and weights in 8 bits: calibration, smoothing, search, static and dynamic schemes."""

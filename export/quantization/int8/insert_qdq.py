@@ -1,0 +1,163 @@
+"""Writes recipes into a graph, in standard operators (QuantizeLinear and DequantizeLinear of opset 13 and later).
+
+    MatMul(x, W)  ->  MatMul(DQ(Q(x)), DQ(W'))                                   one scale for all tokens
+                  ->  MatMul(DQ(Q((x - z) / m)), DQ((m W)')) + z W               smoothed, and shifted
+                  ->  MatMul(DQ(Q(x / s)), DQ(W')) * s                           a scale a token, s [..., 1]
+
+Q and DQ of the activation have one scale, those of the weights one a column. MatMuls that read the same x share its Q
+and DQ. Nothing else is quantised: neither Q K^T nor P V, nor any output, so that a text's answer does not depend on
+the texts beside it. A site that stays float reads Cast(W') * scale, which runtimes compute once, while they load.
+
+Where x is the output of a LayerNormalization, (x - z) / m is a second one of the same input, with scale / m and
+(bias - z) / m: it costs as much as the multiplication alone would. z W goes into the bias that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from export.passes.graph.values import is_operator
+from export.passes.graph.writer import Emitter, scope_of
+from export.quantization.int8.ranges import TokenRange
+from export.quantization.int8.recipe import Recipe, Structure
+from export.quantization.int8.sites import constant_norm, nodes_of, weight_of
+from export.quantization.int8.smoothing import Smoothing
+from export.quantization.integer_weights import IntegerWeight
+from export.quantization.isa import Isa
+
+
+def insert_recipes(model: ir.Model, recipes: Sequence[Recipe], isa: Isa) -> None:
+    """Change `model` in place. Each site of `recipes` is in it, in float."""
+    for recipe in recipes:
+        nodes = nodes_of(model, recipe.site.nodes)
+        if recipe.structure is Structure.FLOAT:
+            _leave_float(nodes, recipe)
+        else:
+            _quantize(nodes, recipe, isa)
+    model.graph.sort()
+
+
+def _leave_float(nodes: Sequence[ir.Node], recipe: Recipe) -> None:
+    """Cast(W') * scale in the place of W."""
+    for node, weight in zip(nodes, recipe.weights, strict=True):
+        emit = Emitter(node, f"{scope_of(node)}/weight")
+        values, scales = _parameters(emit, weight)
+        whole = emit.add("Cast", [values], {"to": int(ir.DataType.FLOAT)}, dtype=ir.DataType.FLOAT)
+        node.replace_input_with(1, emit.add("Mul", [whole, scales]))
+
+
+def _quantize(nodes: Sequence[ir.Node], recipe: Recipe, isa: Isa) -> None:
+    source = nodes[0].inputs[0]
+    assert source is not None
+    emit = Emitter(nodes[0], f"{scope_of(nodes[0])}/input")
+    x = source if recipe.smoothing is None else _smoothed(emit, source, recipe.smoothing)
+    scales = None
+    if isinstance(recipe.activation, TokenRange):
+        scales = _token_scales(emit, x, recipe.activation)
+        x = emit.add("Div", [x, scales])
+    levels = _levels(emit, x, recipe, isa)
+    packed = source.shape is not None and len(source.shape) == 2
+    for node, weight in zip(nodes, recipe.weights, strict=True):
+        if packed and scales is None:
+            _keep_bias_apart(node)
+        emit = Emitter(node)
+        product = emit.add("MatMul", [levels, _weight(node, weight)])
+        product.shape = _product_shape(source, node)
+        if scales is not None:
+            product = emit.add("Mul", [product, scales])
+        if recipe.smoothing is not None and recipe.smoothing.shift is not None:
+            product = _with_constant(emit, product, recipe.smoothing.shift @ weight_of(node))
+        emit.finish({node.outputs[0]: product})
+
+
+def _product_shape(x: ir.Value, node: ir.Node) -> ir.Shape | None:
+    """[..., O], whether or not the graph told it of `node`: what follows wants to know a bias from a sum."""
+    return None if x.shape is None else ir.Shape([*x.shape[:-1], weight_of(node).shape[1]])
+
+
+def _smoothed(emit: Emitter, x: ir.Value, smoothing: Smoothing) -> ir.Value:
+    """(x - z) / m."""
+    shift = 0.0 if smoothing.shift is None else smoothing.shift
+    norm = constant_norm(x)
+    if norm is not None:
+        scale, bias = (one.const_value.numpy() for one in norm.inputs[1:] if one is not None and one.const_value)
+        parameters = {"scale": scale / smoothing.factors, "bias": (bias - shift) / smoothing.factors}
+        inputs = [norm.inputs[0], *(_constant(emit, f"norm_{name}", one) for name, one in parameters.items())]
+        attributes = {name: attribute.value for name, attribute in norm.attributes.items()}
+        return emit.add("LayerNormalization", inputs, attributes)
+    if smoothing.shift is not None:
+        x = emit.add("Sub", [x, _constant(emit, "shift", smoothing.shift)])
+    return emit.add("Mul", [x, _constant(emit, "smoothing", 1 / smoothing.factors)])
+
+
+def _token_scales(emit: Emitter, x: ir.Value, levels: TokenRange) -> ir.Value:
+    """s [..., 1], the largest of a token; ReduceMax got its axes as an input with opset 18."""
+    sizes = emit.add("Abs", [x]) if levels.symmetric else x
+    if emit.graph.opset_imports[""] < 18:
+        largest = emit.add("ReduceMax", [sizes], {"axes": [-1], "keepdims": 1})
+    else:
+        largest = emit.add("ReduceMax", [sizes, emit.integers("last_axis", [-1])], {"keepdims": 1})
+    return emit.add("Max", [largest, _constant(emit, "least", np.array([levels.least]))])
+
+
+def _levels(emit: Emitter, x: ir.Value, recipe: Recipe, isa: Isa) -> ir.Value:
+    """DQ(Q(x))."""
+    activation = recipe.activation
+    assert activation is not None
+    step = 1 / activation.top if isinstance(activation, TokenRange) else activation.scale
+    scale = _constant(emit, "scale", np.array(step))
+    zero = np.array(activation.zero_point - isa.activation_offset, isa.activation_dtype)
+    point = emit.constant(f"{_stem(emit)}.zero_point", zero)
+    levels = emit.add("QuantizeLinear", [x, scale, point], dtype=point.dtype)
+    return emit.add("DequantizeLinear", [levels, scale, point], dtype=ir.DataType.FLOAT)
+
+
+def _weight(node: ir.Node, weight: IntegerWeight) -> ir.Value:
+    """DQ(W')."""
+    emit = Emitter(node, f"{scope_of(node)}/weight")
+    values, scales = _parameters(emit, weight)
+    zeros = emit.constant(f"{_stem(emit)}.weight_zero_point", np.zeros(len(weight.scales), np.int8))
+    return emit.add("DequantizeLinear", [values, scales, zeros], {"axis": 1}, dtype=ir.DataType.FLOAT)
+
+
+def _parameters(emit: Emitter, weight: IntegerWeight) -> tuple[ir.Value, ir.Value]:
+    return emit.constant(f"{_stem(emit)}.weight_int8", weight.values), _constant(emit, "weight_scale", weight.scales)
+
+
+def _constant(emit: Emitter, name: str, array: np.ndarray) -> ir.Value:
+    return emit.constant(f"{_stem(emit)}.{name}", array.astype(np.float32))
+
+
+def _stem(emit: Emitter) -> str:
+    return scope_of(emit.anchor).replace("/", ".")
+
+
+def _with_constant(emit: Emitter, product: ir.Value, constant: np.ndarray) -> ir.Value:
+    """y + c [O]; where a bias follows, c goes into it. For Sum, see `_keep_bias_apart`."""
+    found = _bias_of(emit.anchor)
+    if found is None:
+        return emit.add("Sum", [product, _constant(emit, "bias", constant)])
+    add, place, bias = found
+    add.replace_input_with(place, _constant(emit, "shifted_bias", bias.numpy() + constant))
+    return product
+
+
+def _keep_bias_apart(node: ir.Node) -> None:
+    """Sum in place of Add where rows are packed, [T, D]: ONNX Runtime 1.31 makes Gemm of MatMul and Add there, and its
+    Gemm of dequantised values is in float (measured: 1.0 and not 2.0 times as fast as fp32)."""
+    found = _bias_of(node)
+    if found is not None:
+        found[0].op_type = "Sum"
+
+
+def _bias_of(node: ir.Node) -> tuple[ir.Node, int, ir.TensorProtocol] | None:
+    """The Add, or Sum of two, of a constant that alone reads what `node` gives; the constant's place; the constant."""
+    uses = tuple(node.outputs[0].uses())
+    if len(uses) != 1 or node.outputs[0].is_graph_output():
+        return None
+    reader, place = uses[0]
+    other = reader.inputs[1 - place] if is_operator(reader, "Add", "Sum") and len(reader.inputs) == 2 else None
+    return None if other is None or other.const_value is None else (reader, 1 - place, other.const_value)

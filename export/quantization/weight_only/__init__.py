@@ -1,0 +1,1 @@
+"""Weights alone in 8 or 4 bits."""

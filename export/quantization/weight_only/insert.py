@@ -1,0 +1,72 @@
+"""Writes small weights into a graph, for activations that stay float; see `weight_only.quantize`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+
+from export.passes.graph.writer import MICROSOFT, Emitter, scope_of
+from export.quantization.int8.sites import Site, nodes_of
+from export.quantization.integer_weights import IntegerWeight
+from export.quantization.plan import QuantizationPlan
+
+#: Rows of a column that share a scale, in MatMulNBits and in int4.
+BLOCK = 32
+
+_BITS = {"int8": 8, "int4": 4}
+
+
+def insert_weights(model: ir.Model, site: Site, weights: Sequence[IntegerWeight], plan: QuantizationPlan) -> None:
+    """Change the MatMuls of `site` in place."""
+    for node, weight in zip(nodes_of(model, site.nodes), weights, strict=True):
+        emit, stem = Emitter(node), scope_of(node).replace("/", ".")
+        if plan.microsoft:
+            emit.finish({node.outputs[0]: _n_bits(emit, node, weight, plan, stem)})
+        elif plan.precision == "int4":
+            node.replace_input_with(1, _blocked(emit, weight, stem))
+        else:
+            node.replace_input_with(1, _columns(emit, weight, stem))
+
+
+def pack(weight: IntegerWeight, bits: int) -> np.ndarray:
+    """uint8 [O, blocks, bytes of a block] as MatMulNBits reads it: offset by half the levels, two of 4 bits a byte.
+
+    The layout is that of com.microsoft.MatMulNBits in ONNX Runtime's docs/ContribOperators.md: the first of two weights
+    is in the lower half.
+    """
+    rows, columns = weight.values.shape
+    blocks = -(-rows // BLOCK)
+    levels = np.full((blocks * BLOCK, columns), 2 ** (bits - 1), np.uint8)
+    levels[:rows] = (weight.values.astype(np.int16) + 2 ** (bits - 1)).astype(np.uint8)
+    laid_out = np.ascontiguousarray(levels.T).reshape(columns, blocks, BLOCK)
+    if bits == 4:
+        laid_out = laid_out[..., 0::2] | (laid_out[..., 1::2] << 4)
+    return laid_out
+
+
+def _n_bits(emit: Emitter, node: ir.Node, weight: IntegerWeight, plan: QuantizationPlan, stem: str) -> ir.Value:
+    """MatMulNBits(x, W', scales)."""
+    bits, (rows, columns) = _BITS[plan.precision], weight.values.shape
+    packed = emit.constant(f"{stem}.weight_{plan.precision}", pack(weight, bits))
+    scales = emit.constant(f"{stem}.weight_scale", np.ascontiguousarray(weight.scales.T))
+    attributes = {"K": rows, "N": columns, "bits": bits, "block_size": BLOCK, "accuracy_level": plan.accuracy_level}
+    return emit.add("MatMulNBits", [node.inputs[0], packed, scales], attributes, MICROSOFT, ir.DataType.FLOAT)
+
+
+def _blocked(emit: Emitter, weight: IntegerWeight, stem: str) -> ir.Value:
+    """DequantizeLinear(W' int4 [I, O], scales [I / 32, O])."""
+    values = emit.constant(f"{stem}.weight_int4", weight.values.astype(ml_dtypes.int4))
+    scales = emit.constant(f"{stem}.weight_scale", weight.scales)
+    attributes = {"axis": 0, "block_size": BLOCK}
+    return emit.add("DequantizeLinear", [values, scales], attributes, dtype=ir.DataType.FLOAT)
+
+
+def _columns(emit: Emitter, weight: IntegerWeight, stem: str) -> ir.Value:
+    """Cast(W') * scales."""
+    values = emit.constant(f"{stem}.weight_int8", weight.values)
+    scales = emit.constant(f"{stem}.weight_scale", weight.scales)
+    whole = emit.add("Cast", [values], {"to": int(ir.DataType.FLOAT)}, dtype=ir.DataType.FLOAT)
+    return emit.add("Mul", [whole, scales])

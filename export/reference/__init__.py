@@ -1,0 +1,1 @@
+"""The eager model that every graph is compared with."""

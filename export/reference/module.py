@@ -1,0 +1,92 @@
+"""GraphModule: a BERT model as a function of positional tensors, in the order of the task table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bert_onnx.modeling.pooling import pool_sentences
+from bert_onnx.modeling.postprocess import Answering
+from bert_onnx.tasks import Port, Task, TaskOptions
+
+_CACHE_INPUT = "past_key_values."
+
+
+class GraphModule(nn.Module):
+    """Calls `model` with the inputs that `inputs` names and returns the tensors that `outputs` names.
+
+    This is both what the exporter traces and the eager reference that its graph is compared with.
+
+    Args:
+        model: a model of `bert_onnx.modeling`, in evaluation mode.
+        task: its row of the task table.
+        options: pooling and optional outputs.
+        inputs, outputs: `input_ports` and `output_ports` of the same task and options.
+    """
+
+    def __init__(
+        self, model: nn.Module, task: Task, options: TaskOptions, inputs: Sequence[Port], outputs: Sequence[Port]
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.options = options
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.answering = Answering.of(task.name, model.config, options)  # type: ignore[arg-type]
+
+    def without_answers(self) -> GraphModule:
+        """The same model without in-graph answers: what is traced, before `export.postprocess` adds them."""
+        outputs = [port for port in self.outputs if port.name not in self.answering.names]
+        return GraphModule(self.model, self.task, replace(self.options, postprocess=False), self.inputs, outputs).eval()
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """One tensor for each input port, in order; returns one for each output port, in order."""
+        named = {port.name: tensor for port, tensor in zip(self.inputs, tensors, strict=True)}
+        cache = [named.pop(port.name) for port in self.inputs if port.name.startswith(_CACHE_INPUT)]
+        arguments: dict[str, Any] = dict(named)
+        if self.task.decoder:
+            arguments["use_cache"] = self.task.cached
+        if self.task.cached:
+            arguments["past_key_values"] = tuple(zip(cache[::2], cache[1::2], strict=True))
+        result = self.model(
+            **arguments,
+            output_attentions=self.options.output_attentions,
+            output_hidden_states=self.options.output_hidden_states,
+            return_dict=True,
+        )
+        answered = self.answering.names
+        found = {port.name: self._pick(port.name, result, named) for port in self.outputs if port.name not in answered}
+        found |= self.answering.tensors(found, named)
+        return tuple(found[port.name] for port in self.outputs)
+
+    def _pick(self, name: str, result: Any, named: dict[str, Tensor]) -> Tensor:
+        """The tensor that output port `name` stands for."""
+        if name == "sentence_embedding":
+            return pool_sentences(
+                result.last_hidden_state, named["attention_mask"], self.options.pooling, self.options.normalize
+            )
+        family, _, rest = name.partition(".")
+        if family == "present":
+            layer, part = rest.split(".")
+            return result.past_key_values[int(layer)][("key", "value").index(part)]
+        return getattr(result, family)[int(rest)] if rest else getattr(result, name)
+
+
+def example_inputs(inputs: Sequence[Port], lengths: dict[str, int]) -> tuple[Tensor, ...]:
+    """Distinct tensors of the right shapes to trace with; every named axis has the length that `lengths` gives.
+
+    Values do not matter to a trace, but each tensor must be an object of its own: torch.export takes one tensor
+    that is passed twice for one input.
+    """
+    from bert_onnx.tasks import axis_length
+
+    make: dict[str, Callable[[tuple[int, ...]], Tensor]] = {
+        "int64": lambda shape: torch.ones(shape, dtype=torch.int64),
+        "float32": lambda shape: torch.ones(shape, dtype=torch.float32),
+    }
+    return tuple(make[port.dtype](tuple(axis_length(axis, lengths) for axis in port.axes)) for port in inputs)

@@ -1,0 +1,1 @@
+"""torch.onnx.export, one layer of it repeated for the others."""

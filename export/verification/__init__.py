@@ -1,0 +1,1 @@
+"""Is the graph equal to the eager model? Cases, tolerances, fusion counts, runtimes, vectors.json."""

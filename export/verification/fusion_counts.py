@@ -1,0 +1,163 @@
+"""How many of each fused operator a graph must have: what the config implies, for each target. A miss is an error.
+
+A pass that does not fire breaks nothing: the graph is right and slow. So nobody would notice, unless somebody counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from bert_onnx.config import BertConfig
+from bert_onnx.errors import ExportError
+from bert_onnx.tasks import Task, TaskOptions
+from export.onnx_file.operators import count_operators
+from export.passes.table import Ledger
+from export.targets import Target
+
+_GELUS = ("gelu", "gelu_new", "gelu_pytorch_tanh")
+
+#: Model classes whose head has an activation and a LayerNorm of its own before the vocabulary.
+_TRANSFORMING = ("BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel")
+
+#: Model classes that read the pooled first token and nothing else.
+_FIRST_ROW_ONLY = ("BertForSequenceClassification", "BertForNextSentencePrediction", "BertForMultipleChoice")
+
+#: Refusals that a message quotes.
+_QUOTED = 3
+
+
+@dataclass(frozen=True)
+class Implied:
+    """What a model has, by its config and task.
+
+    Args:
+        attentions: of tokens to tokens and, in decoders that read an encoder, of tokens to the encoder's.
+        gelus: activations, of layers and heads.
+        residuals: LayerNorms of a sum with what came before.
+        probabilities: they are outputs of the graph.
+        absolute: positions are embedded.
+        cached: positions start after a cache.
+        packed: everything but attention runs on real tokens only.
+        first_row: only the first row of the last layer is used.
+    """
+
+    attentions: int
+    gelus: int
+    residuals: int
+    probabilities: bool
+    absolute: bool
+    cached: bool
+    packed: bool
+    first_row: bool
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One row.
+
+    Args:
+        kind: what is counted, as the manifest names it.
+        passes: the passes that make it; their counts add up, and their refusals explain a miss.
+        operators: the nodes that they leave; empty where later passes replace them.
+        count: how many a model must have; None where the graph decides.
+    """
+
+    kind: str
+    passes: tuple[str, ...]
+    operators: tuple[str, ...]
+    count: Callable[[Implied], int | None]
+
+
+def _embeddings(implied: Implied) -> int:
+    """Look-ups, sum and LayerNorm are one node where every token's position is its place in the row."""
+    return int(implied.absolute and not implied.cached and not implied.packed)
+
+
+def _residuals(implied: Implied) -> int:
+    """The embeddings count where all of their terms have one shape."""
+    return implied.residuals + int(implied.packed or not implied.absolute)
+
+
+def _fused_attentions(implied: Implied) -> int:
+    """An attention whose probabilities are read stays spelled out."""
+    return 0 if implied.probabilities else implied.attentions
+
+
+#: A row holds for a target that has one of its passes.
+EXPECTATIONS = (
+    Expectation("attention", ("raise_attention",), (), lambda implied: implied.attentions),
+    Expectation("gelu", ("raise_gelu",), (), lambda implied: implied.gelus),
+    Expectation("merged_projections", ("merge_qkv",), (), lambda implied: implied.attentions),
+    Expectation(
+        "fused_attention",
+        ("lower_attention_microsoft", "lower_attention_lengths", "lower_mha", "lower_mha_biases_apart"),
+        ("com.microsoft.Attention", "com.microsoft.MultiHeadAttention"),
+        _fused_attentions,
+    ),
+    Expectation(
+        "fused_gelu",
+        ("fuse_bias_gelu",),
+        ("com.microsoft.BiasGelu", "com.microsoft.FastGelu"),
+        lambda implied: implied.gelus,
+    ),
+    Expectation("skip_layer_norm", ("fuse_skip_layer_norm",), ("com.microsoft.SkipLayerNormalization",), _residuals),
+    Expectation("embeddings", ("fuse_embeddings",), ("com.microsoft.EmbedLayerNormalization",), _embeddings),
+    Expectation("unpadded_attention", ("unpad",), (), lambda implied: implied.attentions if implied.packed else None),
+    Expectation("first_row", ("first_row",), (), lambda implied: int(implied.first_row)),
+)
+
+
+def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOptions) -> Implied:
+    """What a graph of `task` must have."""
+    absolute = config.position_embedding_type == "absolute"
+    every_row = options.output_attentions or options.output_hidden_states or not absolute
+    layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
+    activations = layers + int(task.model_class in _TRANSFORMING)
+    return Implied(
+        attentions=layers * (2 if cross else 1),
+        gelus=activations if config.hidden_act in _GELUS else 0,
+        residuals=layers * (3 if cross else 2),
+        probabilities=options.output_attentions,
+        absolute=absolute,
+        cached=task.cached,
+        packed="unpad" in target.passes and not task.cached and not cross,
+        first_row=task.model_class in _FIRST_ROW_ONLY and not every_row,
+    )
+
+
+def check_expectations(
+    model: ir.Model, ledger: Ledger, target: Target, config: BertConfig, task: Task, options: TaskOptions
+) -> dict[str, int]:
+    """Count what `target` wants fused in the finished `model`, and compare it with what the config implies.
+
+    Returns:
+        How many there are of each kind, for the manifest.
+
+    Raises:
+        ExportError: a count is another one; the message has the nodes and reasons that the passes gave.
+    """
+    implied, operators = implied_by(target, config, task, options), count_operators(model)
+    found = {}
+    for row in EXPECTATIONS:
+        if not set(row.passes) & set(target.passes):
+            continue
+        wanted, fired = row.count(implied), sum(outcome.count for name, outcome in ledger if name in row.passes)
+        left = sum(operators[name] for name in row.operators) if row.operators else fired
+        if wanted is not None and not fired == left == wanted:
+            raise ExportError(_miss(row, target, ledger, wanted, min(fired, left)))
+        found[row.kind] = left
+    return found
+
+
+def _miss(row: Expectation, target: Target, ledger: Ledger, wanted: int, got: int) -> str:
+    """What is missing, and what the passes said about it."""
+    refusals = [outcome.refusals for name, outcome in ledger if name in row.passes and outcome.refusals]
+    # Of several passes that try in turn, the last one decides.
+    reasons = [f"{refusal.node}: {refusal.reason}" for refusal in (refusals[-1] if refusals else ())]
+    said = "; ".join(reasons[:_QUOTED]) if reasons else f"{' and '.join(row.passes)} found nothing like it"
+    more = f"; and {len(reasons) - _QUOTED} more" if len(reasons) > _QUOTED else ""
+    kind = row.kind.replace("_", " ")
+    return f"the {target.name} graph must have {wanted} x {kind} and has {got}: {said}{more}."

@@ -1,0 +1,1 @@
+"""ONNX Runtime: CPU, CUDA, TensorRT, OpenVINO, and graphs that take text."""

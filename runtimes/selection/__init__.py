@@ -1,0 +1,1 @@
+"""Which runtime and which graph are best here, and why."""

@@ -1,0 +1,124 @@
+"""Sites: what is quantised, what never is, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from tiny_encoder import MATMULS, Writer, set_weight, tiny_encoder, weight
+
+from bert_onnx.errors import CheckpointError, UsageError
+from export.quantization.int8.recipe import Recipe, Structure
+from export.quantization.int8.sensitivity import ladder, next_step
+from export.quantization.int8.sites import find_sites, weights_of
+
+
+def test_every_weight_matmul_is_found_and_those_of_one_input_are_together() -> None:
+    model = tiny_encoder()
+    sites = find_sites(model)
+    assert [site.nodes for site in sites] == [
+        ("query/MatMul", "key/MatMul", "value/MatMul"),
+        ("output/MatMul",),
+        ("ffn1/MatMul",),
+        ("ffn2/MatMul",),
+    ]
+    assert [(site.inputs, site.outputs) for site in sites] == [(32, 96), (32, 32), (32, 64), (64, 32)]
+    assert sum(len(site.nodes) for site in sites) == len(MATMULS)
+
+
+def test_weights_come_in_the_order_of_the_nodes() -> None:
+    model = tiny_encoder()
+    weights = weights_of(model, find_sites(model)[0])
+    for name, found in zip(("query", "key", "value"), weights, strict=True):
+        np.testing.assert_array_equal(found, weight(model, f"{name}.weight"))
+
+
+def test_products_of_two_activations_are_no_sites() -> None:
+    names = {name for site in find_sites(tiny_encoder()) for name in site.nodes}
+    assert not names & {"scores/MatMul", "context/MatMul"}
+
+
+@pytest.mark.parametrize(("columns", "found"), [(15, False), (16, True)])
+def test_narrow_heads_stay_float(columns: int, found: bool) -> None:
+    w = Writer()
+    y = w.op("MatMul", ["x", w.weight("w", np.ones((8, 32)))], "wide/MatMul")
+    w.op("MatMul", [y, w.weight("head", np.ones((32, columns)))], "head/MatMul")
+    w.nodes[-1].output[0] = "y"
+    sites = find_sites(w.model({"x": ["n", 8]}, {"y": ["n", columns]}, integers=False))
+    assert [site.name for site in sites] == ["wide/MatMul", "head/MatMul"][: 1 + found]
+
+
+def test_a_stack_of_weights_is_no_site() -> None:
+    w = Writer()
+    y = w.op("MatMul", ["x", w.weight("w", np.ones((2, 8, 32)))], "stack/MatMul")
+    w.op("MatMul", [y, w.weight("v", np.ones((32, 32)))], "flat/MatMul")
+    w.nodes[-1].output[0] = "y"
+    sites = find_sites(w.model({"x": [2, "n", 8]}, {"y": [2, "n", 32]}, integers=False))
+    assert [site.name for site in sites] == ["flat/MatMul"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(value: float) -> None:
+    model = tiny_encoder()
+    array = weight(model, "ffn1.weight")
+    array[3, 7] = value
+    set_weight(model, "ffn1.weight", array)
+    with pytest.raises(CheckpointError, match=r"ffn1.weight\[3, 7\] is (nan|inf|-inf); such weights"):
+        find_sites(model)
+
+
+def test_a_quantised_graph_is_refused() -> None:
+    w = Writer()
+    scale = w.weight("s", np.array(0.1))
+    y = w.op("QuantizeLinear", ["x", scale, w.weight("z", np.array(0, np.uint8))], "here/QuantizeLinear")
+    w.op("DequantizeLinear", [y, scale, "z"], "there/DequantizeLinear")
+    w.nodes[-1].output[0] = "y"
+    with pytest.raises(UsageError, match="already quantised: here/QuantizeLinear is a QuantizeLinear"):
+        find_sites(w.model({"x": ["n", 8]}, {"y": ["n", 8]}, integers=False))
+
+
+def test_a_graph_without_weights_is_refused() -> None:
+    w = Writer()
+    w.op("Relu", ["x"], "relu")
+    w.nodes[-1].output[0] = "y"
+    with pytest.raises(UsageError, match="nothing to quantise"):
+        find_sites(w.model({"x": ["n", 8]}, {"y": ["n", 8]}, integers=False))
+
+
+def test_ladders_end_in_float_and_what_narrows_is_not_smoothed() -> None:
+    projections, context, wide, narrow = find_sites(tiny_encoder())
+    for site in (projections, wide):
+        assert ladder(site) == (Structure.PLAIN, Structure.SHIFTED, Structure.FLOAT)
+    assert ladder(context) == (Structure.PLAIN, Structure.SMOOTHED, Structure.TOKEN, Structure.FLOAT)
+    assert ladder(narrow) == (Structure.PLAIN, Structure.TOKEN, Structure.FLOAT)
+
+
+@pytest.mark.parametrize(
+    ("structure", "expected"),
+    [(Structure.PLAIN, Structure.SMOOTHED), (Structure.TOKEN, Structure.FLOAT), (Structure.FLOAT, None)],
+)
+def test_the_next_step_is_one_up_the_ladder(structure: Structure, expected: Structure | None) -> None:
+    context = find_sites(tiny_encoder())[1]
+    assert next_step(Recipe(context, structure, ())) is expected
+
+
+def normed(**changes: Any) -> ir.Model:
+    """MatMul(LayerNormalization(x), w), with other attributes, or with a scale that is an input."""
+    w = Writer()
+    parts = ["x", "scale" if changes.pop("computed", False) else w.weight("g", np.ones(32))]
+    parts += [] if changes.pop("unbiased", False) else [w.weight("b", np.ones(32))]
+    y = w.op("LayerNormalization", parts, "norm", axis=changes.pop("axis", -1))
+    w.op("MatMul", [y, w.weight("w", np.ones((32, 24)))], "dense/MatMul")
+    w.nodes[-1].output[0] = "y"
+    return w.model({"x": ["n", 5, 32], "scale": [32]}, {"y": ["n", 5, 24]}, integers=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "normalized"),
+    [({}, True), ({"axis": 2}, True), ({"axis": 1}, False), ({"unbiased": True}, False), ({"computed": True}, False)],
+)
+def test_only_a_norm_of_the_last_axis_with_constants_can_be_made_twice(changes: dict, normalized: bool) -> None:
+    (site,) = find_sites(normed(**changes))
+    assert site.normalized is normalized

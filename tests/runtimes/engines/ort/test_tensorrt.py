@@ -1,0 +1,125 @@
+"""The TensorRT runtime on a fake GPU: profiles, provider options, the key of the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from fake_cuda import CPU, CUDA, TENSORRT, FakeGpu, install
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_artifacts import CONFIG, INPUTS, OUTPUTS, save_graph, table
+
+from bert_onnx.errors import RuntimeUnavailableError, StorageError, UsageError
+from bert_onnx.tasks import Port
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.ort.length_profiles import Profile, length_profiles, profile_options
+from runtimes.engines.ort.tensorrt import OnnxRuntimeTensorRt, TensorRtOptions, cache_key, provider_options
+
+
+@given(st.dictionaries(st.integers(1, 64), st.integers(0, 1000), max_size=20), st.integers(1, 64), st.integers(1, 6))
+def test_profiles_take_every_length_once(histogram: dict[int, int], batch: int, most: int) -> None:
+    profiles = length_profiles(histogram, batch, 64, most)
+    assert 1 <= len(profiles) <= most
+    covered = [length for profile in profiles for length in range(profile.least[1], profile.most[1] + 1)]
+    assert covered == list(range(1, 65))
+    for profile in profiles:
+        assert profile.least[0] == 1
+        assert profile.usual[0] == profile.most[0] == batch
+        assert profile.least[1] <= profile.usual[1] <= profile.most[1]
+
+
+def test_profiles_split_the_tokens_and_are_tuned_for_the_most_frequent() -> None:
+    profiles = length_profiles({8: 1000, 16: 500, 128: 60, 256: 1}, 32, 512, 2)
+    assert profiles == (Profile((1, 1), (32, 16), (32, 16)), Profile((1, 17), (32, 128), (32, 512)))
+    assert length_profiles({}, 4, 512) == (Profile((1, 1), (4, 512), (4, 512)),)
+
+
+@pytest.mark.parametrize("arguments", [({600: 1}, 1, 512), ({0: 1}, 1, 512), ({}, 0, 512), ({}, 1, 0)])
+def test_profiles_out_of_range_are_refused(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(UsageError):
+        length_profiles(*arguments)
+
+
+def test_profiles_are_written_as_the_provider_reads_them() -> None:
+    profiles = (Profile((1, 1), (8, 16), (8, 32)), Profile((1, 33), (8, 64), (8, 512)))
+    assert profile_options(profiles, ["input_ids", "attention_mask"]) == {
+        "trt_profile_min_shapes": "input_ids:1x1,attention_mask:1x1,input_ids:1x33,attention_mask:1x33",
+        "trt_profile_opt_shapes": "input_ids:8x16,attention_mask:8x16,input_ids:8x64,attention_mask:8x64",
+        "trt_profile_max_shapes": "input_ids:8x32,attention_mask:8x32,input_ids:8x512,attention_mask:8x512",
+    }
+
+
+def test_provider_options(tmp_path: Path) -> None:
+    graph = save_graph(tmp_path / "model.onnx")
+    options = TensorRtOptions(1, 8, None, {4: 10}, 1 << 30, 5, tmp_path / "cache")
+    values = provider_options(graph, onnxruntime, INPUTS, RuntimeOptions(compute="fp16"), CONFIG, options)
+    assert (values["device_id"], values["trt_fp16_enable"], values["trt_bf16_enable"]) == ("1", "1", "0")
+    assert (values["trt_builder_optimization_level"], values["trt_max_workspace_size"]) == ("5", str(1 << 30))
+    assert "input_ids:8x16" in values["trt_profile_max_shapes"]  # the toy model's own limit
+    for name in ("trt_engine_cache_path", "trt_timing_cache_path"):
+        assert Path(values[name]).is_dir()
+        assert Path(values[name]).is_relative_to(tmp_path / "cache")
+
+
+def test_an_engine_is_kept_by_content(tmp_path: Path) -> None:
+    graph = save_graph(tmp_path / "model.onnx")
+    first = cache_key(graph, onnxruntime, [("a", "1")])
+    assert cache_key(graph, onnxruntime, [("a", "1")]) == first
+    assert cache_key(graph, onnxruntime, [("a", "2")]) != first
+    (tmp_path / "model.onnx_data").write_bytes(b"weights")
+    with_data = cache_key(graph, onnxruntime, [("a", "1")])
+    (tmp_path / "model.onnx_data").write_bytes(b"weighty")
+    assert len({first, with_data, cache_key(graph, onnxruntime, [("a", "1")])}) == 3
+    save_graph(graph, table() * 2)
+    (tmp_path / "model.onnx_data").unlink()
+    assert cache_key(graph, onnxruntime, [("a", "1")]) != first
+
+
+def test_a_cache_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    graph = save_graph(tmp_path / "model.onnx")
+    (tmp_path / "file").touch()
+    options = TensorRtOptions(cache=tmp_path / "file")
+    with pytest.raises(StorageError, match=r"cache folder .* cannot be made"):
+        provider_options(graph, onnxruntime, INPUTS, RuntimeOptions(), CONFIG, options)
+
+
+def test_tensorrt_comes_first_then_cuda_then_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpu = install(monkeypatch)
+    graph = save_graph(tmp_path / "model.onnx")
+    options = TensorRtOptions(cache=tmp_path)
+    with OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, None, CONFIG, options) as runtime:
+        ids = np.full((1, 3), 5)
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        np.testing.assert_allclose(runtime.run(inputs)["sentence_embedding"], [table()[5]], rtol=1e-5)
+        assert runtime.describe().name == "onnxruntime-tensorrt"
+    assert [item if isinstance(item, str) else item[0] for item in gpu.sessions[0]] == [TENSORRT, CUDA, CPU]
+
+
+def test_a_session_that_went_to_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, FakeGpu(loads=False))
+    graph = save_graph(tmp_path / "model.onnx")
+    with pytest.raises(RuntimeUnavailableError, match="could not load TensorrtExecutionProvider"):
+        OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, None, CONFIG, TensorRtOptions(cache=tmp_path))
+
+
+def test_inputs_of_other_shapes_and_options_out_of_range_are_refused(tmp_path: Path) -> None:
+    graph = save_graph(tmp_path / "model.onnx")
+    choices = (Port("input_ids", "int64", ("batch_size", "num_choices", "sequence_length")),)
+    with pytest.raises(UsageError, match="use onnxruntime-cuda"):
+        OnnxRuntimeTensorRt.open(graph, choices, OUTPUTS)
+    for options in ({"level": 6}, {"batch": 0}, {"longest": 0}):
+        with pytest.raises(UsageError):
+            TensorRtOptions(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_builds_an_engine_and_answers(tmp_path: Path) -> None:
+    graph = save_graph(tmp_path / "model.onnx")
+    with OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, None, CONFIG, TensorRtOptions(cache=tmp_path)) as runtime:
+        ids = np.full((2, 3), 5)
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        np.testing.assert_allclose(runtime.run(inputs)["sentence_embedding"], [table()[5]] * 2, atol=1e-5)
