@@ -7,8 +7,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-# Programs that tests start find the helpers, too.
-os.environ["PYTHONPATH"] = os.path.join(os.path.dirname(__file__), "helpers")
+# Programs that tests start find this tree first, whatever is installed, and the helpers.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    os.path.join(os.path.dirname(os.path.abspath(__file__)), folder) for folder in ("..", "helpers")
+)
 
 from hypothesis import HealthCheck, settings
 

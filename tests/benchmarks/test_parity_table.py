@@ -48,7 +48,9 @@ def test_page_has_a_line_an_output(with_cache: Measured) -> None:
     lines = [line for line in page.splitlines() if line.startswith("| text-generation-with-past (cross-attention)")]
     logits, present = with_cache.figures
     assert len(lines) == 1
-    from_transformers = "0" if logits.from_transformers == 0 else f"{logits.from_transformers:.1e}"  # exact on some CPUs
+    from_transformers = (
+        "0" if logits.from_transformers == 0 else f"{logits.from_transformers:.1e}"
+    )  # exact on some CPUs
     assert f"| `logits` | {from_transformers} | {logits.from_eager:.1e} | {logits.largest:.3g} |" in lines[0]
     assert re.search(rf"\| `present` \| \S+ \| {present.from_eager:.1e} \|", page)
     assert "3.2e-07" in page
