@@ -1,4 +1,4 @@
-"""THE table of in-graph answers: what a graph says beside its scores, so that its user needs no maths.
+"""THE table of postprocessing: what a graph returns beside its scores, so that its user needs no maths.
 
 `--postprocess` appends these outputs behind all others. What computes, writes or checks one of them dispatches on its
 method: `bert_onnx.modeling.postprocess` in PyTorch, `export.postprocess` in ONNX, and
@@ -26,16 +26,16 @@ NEXT_TOKEN = "next_token"
 
 #: How many tokens are given for each place, as far as the vocabulary has so many.
 TOP_COUNT = 5
-#: Most tokens of an answer, as in the question-answering pipelines.
+#: Most tokens of an answer span, as in the question-answering pipelines.
 LONGEST_ANSWER = 15
 #: An id where there is none: at padding, which has no class and no token.
 NO_ID = -1
-#: The segment that answers lie in: the context is the second text of a pair.
+#: The segment that answer spans lie in: the context is the second text of a pair.
 CONTEXT_TYPE = 1
 
 
 @dataclass(frozen=True)
-class AnswerOutput:
+class PostprocessOutput:
     """One output.
 
     Args:
@@ -52,7 +52,7 @@ class AnswerOutput:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PostprocessStep:
     """Outputs that belong together.
 
     Args:
@@ -63,79 +63,83 @@ class Answer:
 
     method: str
     scores: tuple[str, ...]
-    outputs: tuple[AnswerOutput, ...]
+    outputs: tuple[PostprocessOutput, ...]
 
 
-def _class(method: str, axes: tuple[str, ...], classes: str | int, of: str, prefix: str = "") -> Answer:
+def _class(method: str, axes: tuple[str, ...], classes: str | int, of: str, prefix: str = "") -> PostprocessStep:
     scores = f"{prefix}_logits" if prefix else "logits"
     prefix = f"{prefix}_" if prefix else ""
     padding = (", 0 at padding", f", {NO_ID} at padding") if "S" in axes else ("", "")
-    return Answer(
+    return PostprocessStep(
         method,
         (scores,),
         (
-            AnswerOutput(
+            PostprocessOutput(
                 f"{prefix}probabilities", "float32", (*axes, classes), f"probability of each {of}{padding[0]}"
             ),
-            AnswerOutput(f"{prefix}label_ids", "int64", axes, f"the likeliest {of}, by its number{padding[1]}"),
+            PostprocessOutput(f"{prefix}label_ids", "int64", axes, f"the likeliest {of}, by its number{padding[1]}"),
         ),
     )
 
 
 _ORDER = "order (0: the second text follows the first, 1: it does not)"
 
-_SEVERAL_CLASSES = Answer(
+_SEVERAL_CLASSES = PostprocessStep(
     CLASSES,
     ("logits",),
     (
-        AnswerOutput("probabilities", "float32", ("B", "N"), "probability of each label, by itself"),
-        AnswerOutput("label_ids", "int64", ("B", "N"), "1 for each label with a probability above 0.5, else 0"),
+        PostprocessOutput("probabilities", "float32", ("B", "N"), "probability of each label, by itself"),
+        PostprocessOutput("label_ids", "int64", ("B", "N"), "1 for each label with a probability above 0.5, else 0"),
     ),
 )
 
-_CHOICE = Answer(
+_CHOICE = PostprocessStep(
     CLASS,
     ("logits",),
     (
-        AnswerOutput("probabilities", "float32", ("B", "C"), "probability of each choice"),
-        AnswerOutput("choice_ids", "int64", ("B",), "the likeliest choice, by its number"),
+        PostprocessOutput("probabilities", "float32", ("B", "C"), "probability of each choice"),
+        PostprocessOutput("choice_ids", "int64", ("B",), "the likeliest choice, by its number"),
     ),
 )
 
-_SPAN = Answer(
+_SPAN = PostprocessStep(
     SPAN,
     ("start_logits", "end_logits"),
     (
-        AnswerOutput("answer_start", "int64", ("B",), "first token of the answer, by its place in the row"),
-        AnswerOutput("answer_end", "int64", ("B",), "last token of the answer, by its place in the row"),
-        AnswerOutput("answer_score", "float32", ("B",), "probability of the answer; 0 where there is no context"),
-        AnswerOutput("no_answer_score", "float32", ("B",), "probability that the context holds no answer"),
+        PostprocessOutput("answer_start", "int64", ("B",), "first token of the answer, by its place in the row"),
+        PostprocessOutput("answer_end", "int64", ("B",), "last token of the answer, by its place in the row"),
+        PostprocessOutput("answer_score", "float32", ("B",), "probability of the answer; 0 where there is no context"),
+        PostprocessOutput("no_answer_score", "float32", ("B",), "probability that the context holds no answer"),
     ),
 )
 
-_NEXT_TOKEN = Answer(
+_NEXT_TOKEN = PostprocessStep(
     NEXT_TOKEN,
     ("logits",),
-    (AnswerOutput("next_token_ids", "int64", ("B",), "the likeliest token after the last one that the mask admits"),),
+    (
+        PostprocessOutput(
+            "next_token_ids", "int64", ("B",), "the likeliest token after the last one that the mask admits"
+        ),
+    ),
 )
 
 
-def _top_tokens(scores: str) -> Answer:
+def _top_tokens(scores: str) -> PostprocessStep:
     axes = ("B", "S", "K")
-    return Answer(
+    return PostprocessStep(
         TOP_TOKENS,
         (scores,),
         (
-            AnswerOutput(
+            PostprocessOutput(
                 "top_ids", "int64", axes, f"the likeliest tokens for each place, best first; {NO_ID} at padding"
             ),
-            AnswerOutput("top_probabilities", "float32", axes, "their probabilities; 0 at padding"),
+            PostprocessOutput("top_probabilities", "float32", axes, "their probabilities; 0 at padding"),
         ),
     )
 
 
-#: By task; text-classification, whose kind the config decides, is in `answers_of`.
-_ANSWERS: dict[str, tuple[Answer, ...]] = {
+#: By task; text-classification, whose kind the config decides, is in `postprocess_of`.
+_STEPS: dict[str, tuple[PostprocessStep, ...]] = {
     "fill-mask": (_top_tokens("logits"),),
     "next-sentence-prediction": (_class(CLASS, ("B",), 2, _ORDER),),
     "pretraining": (_top_tokens("prediction_logits"), _class(CLASS, ("B",), 2, _ORDER, "seq_relationship")),
@@ -151,14 +155,14 @@ _ANSWERS: dict[str, tuple[Answer, ...]] = {
 _EMBEDDED = "pooling and normalisation, as far as they are wanted, are in its graph already; leave --postprocess out"
 
 
-def answers_of(task: str, config: BertConfig) -> tuple[Answer, ...]:
-    """What a graph of `task` can answer.
+def postprocess_of(task: str, config: BertConfig) -> tuple[PostprocessStep, ...]:
+    """What can be appended to a graph of `task`.
 
     Raises:
-        UsageError: it has nothing to add to its outputs, or lacks what the answer needs.
+        UsageError: it has nothing to add to its outputs, or lacks what the outputs need.
     """
-    if task not in _ANSWERS:
-        raise UsageError(f"{task} has vectors for answers: {_EMBEDDED}.")
+    if task not in _STEPS:
+        raise UsageError(f"{task} returns vectors: {_EMBEDDED}.")
     if task == "text-classification":
         if config.problem_type == "regression":
             raise UsageError(
@@ -172,7 +176,7 @@ def answers_of(task: str, config: BertConfig) -> tuple[Answer, ...]:
             "this model has one segment (its type_vocab_size is 1), so that its graph cannot tell the context from the "
             "question; leave --postprocess out."
         )
-    return _ANSWERS[task]
+    return _STEPS[task]
 
 
 def top_count(config: BertConfig) -> int:
@@ -181,18 +185,22 @@ def top_count(config: BertConfig) -> int:
 
 
 def output_meanings(task: str, ranks: Mapping[str, int]) -> dict[str, str]:
-    """What the answers of `task` mean, by name, among outputs with so many axes each; nothing where it has none."""
-    rows = [_ANSWERS.get(task, ())] + ([(_SEVERAL_CLASSES,)] if task == "text-classification" else [])
+    """What the postprocess outputs of `task` mean, by name.
+
+    Args:
+        ranks: how many axes each output of the graph has; others than those of the table are not the table's outputs.
+    """
+    rows = [_STEPS.get(task, ())] + ([(_SEVERAL_CLASSES,)] if task == "text-classification" else [])
     return {
         output.name: output.meaning
         for row in rows
-        for answer in row
-        for output in answer.outputs
-        if all(ranks.get(one.name) == len(one.axes) for one in answer.outputs)
+        for step in row
+        for output in step.outputs
+        if all(ranks.get(one.name) == len(one.axes) for one in step.outputs)
     }
 
 
-def all_answer_names() -> frozenset[str]:
-    """Names of the outputs of every task's answers."""
-    rows = (*_ANSWERS.values(), (_SEVERAL_CLASSES,))
-    return frozenset(output.name for row in rows for answer in row for output in answer.outputs)
+def postprocess_names() -> frozenset[str]:
+    """Names of every task's postprocess outputs."""
+    rows = (*_STEPS.values(), (_SEVERAL_CLASSES,))
+    return frozenset(output.name for row in rows for step in row for output in step.outputs)

@@ -13,7 +13,7 @@ from typing import Any
 
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
-from bert_onnx.postprocess import answers_of, top_count
+from bert_onnx.postprocess import postprocess_of, top_count
 
 # Names of dynamic axes. PAST_PLUS_SEQUENCE is their sum; a runtime checks it against both.
 BATCH = "batch_size"
@@ -66,7 +66,7 @@ class TaskOptions:
         pooler: feature-extraction also returns `pooler_output`; true where the checkpoint has a trained pooler.
         output_attentions: also return the attention probabilities of every layer.
         output_hidden_states: also return the hidden states before the first and after every layer.
-        postprocess: also return answers made of the scores: see `bert_onnx.postprocess`.
+        postprocess: also return outputs made of the scores: see `bert_onnx.postprocess`.
     """
 
     pooling: str = "mean"
@@ -190,10 +190,10 @@ def input_ports(task: Task, config: BertConfig) -> tuple[Port, ...]:
 
 
 def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[Port, ...]:
-    """Outputs of the graph of `task`, in order: the head's own, the cache, hidden states, attentions, answers.
+    """Outputs of the graph of `task`, in order: the head's own, the cache, states, attentions, postprocess outputs.
 
     Raises:
-        UsageError: answers are wanted and there are none.
+        UsageError: postprocess outputs are wanted and there are none.
     """
     sizes = {"D": config.hidden_size, "V": config.vocab_size, "N": config.num_labels}
     hidden = {
@@ -217,18 +217,18 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
         if task.decoder and config.add_cross_attention:
             ports.extend(_attention_ports("cross_attentions", batch, ENCODER_SEQUENCE, config))
     if options.postprocess:
-        ports.extend(_answer_ports(task, config))
+        ports.extend(_postprocess_ports(task, config))
     return tuple(ports)
 
 
-def _answer_ports(task: Task, config: BertConfig) -> list[Port]:
+def _postprocess_ports(task: Task, config: BertConfig) -> list[Port]:
     """The outputs of `bert_onnx.postprocess`, with its letters made names and lengths."""
     axes: dict[str | int, str | int] = {"B": BATCH, "S": SEQUENCE, "C": CHOICES}
     axes |= {"N": config.num_labels, "K": top_count(config)}
     return [
         Port(output.name, output.dtype, tuple(axes.get(axis, axis) for axis in output.axes))
-        for answer in answers_of(task.name, config)
-        for output in answer.outputs
+        for step in postprocess_of(task.name, config)
+        for output in step.outputs
     ]
 
 

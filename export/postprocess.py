@@ -1,11 +1,11 @@
-"""Appends in-graph answers to a finished graph: a few standard operators that read the graph's own outputs.
+"""Appends the postprocess outputs to a finished graph: a few standard operators that read the graph's own outputs.
 
     logits                    ->  probabilities = Softmax(logits), label_ids = ArgMax(logits)           a class
     logits                    ->  top_ids = TopK(logits), top_probabilities = Softmax(logits)[top_ids]  likeliest tokens
     start_logits, end_logits  ->  answer_start, answer_end, answer_score, no_answer_score               a span
     logits                    ->  next_token_ids = ArgMax(logits at the last real token)                the next token
 
-It comes after every pass and after the precision, so that answers are the same nodes, in float32, in every variant,
+It comes after every pass and after the precision, so that they are the same nodes, in float32, in every variant,
 whatever the variant does with padding. All operators mean the same from opset 13 to 23.
 """
 
@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from bert_onnx import postprocess as answers
-from bert_onnx.modeling.postprocess import Answering
+from bert_onnx import postprocess
+from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.postprocess import CONTEXT_TYPE, LONGEST_ANSWER, NO_ID
 from bert_onnx.tasks import Port
 from export.passes.base import PassContext
@@ -25,16 +25,16 @@ from export.passes.cleanup.finish import finish
 from export.passes.graph.append import Appender
 from export.passes.graph.values import add_constant
 
-#: What answers bring, beside the operators of the portable target.
-ANSWER_OPERATORS = frozenset({"ArgMax", "GatherElements", "Not", "Pad", "TopK"})
+#: What it brings, beside the operators of the portable target.
+POSTPROCESS_OPERATORS = frozenset({"ArgMax", "GatherElements", "Not", "Pad", "TopK"})
 
 _FLOAT, _BOOL, _INT = ir.DataType.FLOAT, ir.DataType.BOOL, ir.DataType.INT64
 
-#: Below every sum of two scores, and far from the smallest float32: what stands where no answer may be.
+#: Below every sum of two scores, and far from the smallest float32: what stands where no answer span may be.
 _LOWEST = -1e30
 
 
-def append_answers(model: ir.Model, asked: Answering, outputs: Sequence[Port]) -> int:
+def append_postprocess(model: ir.Model, asked: Postprocessing, outputs: Sequence[Port]) -> int:
     """Add the outputs of `asked` to `model`, behind those that it has.
 
     Args:
@@ -47,10 +47,10 @@ def append_answers(model: ir.Model, asked: Answering, outputs: Sequence[Port]) -
     before = model.graph.num_nodes()
     scores = {value.name: value for value in model.graph.outputs}
     ports = {port.name: port for port in outputs}
-    for answer in asked.answers:
+    for step in asked.steps:
         writer = _Writer(model.graph, asked.count)
-        values = _METHODS[answer.method](writer, *(scores[name] for name in answer.scores))
-        for output, value in zip(answer.outputs, values, strict=True):
+        values = _METHODS[step.method](writer, *(scores[name] for name in step.scores))
+        for output, value in zip(step.outputs, values, strict=True):
             value.name, value.shape = output.name, ir.Shape(ports[output.name].axes)
             model.graph.outputs.append(value)
     finish(model, PassContext(model.graph.opset_imports[""]))
@@ -58,7 +58,7 @@ def append_answers(model: ir.Model, asked: Answering, outputs: Sequence[Port]) -
 
 
 class _Writer(Appender):
-    """Appends the nodes of one answer.
+    """Appends the nodes of one step.
 
     Args:
         count: how many tokens are given for each place.
@@ -213,10 +213,10 @@ def _next_token(write: _Writer, logits: ir.Value) -> Sequence[ir.Value]:
 
 
 _METHODS: dict[str, Callable[..., Sequence[ir.Value]]] = {
-    answers.CLASS: _class,
-    answers.TOKEN_CLASS: _token_class,
-    answers.CLASSES: _classes,
-    answers.TOP_TOKENS: _top_tokens,
-    answers.SPAN: _span,
-    answers.NEXT_TOKEN: _next_token,
+    postprocess.CLASS: _class,
+    postprocess.TOKEN_CLASS: _token_class,
+    postprocess.CLASSES: _classes,
+    postprocess.TOP_TOKENS: _top_tokens,
+    postprocess.SPAN: _span,
+    postprocess.NEXT_TOKEN: _next_token,
 }

@@ -15,7 +15,7 @@ from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
 from export.plan import ADDED_OPERATORS, LOWEST_OPSET, VariantPlan
-from export.postprocess import ANSWER_OPERATORS, append_answers
+from export.postprocess import POSTPROCESS_OPERATORS, append_postprocess
 from export.precision import Lowered, LowerPrecision, open_variant
 from export.precision_request import FP32
 from export.reference.load import Eager
@@ -78,7 +78,7 @@ class VariantBuilder:
     """Makes variants of one model, each proven before it is handed out.
 
     Args:
-        eager, reference: the model, and what answers for it.
+        eager, reference: the model, and what runs it.
         lower: makes and judges precisions below fp32.
         folder: the `onnx` folder of a staged artifact.
         options: see there.
@@ -109,7 +109,7 @@ class VariantBuilder:
             chosen = variant_opset(plan, opset)
             progress(f"tracing the {plan.title}", number / len(plans))
             if chosen not in traced:
-                traced[chosen] = trace(self._eager.module.without_answers(), chosen)
+                traced[chosen] = trace(self._eager.module.without_postprocess(), chosen)
 
             def step(what: str, done: float, number: int = number) -> None:
                 progress(what, (number + done) / len(plans))
@@ -126,9 +126,9 @@ class VariantBuilder:
 
         Raises:
             ExportError: the graph breaks a rule of its target, or does not open.
-            VerificationError: it does not answer as the eager model does.
+            VerificationError: its outputs are not those of the eager model.
         """
-        graph = self._with_answers(self._make(traced, plan, opset, progress), plan)
+        graph = self._with_postprocess(self._make(traced, plan, opset, progress), plan)
         path = self._folder / f"{plan.name}.onnx"
         data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
         check_file(path)
@@ -181,14 +181,14 @@ class VariantBuilder:
         check_operators(lowered.model, target, ADDED_OPERATORS[plan.precision])
         return _Graph(replace(lowered, passes=passes + lowered.passes), opset, fused)
 
-    def _with_answers(self, graph: _Graph, plan: VariantPlan) -> _Graph:
-        """`graph` with the in-graph answers that were asked for."""
+    def _with_postprocess(self, graph: _Graph, plan: VariantPlan) -> _Graph:
+        """`graph` with the postprocess outputs that were asked for."""
         module, lowered = self._eager.module, graph.lowered
-        if not module.answering.answers:
+        if not module.postprocessing.steps:
             return graph
-        added = append_answers(lowered.model, module.answering, module.outputs)
-        check_operators(lowered.model, plan.target, ADDED_OPERATORS[plan.precision] | ANSWER_OPERATORS)
-        passes = (*lowered.passes, PassRecord("append_answers", added))
+        added = append_postprocess(lowered.model, module.postprocessing, module.outputs)
+        check_operators(lowered.model, plan.target, ADDED_OPERATORS[plan.precision] | POSTPROCESS_OPERATORS)
+        passes = (*lowered.passes, PassRecord("append_postprocess", added))
         return replace(graph, lowered=replace(lowered, passes=passes))
 
     def _compare(self, runtime: Runtime, plan: VariantPlan, graph: _Graph, progress: Progress) -> Parity:
@@ -202,7 +202,7 @@ class VariantBuilder:
             plan.precision,
             lambda case: progress(f"verifying the {plan.title}: {case}", 0.7),
             zeros,
-            eager.module.answering,
+            eager.module.postprocessing,
         )
 
     def _require(self, parity: Parity, traced: ir.Model, plan: VariantPlan, opset: int) -> None:

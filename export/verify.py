@@ -157,7 +157,7 @@ def _compare(
     def on_case(case: str) -> None:
         progress(f"verifying {variant.name}: {case}", share)
 
-    return compare(runtime, reference, cases, variant.precision, on_case, zeros, eager.module.answering)
+    return compare(runtime, reference, cases, variant.precision, on_case, zeros, eager.module.postprocessing)
 
 
 def _judged_on_ours(variant: Variant) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bert_onnx.tasks import Port
     from export.evaluation.gate import GateReport
     from export.external_graph.optimize import OptimizeReport
-    from export.onnx_file.summary import GraphSummary
+    from export.onnx_file.summary import FileSummary
     from export.verify import VerifyReport
     from runtimes.pipelines.results import Result
 
@@ -63,7 +63,7 @@ def show_verdicts(report: VerifyReport) -> None:
         print(f"\n{name}: published by texts of the user's; name them with --eval to judge it again")
 
 
-def show_graph(graph: GraphSummary) -> None:
+def show_graph(graph: FileSummary) -> None:
     """What is in an .onnx file."""
     rows = [
         ("file", graph.path),

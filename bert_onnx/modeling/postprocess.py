@@ -1,4 +1,4 @@
-"""Scores to answers in PyTorch: what `export.postprocess` writes in ONNX operators, said as plainly as it can be."""
+"""`--postprocess` in PyTorch: what `export.postprocess` writes in ONNX operators, said as plainly as it can be."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bert_onnx import postprocess as answers
+from bert_onnx import postprocess
 from bert_onnx.config import BertConfig
-from bert_onnx.postprocess import CONTEXT_TYPE, LONGEST_ANSWER, NO_ID, Answer, answers_of, top_count
+from bert_onnx.postprocess import CONTEXT_TYPE, LONGEST_ANSWER, NO_ID, PostprocessStep, postprocess_of, top_count
 from bert_onnx.tasks import TaskOptions
 
 Inputs = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Answering:
-    """Makes the answers of one task.
+class Postprocessing:
+    """Makes the postprocess outputs of one task.
 
     Args:
-        answers: rows of the table; none where none were asked for.
+        steps: rows of the table; none where none were asked for.
         count: how many tokens are given for each place.
     """
 
-    answers: tuple[Answer, ...]
+    steps: tuple[PostprocessStep, ...]
     count: int
 
     @classmethod
-    def of(cls, task: str, config: BertConfig, options: TaskOptions) -> Answering:
+    def of(cls, task: str, config: BertConfig, options: TaskOptions) -> Postprocessing:
         """What `options` ask for.
 
         Raises:
-            UsageError: there is no such answer.
+            UsageError: the task has nothing to append.
         """
-        return cls(answers_of(task, config) if options.postprocess else (), top_count(config))
+        return cls(postprocess_of(task, config) if options.postprocess else (), top_count(config))
 
     @property
     def names(self) -> frozenset[str]:
         """Names of the outputs."""
-        return frozenset(output.name for answer in self.answers for output in answer.outputs)
+        return frozenset(output.name for step in self.steps for output in step.outputs)
 
     def tensors(self, scores: Mapping[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
-        """Answers by name.
+        """Postprocess outputs by name.
 
         Args:
             scores: the head's outputs, by name.
             inputs: the graph's inputs; the attention mask is [B, S] or [B, C, S], with a cache [B, P+S].
         """
         found: dict[str, Tensor] = {}
-        for answer in self.answers:
-            given = tuple(scores[name].float() for name in answer.scores)
-            values = _METHODS[answer.method](given, inputs, self.count)
-            found.update(zip((output.name for output in answer.outputs), values, strict=True))
+        for step in self.steps:
+            given = tuple(scores[name].float() for name in step.scores)
+            values = _METHODS[step.method](given, inputs, self.count)
+            found.update(zip((output.name for output in step.outputs), values, strict=True))
         return found
 
     def arrays(self, scores: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The same for arrays, such as the outputs of a runtime and its inputs."""
-        needed = {name for answer in self.answers for name in answer.scores}
+        needed = {name for step in self.steps for name in step.scores}
         with torch.inference_mode():
             given = {name: torch.tensor(scores[name]) for name in needed}
             masks = {name: torch.tensor(array) for name, array in inputs.items() if array.dtype == np.int64}
@@ -126,8 +126,8 @@ def _span(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple[Tenso
     score = (starts.gather(1, first) * ends.gather(1, last)).squeeze(1)
     nothing = (starts.gather(1, opening) * ends.gather(1, opening)).squeeze(1)
     zero = torch.zeros_like(some, dtype=torch.int64)
-    places_of_answer = (torch.where(some, place.squeeze(1), zero) for place in (first, last))
-    return (*places_of_answer, score * some, nothing)
+    ends_of_span = (torch.where(some, place.squeeze(1), zero) for place in (first, last))
+    return (*ends_of_span, score * some, nothing)
 
 
 def _masked(scores: Tensor, admitted: Tensor) -> Tensor:
@@ -144,10 +144,10 @@ def _next_token(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple
 
 
 _METHODS: dict[str, Callable[[tuple[Tensor, ...], Inputs, int], tuple[Tensor, ...]]] = {
-    answers.CLASS: _class,
-    answers.TOKEN_CLASS: _token_class,
-    answers.CLASSES: _classes,
-    answers.TOP_TOKENS: _top_tokens,
-    answers.SPAN: _span,
-    answers.NEXT_TOKEN: _next_token,
+    postprocess.CLASS: _class,
+    postprocess.TOKEN_CLASS: _token_class,
+    postprocess.CLASSES: _classes,
+    postprocess.TOP_TOKENS: _top_tokens,
+    postprocess.SPAN: _span,
+    postprocess.NEXT_TOKEN: _next_token,
 }

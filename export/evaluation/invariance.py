@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bert_onnx.postprocess import all_answer_names
+from bert_onnx.postprocess import postprocess_names
 from bert_onnx.tasks import BATCH, CHOICES, SEQUENCE
 from export.evaluation.examples import TextSet
 from export.evaluation.subject import Subject
@@ -106,14 +106,14 @@ def _answer(
 
 
 def _compared(runtime: Runtime) -> list[str]:
-    """The embedding alone where there is one, else every output with a row for each text; answers follow from them."""
-    answers = all_answer_names()
+    """The embedding alone where there is one, else each with a row for each text that is not made by postprocessing."""
+    derived = postprocess_names()
     names = [
         port.name
         for port in runtime.outputs
         if port.axes[0] == BATCH
         and port.name.partition(".")[0] not in _SKIPPED
-        and port.name not in answers
+        and port.name not in derived
         and CHOICES not in port.axes[2:]
     ]
     return [_EMBEDDING] if _EMBEDDING in names else names

@@ -50,7 +50,7 @@ _PLANS = (
 
 
 @dataclass(frozen=True)
-class ForeignInput:
+class ExternalInput:
     """One input of a graph.
 
     Args:
@@ -71,7 +71,7 @@ class ForeignInput:
         return len(self.axes) in (2, 3) and not self.rows and self.dtype.kind in "iub"
 
 
-def read_inputs(graph: ir.Graph) -> tuple[ForeignInput, ...]:
+def read_inputs(graph: ir.Graph) -> tuple[ExternalInput, ...]:
     """What the inputs of `graph` are for.
 
     Raises:
@@ -84,7 +84,7 @@ def read_inputs(graph: ir.Graph) -> tuple[ForeignInput, ...]:
         if value.shape is None or value.dtype is None:
             raise ExportError(f"the input {value.name} has no shape or no element type; the graph cannot be checked.")
         axes = tuple(_axis(axis, place) for place, axis in enumerate(value.shape))
-        found.append(ForeignInput(value.name or "", value.dtype.numpy(), axes, _rows(value)))
+        found.append(ExternalInput(value.name or "", value.dtype.numpy(), axes, _rows(value)))
     return tuple(found)
 
 
@@ -120,7 +120,7 @@ def longest_sequence(graph: ir.Graph) -> int:
     return min([512, *positions])
 
 
-def foreign_cases(inputs: tuple[ForeignInput, ...], longest: int, right_padding: bool = False) -> Iterator[Case]:
+def external_cases(inputs: tuple[ExternalInput, ...], longest: int, right_padding: bool = False) -> Iterator[Case]:
     """Cases for a graph; each has a seed of its own.
 
     Args:
@@ -139,7 +139,7 @@ def foreign_cases(inputs: tuple[ForeignInput, ...], longest: int, right_padding:
         yield Case(name, {one.name: _array(one, lengths, plan.padding, rng) for one in inputs})
 
 
-def _lengths(inputs: tuple[ForeignInput, ...], batch: int, sequence: int) -> dict[str, int]:
+def _lengths(inputs: tuple[ExternalInput, ...], batch: int, sequence: int) -> dict[str, int]:
     """A length for every name: the batch stands first; the sequence is the last axis of what indexes a table."""
     lengths: dict[str, int] = {}
     for one in inputs:
@@ -155,7 +155,7 @@ def _lengths(inputs: tuple[ForeignInput, ...], batch: int, sequence: int) -> dic
     return lengths
 
 
-def _array(one: ForeignInput, lengths: Mapping[str, int], padding: str, rng: np.random.Generator) -> np.ndarray:
+def _array(one: ExternalInput, lengths: Mapping[str, int], padding: str, rng: np.random.Generator) -> np.ndarray:
     shape = tuple(_length(axis, lengths) for axis in one.axes)
     if one.rows:
         return rng.integers(0, one.rows, shape).astype(one.dtype)

@@ -14,14 +14,14 @@ from export.verification.cases import Case
 from export.verification.tolerances import find_tolerance
 from runtimes.engines.ort.cpu import import_onnxruntime
 
-#: Each of the two graphs may be this far from the truth, hence twice from the other; outputs have foreign names, so
+#: Each of the two graphs may be this far from the truth, hence twice from the other; outputs have any names, so
 #: that the row for hidden states stands for all.
 _ROW = ("fp32", "onnxruntime-cpu", "last_hidden_state")
 _GRAPHS = 2.0
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GraphComparison:
     """The two graphs side by side.
 
     Args:
@@ -43,13 +43,13 @@ class Comparison:
         """Raises VerificationError unless the difference is within its tolerance."""
         if not self.max_abs_diff <= self.tolerance:
             raise VerificationError(
-                f"{written.name} does not answer as {source.name} does: {self.output} differs by "
+                f"{written.name} does not compute what {source.name} does: {self.output} differs by "
                 f"{self.max_abs_diff:.3g} in case '{self.case}', and {self.tolerance:.3g} is allowed; "
                 "nothing was written."
             )
 
 
-def compare_graphs(source: Path, written: Path, cases: Iterable[Case], padding: str | None = None) -> Comparison:
+def compare_graphs(source: Path, written: Path, cases: Iterable[Case], padding: str | None = None) -> GraphComparison:
     """Run both graphs on every case that the graph in `source` can run.
 
     Args:
@@ -66,7 +66,7 @@ def compare_graphs(source: Path, written: Path, cases: Iterable[Case], padding: 
     names = [port.name for port in old.get_outputs()]
     if names != [port.name for port in new.get_outputs()]:
         raise VerificationError(f"{written.name} does not have the outputs of {source.name}; nothing was written.")
-    worst: Comparison | None = None
+    worst: GraphComparison | None = None
     done, skipped = [], []
     for case in cases:
         try:
@@ -83,7 +83,7 @@ def compare_graphs(source: Path, written: Path, cases: Iterable[Case], padding: 
             worst = found
     if worst is None:
         raise ExportError(f"{source.name} runs on none of the inputs that it is checked with: {skipped[0][1]}")
-    return Comparison(worst.max_abs_diff, worst.output, worst.case, worst.tolerance, tuple(done), tuple(skipped))
+    return GraphComparison(worst.max_abs_diff, worst.output, worst.case, worst.tolerance, tuple(done), tuple(skipped))
 
 
 def _open(path: Path, kind: type[ArtifactError] | type[ExportError]) -> Any:
@@ -112,14 +112,14 @@ def _difference(
     actual: Sequence[np.ndarray],
     case: Case,
     real: np.ndarray | None,
-) -> Comparison:
+) -> GraphComparison:
     """The worst output of one case, at the tokens that are `real` [B, S]."""
     found = []
     for name, wanted, given in zip(names, expected, actual, strict=True):
         largest = float(np.abs(wanted).max(initial=0.0, where=np.isfinite(wanted)))
         limit = _GRAPHS * find_tolerance(*_ROW).limit(largest)
         if wanted.shape != given.shape or wanted.dtype != given.dtype:
-            found.append(Comparison(float("inf"), name, case.name, limit, (), ()))
+            found.append(GraphComparison(float("inf"), name, case.name, limit, (), ()))
             continue
         with np.errstate(invalid="ignore"):
             gaps = np.where(wanted == given, 0.0, np.abs(wanted - given))
@@ -127,5 +127,5 @@ def _difference(
         if real is not None and gaps.shape[:1] == real.shape[:1]:
             gaps = gaps[real] if gaps.shape[:2] == real.shape else gaps[real[:, 0]]
         worst = float(np.nan_to_num(gaps, nan=np.inf).max(initial=0.0))
-        found.append(Comparison(worst, name, case.name, limit, (), ()))
+        found.append(GraphComparison(worst, name, case.name, limit, (), ()))
     return max(found, key=lambda one: one.max_abs_diff / one.tolerance)

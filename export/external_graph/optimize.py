@@ -20,8 +20,8 @@ import onnx_ir as ir
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import StorageError, UsageError
 from bert_onnx.tasks import RIGHT_PADDING
-from export.external_graph.cases import ForeignInput, foreign_cases, longest_sequence, read_inputs
-from export.external_graph.compare import Comparison, compare_graphs
+from export.external_graph.cases import ExternalInput, external_cases, longest_sequence, read_inputs
+from export.external_graph.compare import GraphComparison, compare_graphs
 from export.external_graph.read import count_fused, read_graph
 from export.external_graph.recognise import lower_recognised, recognise
 from export.onnx_file.check import check_file
@@ -61,7 +61,7 @@ class OptimizeReport:
     operators: dict[str, int]
     ledger: Ledger
     refusals: tuple[Refusal, ...]
-    comparison: Comparison
+    comparison: GraphComparison
     data_file: Path | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def optimize(
         UsageError: an unknown target, options that do not fit the graph, or heads that it does not tell.
         ArtifactError: `source` is missing or is not a graph.
         ExportError: the graph cannot be brought to the opset, or has operators that the target does not allow.
-        VerificationError: the new graph does not answer as the old one does; nothing was written.
+        VerificationError: the new graph does not compute what the old one does; nothing was written.
         StorageError: the disk refuses.
     """
     row = find_target(target)
@@ -108,7 +108,7 @@ def optimize(
     padding = _padding_to_ignore(model, row, inputs)
     found = recognise(model, PassContext(wanted, config), heads, hidden)
     lowering, refusals = lower_recognised(model, PassContext(wanted, config), row)
-    cases = foreign_cases(inputs, longest, right_padding=RIGHT_PADDING in row.requires)
+    cases = external_cases(inputs, longest, right_padding=RIGHT_PADDING in row.requires)
     comparison, data = _write(model, source, destination, lambda path: compare_graphs(source, path, cases, padding))
     return OptimizeReport(
         source=source,
@@ -128,8 +128,8 @@ def optimize(
 
 
 def _write(
-    model: ir.Model, source: Path, destination: Path, compare: Callable[[Path], Comparison]
-) -> tuple[Comparison, Path | None]:
+    model: ir.Model, source: Path, destination: Path, compare: Callable[[Path], GraphComparison]
+) -> tuple[GraphComparison, Path | None]:
     """Write, check, compare, and only then publish; the comparison, and the file with the weights if there is one."""
     with _beside(destination) as folder:
         written = folder / destination.name
@@ -154,7 +154,7 @@ def _check_request(source: Path, destination: Path, heads: int | None, hidden: i
         raise UsageError(f"--hidden {hidden} cannot be split into --heads {heads}.")
 
 
-def _padding_to_ignore(model: ir.Model, target: Target, inputs: tuple[ForeignInput, ...]) -> str | None:
+def _padding_to_ignore(model: ir.Model, target: Target, inputs: tuple[ExternalInput, ...]) -> str | None:
     """The mask input, where the two graphs need not agree on what becomes of padding.
 
     They need not for a target that returns zeros there. Nor for an input graph with ai.onnx's Attention: a query that

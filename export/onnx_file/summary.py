@@ -15,7 +15,7 @@ from export.onnx_file.operators import operator_name
 
 
 @dataclass(frozen=True)
-class GraphSummary:
+class FileSummary:
     """One graph.
 
     Args:
@@ -46,7 +46,7 @@ class GraphSummary:
         return asdict(self)
 
 
-def inspect_graph(path: Path) -> GraphSummary:
+def inspect_graph(path: Path) -> FileSummary:
     """Read the graph in `path`.
 
     Raises:
@@ -64,7 +64,7 @@ def inspect_graph(path: Path) -> GraphSummary:
     for value in graph.initializers.values():
         if value.const_value is not None:
             weights[value.const_value.dtype.name.lower()] += value.const_value.nbytes
-    return GraphSummary(
+    return FileSummary(
         path=str(path),
         producer=f"{model.producer_name or 'unknown'} {model.producer_version or ''}".strip(),
         ir_version=model.ir_version,

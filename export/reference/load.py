@@ -14,7 +14,7 @@ from bert_onnx.config import BertConfig
 from bert_onnx.errors import CheckpointError
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
 from bert_onnx.modeling.pretrained import BertPreTrainedModel
-from bert_onnx.postprocess import answers_of
+from bert_onnx.postprocess import postprocess_of
 from bert_onnx.tasks import POOLINGS, Task, TaskOptions, find_task, infer_task, input_ports, output_ports
 from export.reference.module import GraphModule
 
@@ -46,7 +46,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     """The task and its options: what was asked for, else what the checkpoint says, else mean and normalised.
 
     Raises:
-        UsageError: `auto` cannot tell, or the task has no in-graph answers and they were asked for.
+        UsageError: `auto` cannot tell, or the task has no postprocess outputs and they were asked for.
         CheckpointError: the checkpoint's pooling is damaged, or one that we do not compute.
     """
     from export.request import AUTO  # late: the process that answers ahead has no use for all that a request may hold
@@ -56,7 +56,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     task = infer_task(checkpoint.config, pooled) if request.task == AUTO else find_task(request.task)
     pooling = request.pooling or (stated.mode if stated else POOLINGS[0])
     if request.postprocess:
-        answers_of(task.name, checkpoint.config)
+        postprocess_of(task.name, checkpoint.config)
     normalize = request.normalize if request.normalize is not None else (stated.normalize if stated else True)
     return task, TaskOptions(
         pooling=pooling,

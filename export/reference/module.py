@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bert_onnx.modeling.pooling import pool_sentences
-from bert_onnx.modeling.postprocess import Answering
+from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import Port, Task, TaskOptions
 
 _CACHE_INPUT = "past_key_values."
@@ -37,11 +37,11 @@ class GraphModule(nn.Module):
         self.options = options
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
-        self.answering = Answering.of(task.name, model.config, options)  # type: ignore[arg-type]
+        self.postprocessing = Postprocessing.of(task.name, model.config, options)  # type: ignore[arg-type]
 
-    def without_answers(self) -> GraphModule:
-        """The same model without in-graph answers: what is traced, before `export.postprocess` adds them."""
-        outputs = [port for port in self.outputs if port.name not in self.answering.names]
+    def without_postprocess(self) -> GraphModule:
+        """The same model without postprocess outputs: what is traced, before `export.postprocess` adds them."""
+        outputs = [port for port in self.outputs if port.name not in self.postprocessing.names]
         return GraphModule(self.model, self.task, replace(self.options, postprocess=False), self.inputs, outputs).eval()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -59,9 +59,9 @@ class GraphModule(nn.Module):
             output_hidden_states=self.options.output_hidden_states,
             return_dict=True,
         )
-        answered = self.answering.names
-        found = {port.name: self._pick(port.name, result, named) for port in self.outputs if port.name not in answered}
-        found |= self.answering.tensors(found, named)
+        derived = self.postprocessing.names
+        found = {port.name: self._pick(port.name, result, named) for port in self.outputs if port.name not in derived}
+        found |= self.postprocessing.tensors(found, named)
         return tuple(found[port.name] for port in self.outputs)
 
     def _pick(self, name: str, result: Any, named: dict[str, Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ from bert_onnx.text_input import PAIRED, WITHOUT_TEXT, takes_pairs, text_inputs,
 from bert_onnx.tokenization import load_tokenizer
 from export.onnx_file.check import check_file
 from export.onnx_file.stream import write_model
-from export.text_input.conformance import Reference, TextBatch, different_rows, measure_conformance
+from export.text_input.conformance import TextBatch, TokenizerReference, different_rows, measure_conformance
 from export.text_input.front import TextPlan, operators_of_tokenizer, put_in_front, tokenizer_graph
 from export.text_input.samples import sample_texts
 from export.text_input.settings import tokenizer_tables
@@ -74,7 +74,7 @@ class TextInput:
         tokenizer = load_tokenizer(stage)
         self._stage, self._limits, self._outputs = stage, limits, outputs
         self._plan = TextPlan(task, paired, tokenizer_tables(tokenizer), longest)
-        self._reference = Reference(tokenizer, task, paired, longest)
+        self._reference = TokenizerReference(tokenizer, task, paired, longest)
         self._conformance = self._conform()
 
     def _conform(self) -> Conformance:
@@ -88,7 +88,7 @@ class TextInput:
 
         Raises:
             ExportError: the checker refuses a graph.
-            VerificationError: a graph does not answer as tokenizer and variant do.
+            VerificationError: a graph does not return what tokenizer and variant do.
         """
         row = find_runtime("onnxruntime-cpu")
         return tuple(
@@ -172,7 +172,7 @@ def _difference(name: str, expected: np.ndarray, found: np.ndarray, case: str) -
     return OutputParity(name, float(differences[at]), tolerance, case, tuple(int(i) for i in at))
 
 
-def _cases(reference: Reference) -> dict[str, TextBatch]:
+def _cases(reference: TokenizerReference) -> dict[str, TextBatch]:
     """One short text, texts of different lengths and scripts, texts that are cut."""
     texts = list(sample_texts().texts)
     short, long = [text for text in texts if 20 < len(text) < 60], [text for text in texts if len(text) > 3000]

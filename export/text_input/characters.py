@@ -1,6 +1,6 @@
 """What a tokenizer makes of every single character, as tables that operators of a graph can look up.
 
-BERT's normaliser and its first splitting look at one character at a time, so that 1.1 million answers say all there is
+BERT's normaliser and its first splitting look at one character at a time, so that 1.1 million results say all there is
 to know. They are asked of the checkpoint's own tokenizer, not worked out from a Unicode database of our own: lower
 case, accents, ideographs and controls come out as its settings and its version of Unicode have them.
 """
@@ -20,7 +20,7 @@ Range = tuple[int, int]
 
 #: Characters that are asked about together: mostly blocks of which nothing changes.
 _CHUNK = 1 << 8
-#: Stands between characters that are asked about; splitting on it gives the answers back.
+#: Stands between characters in one long text; splitting on it gives the results back.
 _BETWEEN = "|"
 #: Characters that are treated alike and lie side by side: from so many on, they are a range in a pattern and not rows
 #: of the table. Patterns are compiled whenever the graph runs, so that they must stay short.

@@ -31,7 +31,7 @@ class TextBatch:
 
 
 @dataclass(frozen=True)
-class Reference:
+class TokenizerReference:
     """The artifact's tokenizer, and how it cuts texts.
 
     Args:
@@ -108,7 +108,7 @@ def _real_tokens(arrays: dict[str, np.ndarray], row: int) -> list[int]:
     return [int(token) for token in arrays["input_ids"][row][arrays["attention_mask"][row] > 0]]
 
 
-def measure_conformance(graph: Path, reference: Reference) -> Conformance:
+def measure_conformance(graph: Path, reference: TokenizerReference) -> Conformance:
     """Run the built-in texts through the tokenizer in `graph` and through the artifact's own.
 
     Raises:

@@ -31,7 +31,7 @@ _CASES = 6
 def find_broken_pass(
     traced: ir.Model, eager: Eager, passes: Sequence[str], context: PassContext, requires: Sequence[str], precision: str
 ) -> str | None:
-    """Name of the first of `passes` after which `traced` no longer answers as `eager` does; None if there is none.
+    """Name of the first of `passes` after which `traced` no longer computes what `eager` does; None if there is none.
 
     Args:
         traced: the tracer's model; it is changed.
@@ -57,7 +57,7 @@ def check_each_pass(
                 run_passes(runnable, _MAKE_RUNNABLE, context)
                 save(runnable, path)
                 check_file(path)
-                module = eager.module.without_answers()  # no pass has to do with them
+                module = eager.module.without_postprocess()  # no pass has to do with them
                 with OnnxRuntimeCpu.open(path, module.inputs, module.outputs, limits=input_limits(eager)) as runtime:
                     cases = verification_cases(eager.task, eager.config, module.inputs, requires)
                     zeros = any(node.op_type == "NonZero" for node in runnable.graph)

@@ -1,6 +1,6 @@
 """Parity: a graph against the eager model, output by output, case by case; the worst place is named.
 
-In-graph answers are compared with what PyTorch makes of the graph's own scores: see `postprocess_parity`.
+Postprocess outputs are compared with what PyTorch makes of the graph's own scores: see `postprocess_parity`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 from bert_onnx.artifact import Parity
 from bert_onnx.artifact.contract.manifest import FAIL, PASS, OutputParity
 from bert_onnx.errors import VerificationError
-from bert_onnx.modeling.postprocess import Answering
+from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import SEQUENCE, Port
 from export.precision_request import FP32
 from export.verification.cases import Case
-from export.verification.postprocess_parity import compare_answers, worst_place
+from export.verification.postprocess_parity import compare_postprocess, worst_place
 from export.verification.tolerances import find_tolerance
 from runtimes.engines.base import Runtime
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
@@ -30,7 +30,7 @@ def compare(
     precision: str,
     on_case: Callable[[str], None] | None = None,
     zero_padding: bool = False,
-    answering: Answering | None = None,
+    postprocessing: Postprocessing | None = None,
 ) -> Parity:
     """Run every case on both and compare every output.
 
@@ -43,7 +43,7 @@ def compare(
         precision: chooses the tolerances.
         on_case: called with the name of each case before it runs.
         zero_padding: the graph must give zeros at padding, whatever the eager model makes of it.
-        answering: what makes the answers that the graph gives; None where it is compared without.
+        postprocessing: what makes the postprocess outputs of the graph; None where it is compared without.
     """
     worst: dict[str, OutputParity] = {}
     names = []
@@ -55,10 +55,10 @@ def compare(
         found = [
             _difference(port, expected[port.name], actual[port.name], case, precision, runtime.name, zero_padding)
             for port in reference.outputs
-            if answering is None or port.name not in answering.names
+            if postprocessing is None or port.name not in postprocessing.names
         ]
-        if answering is not None and all(math.isfinite(output.max_abs_diff) for output in found):
-            found += compare_answers(answering, actual, case, _answer_limit)
+        if postprocessing is not None and all(math.isfinite(output.max_abs_diff) for output in found):
+            found += compare_postprocess(postprocessing, actual, case, _postprocess_limit)
         for output in found:
             if output.name not in worst or _strain(output) > _strain(worst[output.name]):
                 worst[output.name] = output
@@ -104,8 +104,8 @@ def real_tokens(port: Port, shape: Sequence[int], mask: np.ndarray) -> np.ndarra
     return rows.reshape(shape[0], *[1] * (at - 1), shape[at], *[1] * (len(shape) - at - 1))
 
 
-def _answer_limit(name: str, largest: float) -> float:
-    """Answers are float32 nodes in every precision."""
+def _postprocess_limit(name: str, largest: float) -> float:
+    """Postprocess outputs are float32 nodes in every precision."""
     return find_tolerance(FP32, OnnxRuntimeCpu.name, name).limit(largest)
 
 

@@ -1,13 +1,13 @@
-"""In-graph answers beside those that they should be: probabilities by difference, ids and places by what they cost.
+"""Postprocess outputs beside those that they should be: probabilities by difference, ids and places by what they cost.
 
-Answers are compared with what PyTorch makes of the graph's own scores, in every precision: they have to follow from
+They are compared with what PyTorch makes of the graph's own scores, in every precision: they have to follow from
 the scores, and how far those may be from the model is said where they are compared themselves.
 
 Two ids cannot be close or far. But a graph that names another id than PyTorch may still be right: where two scores are
 equal but for rounding, either is the best. So an id is measured by the score that was given away: the score of the id
 that should have been named less that of the one that was. Equal ids differ by 0, a tie by about 0, a mistake by as
-much as it costs; what is no answer at all (a place outside the row, an end before its start, an id at padding) differs
-infinitely.
+much as it costs; what cannot be right at all (a place outside the row, an end before its start, an id at padding)
+differs infinitely.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from bert_onnx import postprocess as answers
+from bert_onnx import postprocess
 from bert_onnx.artifact.contract.manifest import OutputParity
-from bert_onnx.modeling.postprocess import Answering
-from bert_onnx.postprocess import LONGEST_ANSWER, NO_ID, Answer
+from bert_onnx.modeling.postprocess import Postprocessing
+from bert_onnx.postprocess import LONGEST_ANSWER, NO_ID, PostprocessStep
 from export.verification.cases import Case
 
 Arrays = Mapping[str, np.ndarray]
@@ -29,15 +29,15 @@ Arrays = Mapping[str, np.ndarray]
 Limit = Callable[[str, float], float]
 
 
-def compare_answers(answering: Answering, actual: Arrays, case: Case, limit: Limit) -> list[OutputParity]:
-    """Each answer in `actual`, a graph's outputs for `case`, beside what follows from the scores in it."""
-    expected = answering.arrays(actual, case.inputs)
+def compare_postprocess(postprocessing: Postprocessing, actual: Arrays, case: Case, limit: Limit) -> list[OutputParity]:
+    """Each postprocess output in `actual`, a graph's outputs for `case`, beside what follows from the scores in it."""
+    expected = postprocessing.arrays(actual, case.inputs)
     found = []
-    for answer in answering.answers:
-        scores = {name: actual[name].astype(np.float64) for name in answer.scores}
+    for step in postprocessing.steps:
+        scores = {name: actual[name].astype(np.float64) for name in step.scores}
         slack = sum(limit(name, float(np.abs(array).max(initial=0.0))) for name, array in scores.items())
-        alike = all(_alike(expected[output.name], actual[output.name]) for output in answer.outputs)
-        for output in answer.outputs:
+        alike = all(_alike(expected[output.name], actual[output.name]) for output in step.outputs)
+        for output in step.outputs:
             wanted, got = expected[output.name], actual[output.name]
             # Which of two scores is the larger depends on the rounding of both.
             tolerance = limit(output.name, 1.0) if output.dtype == "float32" else 2 * slack
@@ -45,10 +45,10 @@ def compare_answers(answering: Answering, actual: Arrays, case: Case, limit: Lim
                 costs = np.full(got.shape, math.inf)
             elif output.dtype == "float32":
                 costs = np.abs(wanted.astype(np.float64) - got)
-            elif answer.method == answers.SPAN:
-                costs = _span_costs(answer, scores, expected, actual)
+            elif step.method == postprocess.SPAN:
+                costs = _span_costs(step, scores, expected, actual)
             else:
-                costs = _COSTS[answer.method](scores[answer.scores[0]], wanted, got, case.inputs)
+                costs = _COSTS[step.method](scores[step.scores[0]], wanted, got, case.inputs)
             found.append(worst_place(output.name, costs, tolerance, case.name))
     return found
 
@@ -100,10 +100,10 @@ def _costs(scores: np.ndarray, wanted: np.ndarray, got: np.ndarray) -> np.ndarra
     return np.where(legal, np.abs(best - chosen), np.where(wanted == got, 0.0, math.inf))
 
 
-def _span_costs(answer: Answer, scores: Arrays, expected: Arrays, actual: Arrays) -> np.ndarray:
-    """The sum of start and end score that was given away, [B]; both ends of a span answer for it."""
-    start, end = (scores[name] for name in answer.scores)  # [B, S] each
-    first_name, last_name = (output.name for output in answer.outputs[:2])
+def _span_costs(step: PostprocessStep, scores: Arrays, expected: Arrays, actual: Arrays) -> np.ndarray:
+    """The sum of start and end score that was given away, [B]; both ends of a span are given it."""
+    start, end = (scores[name] for name in step.scores)  # [B, S] each
+    first_name, last_name = (output.name for output in step.outputs[:2])
     rows, size = np.arange(len(start)), start.shape[1]
 
     def total(arrays: Arrays) -> np.ndarray:
@@ -117,9 +117,9 @@ def _span_costs(answer: Answer, scores: Arrays, expected: Arrays, actual: Arrays
 
 
 _COSTS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, Arrays], np.ndarray]] = {
-    answers.CLASS: _class_costs,
-    answers.TOKEN_CLASS: _class_costs,
-    answers.CLASSES: _classes_costs,
-    answers.TOP_TOKENS: _top_costs,
-    answers.NEXT_TOKEN: _next_costs,
+    postprocess.CLASS: _class_costs,
+    postprocess.TOKEN_CLASS: _class_costs,
+    postprocess.CLASSES: _classes_costs,
+    postprocess.TOP_TOKENS: _top_costs,
+    postprocess.NEXT_TOKEN: _next_costs,
 }

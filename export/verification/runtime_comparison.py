@@ -11,13 +11,13 @@ import numpy as np
 from bert_onnx.artifact import Artifact, Variant
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import ArtifactError, BertOnnxError, RuntimeUnavailableError, UsageError
-from bert_onnx.modeling.postprocess import Answering
+from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import find_task
 from export.precision_request import FP32
 from export.targets import find_target
 from export.verification.cases import Case, verification_cases
 from export.verification.parity import real_tokens
-from export.verification.postprocess_parity import compare_answers
+from export.verification.postprocess_parity import compare_postprocess
 from export.verification.runtime_cells import ABSENT, FAIL, PASS, Cell
 from export.verification.tolerances import find_tolerance
 from runtimes.engines.base import Runtime, RuntimeOptions
@@ -41,7 +41,7 @@ class Comparison:
         self.variant = variant
         self.reference = reference
         self._config = BertConfig.from_pretrained(artifact.folder)
-        self._answering = Answering.of(artifact.manifest.task, self._config, artifact.manifest.options)
+        self._postprocessing = Postprocessing.of(artifact.manifest.task, self._config, artifact.manifest.options)
 
     def cell(self, row: RuntimeRow, compute: str, processor: Processor) -> Cell:
         """Open, run and compare; what cannot be done is part of the cell."""
@@ -88,19 +88,19 @@ class Comparison:
         Args:
             own: the same file on ONNX Runtime, where a lower precision was judged: what the answers must be like.
         """
-        # Answers are float32 nodes in every file.
+        # Postprocess outputs are float32 nodes in every file.
         computed = FP32 if empty.precision == self.variant.precision else empty.precision
         worst, cosine = empty, 1.0
         most = -1.0
         for case in self._cases():
             expected, actual = self.reference.run(case.inputs), runtime.run(case.inputs)
             alike = expected if own is None else own.run(case.inputs)
-            for answer in compare_answers(self._answering, actual, case, partial(self._limit, computed)):
-                if answer.max_abs_diff > answer.tolerance:
-                    told = f"{answer.name}{list(answer.index)} does not follow from its scores in case '{case.name}'"
+            for output in compare_postprocess(self._postprocessing, actual, case, partial(self._limit, computed)):
+                if output.max_abs_diff > output.tolerance:
+                    told = f"{output.name}{list(output.index)} does not follow from its scores in case '{case.name}'"
                     return _because(_failed(empty), told)
             for port in self.reference.outputs:
-                if port.name in self._answering.names:
+                if port.name in self._postprocessing.names:
                     continue
                 mask = real_tokens(port, expected[port.name].shape, case.inputs["attention_mask"])
                 ours, wanted = actual[port.name] * mask, expected[port.name] * mask

@@ -1,4 +1,4 @@
-"""Every head, with its in-graph answers, on a real GPU; the same check on the CPU shows that it can fail."""
+"""Every head, with its postprocess outputs, on a real GPU; the same check on the CPU shows that it can fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bert_onnx.tasks import RIGHT_PADDING, TaskOptions
 from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
-from export.postprocess import append_answers
+from export.postprocess import append_postprocess
 from export.quantization.float16.convert import convert_to_half
 from export.reference.load import Eager
 from export.reference.runtime import eager_runtime
@@ -22,7 +22,7 @@ from export.targets import TARGETS
 from export.trace.tracer import trace
 from export.verification.cases import verification_cases
 from export.verification.parity import real_tokens
-from export.verification.postprocess_parity import compare_answers
+from export.verification.postprocess_parity import compare_postprocess
 from export.verification.tolerances import find_tolerance
 
 #: CUDA sums in another order than a CPU; nobody has measured by how much that differs here.
@@ -31,21 +31,21 @@ _SLACK = 10
 
 def make_graph(task: str, target: str, precision: str, path: Path) -> Eager:
     """The graph of a tiny model, written to `path`, and the model."""
-    answers = task not in ("feature-extraction", "sentence-similarity")
-    eager = tiny_eager(task, TaskOptions(postprocess=answers), num_hidden_layers=1)
+    postprocess = task not in ("feature-extraction", "sentence-similarity")
+    eager = tiny_eager(task, TaskOptions(postprocess=postprocess), num_hidden_layers=1)
     row = TARGETS[target]
-    graph = trace(eager.module.without_answers(), row.opset)
+    graph = trace(eager.module.without_postprocess(), row.opset)
     run_passes(graph, row.passes, PassContext(row.opset, eager.config))
     if precision == "fp16":
         convert_to_half(graph, precision)
-    append_answers(graph, eager.module.answering, eager.module.outputs)
+    append_postprocess(graph, eager.module.postprocessing, eager.module.outputs)
     save(graph, path)
     return eager
 
 
 def misses(runtime: Any, eager: Eager, precision: str) -> Iterator[str]:
     """Outputs that differ by more than they may, with the case."""
-    reference, answering = eager_runtime(eager), eager.module.answering
+    reference, postprocessing = eager_runtime(eager), eager.module.postprocessing
     judge = "emulated" if precision == "fp16" else "onnxruntime-cpu"
 
     def limit(name: str, largest: float) -> float:
@@ -54,15 +54,15 @@ def misses(runtime: Any, eager: Eager, precision: str) -> Iterator[str]:
     for case in verification_cases(eager.task, eager.config, eager.module.inputs, (RIGHT_PADDING,)):
         expected, found = reference.run(case.inputs), runtime.run(case.inputs)
         for port in eager.module.outputs:
-            if port.name in answering.names:
+            if port.name in postprocessing.names:
                 continue
             mask = real_tokens(port, expected[port.name].shape, case.inputs["attention_mask"])
             difference = float(np.abs((found[port.name] - expected[port.name]) * mask).max(initial=0.0))
             if difference > limit(port.name, float(np.abs(expected[port.name]).max(initial=0.0))):
                 yield f"{port.name} differs by {difference:.3g} in {case.name}"
-        for answer in compare_answers(answering, found, case, limit):
-            if answer.max_abs_diff > answer.tolerance:
-                yield f"{answer.name} differs by {answer.max_abs_diff:.3g} in {case.name}"
+        for output in compare_postprocess(postprocessing, found, case, limit):
+            if output.max_abs_diff > output.tolerance:
+                yield f"{output.name} differs by {output.max_abs_diff:.3g} in {case.name}"
 
 
 @pytest.mark.gpu

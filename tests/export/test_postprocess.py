@@ -1,4 +1,4 @@
-"""In-graph answers on every opset and three runtimes, against loops over numpy arrays."""
+"""Postprocess outputs on every opset and three runtimes, against loops over numpy arrays."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import pytest
 from score_graphs import best_span, config_of, score_graph, score_ports, softmax
 
 from bert_onnx.errors import UsageError
-from bert_onnx.modeling.postprocess import Answering
+from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.postprocess import LONGEST_ANSWER, NO_ID
 from bert_onnx.tasks import TASKS, TaskOptions, find_task, output_ports
-from export.postprocess import ANSWER_OPERATORS
+from export.postprocess import POSTPROCESS_OPERATORS
 from export.targets import PORTABLE_OPERATORS
 
 OPSETS = (17, 18, 19, 20, 21, 22, 23)
-Answers = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
-def run_everywhere(path: Path, feeds: dict[str, np.ndarray], answering: Answering) -> dict[str, Answers]:
-    """Answers of ONNX Runtime, OpenVINO, the reference evaluator and PyTorch."""
+def run_everywhere(path: Path, feeds: dict[str, np.ndarray], postprocessing: Postprocessing) -> dict[str, Arrays]:
+    """The outputs of ONNX Runtime, OpenVINO, the reference evaluator and PyTorch."""
     import openvino
     from onnx.reference import ReferenceEvaluator
 
@@ -37,18 +37,18 @@ def run_everywhere(path: Path, feeds: dict[str, np.ndarray], answering: Answerin
         "onnxruntime": dict(zip(names, session.run(names, feeds), strict=True)),
         "openvino": {name: compiled[name] for name in names},
         "reference": dict(zip(names, ReferenceEvaluator(str(path)).run(names, feeds), strict=True)),
-        "torch": answering.arrays(scores, feeds),
+        "torch": postprocessing.arrays(scores, feeds),
     }
 
 
-def check(task: str, feeds: dict[str, np.ndarray], expected: Answers, tmp_path: Path, **changes: Any) -> None:
+def check(task: str, feeds: dict[str, np.ndarray], expected: Arrays, tmp_path: Path, **changes: Any) -> None:
     """Every runtime gives `expected`, in the shapes and dtypes of the task table."""
     config = config_of(task, **changes)
-    _, outputs, answering = score_ports(task, config)
+    _, outputs, postprocessing = score_ports(task, config)
     path = score_graph(tmp_path / "scores.onnx", task, config)
-    for runtime, found in run_everywhere(path, feeds, answering).items():
+    for runtime, found in run_everywhere(path, feeds, postprocessing).items():
         for port in outputs:
-            if port.name not in answering.names:
+            if port.name not in postprocessing.names:
                 continue
             array, what = found[port.name], f"{port.name} on {runtime}"
             assert array.dtype == port.dtype, what
@@ -56,7 +56,7 @@ def check(task: str, feeds: dict[str, np.ndarray], expected: Answers, tmp_path: 
                 np.testing.assert_array_equal(array, expected[port.name], what)
             else:
                 np.testing.assert_allclose(array, expected[port.name], atol=2e-6, err_msg=what)
-    assert set(expected) == answering.names
+    assert set(expected) == postprocessing.names
 
 
 def some_scores(*shape: int, seed: int = 0) -> np.ndarray:
@@ -142,7 +142,7 @@ def test_the_likeliest_tokens(padding: str, vocabulary: int, tmp_path: Path) -> 
     check("fill-mask", feeds, {"top_ids": ids, "top_probabilities": probabilities}, tmp_path, vocab_size=vocabulary)
 
 
-def test_pretraining_answers_for_both_heads(tmp_path: Path) -> None:
+def test_pretraining_has_outputs_for_both_heads(tmp_path: Path) -> None:
     words, order = some_scores(2, 3, 12), some_scores(2, 2, seed=1)
     ids = np.argsort(-words, axis=-1)[..., :5]
     expected = {
@@ -245,14 +245,14 @@ def test_every_opset_has_the_operators(opset: int, tmp_path: Path) -> None:
         config = config_of(task)
         path = score_graph(tmp_path / f"{task}.onnx", task, config, opset)
         onnx.checker.check_model(onnx.load(path), full_check=True)
-        _, outputs, answering = score_ports(task, config)
+        _, outputs, postprocessing = score_ports(task, config)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         found = {value.name: (value.type, value.shape) for value in session.get_outputs()}
         for port in outputs:
             assert found[port.name] == (_TYPES[port.dtype], list(port.axes)), port.name
-        assert list(found)[-len(answering.names) :] == [p.name for p in outputs if p.name in answering.names]
+        assert list(found)[-len(postprocessing.names) :] == [p.name for p in outputs if p.name in postprocessing.names]
         used = {node.op_type for node in onnx.load(path).graph.node} - {"Identity"}
-        assert used <= PORTABLE_OPERATORS | ANSWER_OPERATORS
+        assert used <= PORTABLE_OPERATORS | POSTPROCESS_OPERATORS
 
 
 _TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
@@ -261,13 +261,13 @@ _TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
 @pytest.mark.parametrize(
     ("task", "changes", "words"),
     [
-        ("feature-extraction", {}, "feature-extraction has vectors for answers: pooling and normalisation"),
+        ("feature-extraction", {}, "feature-extraction returns vectors: pooling and normalisation"),
         ("sentence-similarity", {}, "leave --postprocess out"),
         ("text-classification", {"problem_type": "regression"}, "logits are those numbers already"),
         ("question-answering", {"type_vocab_size": 1}, "cannot tell the context from the question"),
     ],
 )
-def test_tasks_without_answers_say_why(task: str, changes: dict[str, Any], words: str) -> None:
+def test_tasks_without_postprocess_say_why(task: str, changes: dict[str, Any], words: str) -> None:
     make: Callable[[], Any] = lambda: output_ports(  # noqa: E731
         find_task(task), config_of(task, **changes), TaskOptions(postprocess=True)
     )

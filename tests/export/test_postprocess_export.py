@@ -18,7 +18,7 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.cli import main as cli
 from bert_onnx.errors import EXIT_STATUS, UsageError, VerificationError
 from bert_onnx.tasks import TaskOptions
-from export import postprocess as answer_graph
+from export import postprocess
 from export.extend import ExtendRequest, extend
 from export.pipeline import export
 from export.precision_request import PrecisionRequest
@@ -47,7 +47,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
     def make(task: str) -> Artifact:
         if task not in made:
-            folder = tmp_path_factory.mktemp("answers")
+            folder = tmp_path_factory.mktemp("postprocess")
             checkpoint = save_checkpoint(folder / "checkpoint", task, num_hidden_layers=1)
             targets = ("portable", "ort-cpu") if task == "text-generation-with-past" else tuple(TARGETS)
             request = ExportRequest(str(checkpoint), task, str(folder / "artifact"), targets, postprocess=True)
@@ -62,7 +62,7 @@ def checkpoint_of(artifact: Artifact) -> str:
 
 
 @pytest.mark.parametrize("task", ADDED)
-def test_answers_stand_behind_all_other_outputs_of_every_variant(task: str, exported: Exported) -> None:
+def test_postprocess_outputs_stand_behind_all_other_outputs_of_every_variant(task: str, exported: Exported) -> None:
     manifest = exported(task).manifest
     before, added = ADDED[task]
     assert manifest.options.postprocess
@@ -70,14 +70,14 @@ def test_answers_stand_behind_all_other_outputs_of_every_variant(task: str, expo
     for variant in manifest.variants:
         graph = onnx.load(exported(task).folder / variant.file, load_external_data=False).graph
         assert [value.name for value in graph.output] == before + added, variant.name
-        assert (variant.passes[-1].name, variant.passes[-1].count > 0) == ("append_answers", True)
+        assert (variant.passes[-1].name, variant.passes[-1].count > 0) == ("append_postprocess", True)
         assert {output.name: output.max_abs_diff <= output.tolerance for output in variant.parity.outputs} == (
             dict.fromkeys(before + added, True)
         )
 
 
 @pytest.mark.parametrize("task", ["token-classification", "question-answering"])
-def test_every_variant_gives_the_same_answers_at_padding_too(task: str, exported: Exported) -> None:
+def test_every_variant_gives_the_same_outputs_at_padding_too(task: str, exported: Exported) -> None:
     artifact = exported(task)
     rng = np.random.default_rng(0)
     mask = np.array([[1] * 9, [1] * 5 + [0] * 4, [1] * 3 + [0] * 6])
@@ -86,10 +86,10 @@ def test_every_variant_gives_the_same_answers_at_padding_too(task: str, exported
     first: list[np.ndarray] = []
     for variant in artifact.manifest.variants:
         session = onnxruntime.InferenceSession(artifact.path(variant), providers=["CPUExecutionProvider"])
-        answers = session.run(ADDED[task][1], inputs)
-        for name, wanted, got in zip(ADDED[task][1], first or answers, answers, strict=True):
+        outputs = session.run(ADDED[task][1], inputs)
+        for name, wanted, got in zip(ADDED[task][1], first or outputs, outputs, strict=True):
             np.testing.assert_allclose(got, wanted, atol=1e-5, err_msg=f"{variant.name} {name}")
-        first = first or answers
+        first = first or outputs
     if task == "token-classification":
         probabilities, labels = first
         assert (labels[mask == 0] == -1).all()
@@ -106,7 +106,7 @@ def test_every_runtime_gives_them(task: str, exported: Exported) -> None:
     assert len(verdicts) >= 10
 
 
-def test_the_matrix_fails_a_runtime_whose_answers_do_not_follow(
+def test_the_matrix_fails_a_runtime_whose_outputs_do_not_follow(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from runtimes.engines.ort.cpu import OnnxRuntimeCpu
@@ -152,7 +152,7 @@ def test_card_inspect_and_vectors_have_them(exported: Exported, capsys: pytest.C
         assert 0 <= start <= end
 
 
-def test_python_answers_as_before(exported: Exported, tmp_path: Path) -> None:
+def test_pipelines_predict_as_before(exported: Exported, tmp_path: Path) -> None:
     artifact = exported("question-answering")
     plain = export(ExportRequest(checkpoint_of(artifact), "question-answering", str(tmp_path / "plain"))).artifact
     assert not plain.manifest.options.postprocess
@@ -192,7 +192,7 @@ def test_a_loop_of_a_few_lines_generates(exported: Exported) -> None:
 
 
 @pytest.mark.slow
-def test_lower_precisions_answer_from_their_own_scores(tmp_path: Path) -> None:
+def test_lower_precisions_postprocess_their_own_scores(tmp_path: Path) -> None:
     task = "token-classification"
     checkpoint = save_checkpoint(tmp_path / "checkpoint", task, num_hidden_layers=1, initializer_range=0.1)
     texts = {
@@ -223,14 +223,14 @@ def test_lower_precisions_answer_from_their_own_scores(tmp_path: Path) -> None:
     assert all(isinstance(value, int) for value in own[int8.name]["label_ids"]["values"])
 
 
-def test_a_graph_with_wrong_answers_is_not_published(
+def test_a_graph_with_wrong_postprocess_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def wrong(write: Any, logits: ir.Value) -> Sequence[ir.Value]:
         smallest = write.add("Sub", [write.float(0.0), logits], dtype=ir.DataType.FLOAT)
         return write.softmax(logits), write.argmax(smallest)
 
-    monkeypatch.setitem(answer_graph._METHODS, "class", wrong)
+    monkeypatch.setitem(postprocess._METHODS, "class", wrong)
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "text-classification", num_hidden_layers=1)
     command = ["export", str(checkpoint), "--output", str(tmp_path / "artifact"), "--postprocess"]
     assert cli.main(command) == EXIT_STATUS[VerificationError] == 3
@@ -243,12 +243,12 @@ def test_a_graph_with_wrong_answers_is_not_published(
 @pytest.mark.parametrize(
     ("task", "changes", "words"),
     [
-        ("feature-extraction", {}, "feature-extraction has vectors for answers"),
+        ("feature-extraction", {}, "feature-extraction returns vectors"),
         ("text-classification", {"problem_type": "regression"}, "logits are those numbers already"),
         ("question-answering", {"type_vocab_size": 1}, "cannot tell the context from the question"),
     ],
 )
-def test_what_has_no_answers_is_refused_before_anything_is_made(
+def test_what_has_no_postprocess_is_refused_before_anything_is_made(
     task: str, changes: dict[str, Any], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = save_checkpoint(tmp_path / "checkpoint", task, num_hidden_layers=1, **changes)
@@ -258,10 +258,10 @@ def test_what_has_no_answers_is_refused_before_anything_is_made(
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
-def test_the_traced_module_has_no_answers_and_the_eager_one_has() -> None:
+def test_the_traced_module_has_no_postprocess_and_the_eager_one_has() -> None:
     eager = tiny_eager("token-classification", TaskOptions(postprocess=True))
     assert [port.name for port in eager.module.outputs] == ["logits", "probabilities", "label_ids"]
-    assert [port.name for port in eager.module.without_answers().outputs] == ["logits"]
+    assert [port.name for port in eager.module.without_postprocess().outputs] == ["logits"]
     with pytest.raises(UsageError, match="leave --postprocess out"):
         tiny_eager("feature-extraction", TaskOptions(postprocess=True))
 

@@ -13,7 +13,7 @@ import bert_onnx
 import runtimes
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
-from bert_onnx.postprocess import answers_of
+from bert_onnx.postprocess import postprocess_of
 from bert_onnx.tasks import TaskOptions, find_task, input_ports, output_ports
 from bert_onnx.tokenization import load_tokenizer
 from export.pipeline import export
@@ -33,7 +33,7 @@ def reference_tokenizer() -> Any:
 
 
 def tiny_model(class_name: str, seed: int = 0, **changes: Any) -> Any:
-    """A model of transformers whose answers differ from text to text: weights are large, biases are not zero."""
+    """A model of transformers whose outputs differ from text to text: weights are large, biases are not zero."""
     config = transformers.BertConfig(
         vocab_size=30522,
         hidden_size=32,
@@ -63,17 +63,17 @@ def save_checkpoint(model: Any, folder: Path) -> Path:
 def open_artifact(task: str, checkpoint: Path, artifact: Path) -> Any:
     """Our pipeline for `task` on the weights in `checkpoint`, exported, verified, published and loaded.
 
-    Its graph has in-graph answers where the task has any: pipelines do not read them, and answer all the same.
+    Its graph has postprocess outputs where the task has any: pipelines do not read them.
     """
-    postprocess = has_answers(task, BertConfig.from_pretrained(checkpoint))
+    postprocess = has_postprocess(task, BertConfig.from_pretrained(checkpoint))
     export(ExportRequest(str(checkpoint), task, str(artifact), postprocess=postprocess))
     return runtimes.load(artifact)
 
 
-def has_answers(task: str, config: BertConfig) -> bool:
-    """Whether a graph of `task` can have in-graph answers."""
+def has_postprocess(task: str, config: BertConfig) -> bool:
+    """Whether a graph of `task` can have postprocess outputs."""
     try:
-        return bool(answers_of(task, config))
+        return bool(postprocess_of(task, config))
     except UsageError:
         return False
 
@@ -82,7 +82,7 @@ def open_eager(task: str, checkpoint: Path) -> Any:
     """The same on the PyTorch model: for configs that change only what is made of the outputs."""
     row = find_task(task)
     config = BertConfig.from_pretrained(checkpoint)
-    options = TaskOptions(postprocess=has_answers(task, config))
+    options = TaskOptions(postprocess=has_postprocess(task, config))
     model = getattr(bert_onnx, row.model_class).from_pretrained(checkpoint).eval()
     inputs, outputs = input_ports(row, config), output_ports(row, config, options)
     runtime = EagerRuntime(GraphModule(model, row, options, inputs, outputs), inputs, outputs, config)

@@ -1,4 +1,4 @@
-"""Graphs that give the scores they are fed, with in-graph answers behind them, and answers written with loops."""
+"""Graphs that give the scores they are fed, with postprocess outputs behind them, and the same written with loops."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import onnx_ir as ir
 
 from bert_onnx.config import BertConfig
-from bert_onnx.modeling.postprocess import Answering
+from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import Port, TaskOptions, find_task, input_ports, output_ports
 from export.onnx_file.save import save
-from export.postprocess import append_answers
+from export.postprocess import append_postprocess
 from export.targets import IR_VERSION_OF_OPSET
 
-WITH_ANSWERS = TaskOptions(postprocess=True)
+WITH_POSTPROCESS = TaskOptions(postprocess=True)
 
-#: What answers look at beside scores.
+#: What postprocessing reads beside scores.
 _READ = ("attention_mask", "token_type_ids")
 
 
@@ -26,18 +26,20 @@ def config_of(task: str, **changes: Any) -> BertConfig:
     return BertConfig().replace(**{"vocab_size": 12, "num_labels": 3, "is_decoder": find_task(task).decoder, **changes})
 
 
-def score_ports(task: str, config: BertConfig) -> tuple[tuple[Port, ...], tuple[Port, ...], Answering]:
-    """Inputs (masks, and scores under the names `in_...`), outputs, and what makes answers."""
-    row, answering = find_task(task), Answering.of(task, config, WITH_ANSWERS)
-    outputs = [port for port in output_ports(row, config, WITH_ANSWERS) if not port.name.startswith("present")]
+def score_ports(task: str, config: BertConfig) -> tuple[tuple[Port, ...], tuple[Port, ...], Postprocessing]:
+    """Inputs (masks, and scores under the names `in_...`), outputs, and what makes the postprocess outputs."""
+    row, postprocessing = find_task(task), Postprocessing.of(task, config, WITH_POSTPROCESS)
+    outputs = [port for port in output_ports(row, config, WITH_POSTPROCESS) if not port.name.startswith("present")]
     masks = [port for port in input_ports(row, config) if port.name in _READ]
-    scores = [Port(f"in_{port.name}", port.dtype, port.axes) for port in outputs if port.name not in answering.names]
-    return (*masks, *scores), tuple(outputs), answering
+    scores = [
+        Port(f"in_{port.name}", port.dtype, port.axes) for port in outputs if port.name not in postprocessing.names
+    ]
+    return (*masks, *scores), tuple(outputs), postprocessing
 
 
 def score_graph(path: Path, task: str, config: BertConfig, opset: int = 18) -> Path:
-    """outputs = inputs, and the answers of `task`; written to `path`."""
-    inputs, outputs, answering = score_ports(task, config)
+    """outputs = inputs, and the postprocess outputs of `task`; written to `path`."""
+    inputs, outputs, postprocessing = score_ports(task, config)
     values = {
         port.name: ir.Value(
             name=port.name, shape=ir.Shape(port.axes), type=ir.TensorType(ir.DataType[_DTYPES[port.dtype]])
@@ -46,7 +48,7 @@ def score_graph(path: Path, task: str, config: BertConfig, opset: int = 18) -> P
     }
     nodes, given = [], []
     for port in outputs:
-        if port.name in answering.names:
+        if port.name in postprocessing.names:
             continue
         node = ir.node("Identity", [values[f"in_{port.name}"]], name=f"head/{port.name}")
         (value,) = node.outputs
@@ -55,7 +57,7 @@ def score_graph(path: Path, task: str, config: BertConfig, opset: int = 18) -> P
         given.append(value)
     graph = ir.Graph(list(values.values()), given, nodes=nodes, opset_imports={"": opset}, name="scores")
     model = ir.Model(graph, ir_version=IR_VERSION_OF_OPSET[opset])
-    append_answers(model, answering, outputs)
+    append_postprocess(model, postprocessing, outputs)
     save(model, path)
     return path
 

@@ -1,4 +1,4 @@
-"""In-graph answers against the pipelines of transformers, on the same weights."""
+"""Postprocess outputs against the pipelines of transformers, on the same weights."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_labels_of_tokens(opened: Opened, side: str) -> None:
             best = probabilities[row, first + token["index"]].max()
             assert abs(best - token["score"]) <= TOLERANCE
             compared += 1
-    if side == "right":  # positions move with padding on the left, and so do the answers of both
+    if side == "right":  # positions move with padding on the left, and so do the results of both
         assert compared > 40
 
 

@@ -1,4 +1,4 @@
-"""The canonical form: what a BERT graph is between `raise` and `lower`, whoever exported it.
+"""The canonical form: what a BERT graph is between `raise` and `lower`, whatever exported it.
 
 Raising passes recognise what an exporter spelled out and replace it by one node of the private domain below.
 Optimising passes work on that form. Lowering passes spell it out again in the operators of a target. The private

@@ -4,7 +4,7 @@
         ->  com.microsoft.Attention(x, [W_q W_k W_v], [b_q b_k b_v], Cast(ReduceSum(mask, 1), int32))
 
 ONNX Runtime's kernels on CUDA that do not write the scores to memory take lengths [B] and no mask [B, S]. Lengths
-say where the padding on the right begins: a graph with them gives wrong answers for padding anywhere else. It carries
+say where the padding on the right begins: a graph with them gives wrong results for padding anywhere else. It carries
 the metadata `bert_onnx.requires` = `right_padding`, which a runtime must hold its inputs to. Refuses what
 `lower_attention_microsoft` refuses.
 """

@@ -13,7 +13,7 @@ A cache is what is put before K and V by a Concat. Relative scores (Shaw et al. 
 they are gathered into the one bias. What reads the keys to compute a bias keeps them.
 
 Refuses where the scores, or the context of the heads, are read elsewhere, too; where Softmax runs over another axis;
-where the probabilities are changed before they meet the values; where heads cannot be told from the shapes.
+where the probabilities are changed before they meet the values; where heads cannot be derived from the shapes.
 """
 
 from __future__ import annotations

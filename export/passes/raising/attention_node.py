@@ -113,7 +113,7 @@ def _combine(
 
 
 def _broadcast_shape(left: ir.Shape | None, right: ir.Shape | None) -> ir.Shape | None:
-    """The shape of an elementwise result; an axis that cannot be told from the names is left open."""
+    """The shape of an elementwise result; an axis that cannot be derived from the names is left open."""
     if left is None or right is None:
         return None
     rank = max(len(left), len(right))

@@ -1,4 +1,4 @@
-"""Writes the shape of every value that can be told, with names for the axes that are free.
+"""Writes the shape of every value that can be derived, with names for the axes that are free.
 
     Shape(x)[0], Shape(x)[1], -1, H, K   are followed as numbers and names, so that `simplify_shapes` can replace
 

@@ -99,7 +99,7 @@ def reshape(source: Dims, wanted: Sequence[Dim | None], copy_zero: bool, names: 
 
 
 def _rest(source: Dims, others: Sequence[Dim]) -> Dim | None:
-    """The product of `source` divided by that of `others`; None where it cannot be told."""
+    """The product of `source` divided by that of `others`; None where it cannot be derived."""
     left, right = Counter(_names(source)), Counter(_names(others))
     size, divisor = _number(source), _number(others)
     if right - left or divisor == 0 or size % divisor:

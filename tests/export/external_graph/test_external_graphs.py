@@ -75,7 +75,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
 
     def find(recipe: Recipe) -> Path:
         if recipe not in made:
-            made[recipe] = export(recipe, tmp_path_factory.mktemp("foreign"))
+            made[recipe] = export(recipe, tmp_path_factory.mktemp("external"))
         return made[recipe]
 
     return find

@@ -16,7 +16,7 @@ from spelled_out_attention import CONSTANTS, Spelling
 
 import export.external_graph.optimize as optimizer
 from bert_onnx.errors import ArtifactError, ExportError, UsageError, VerificationError
-from export.external_graph.cases import foreign_cases, longest_sequence, read_inputs
+from export.external_graph.cases import external_cases, longest_sequence, read_inputs
 from export.external_graph.optimize import optimize
 from export.passes.base import PassContext, PassOutcome
 from export.passes.table import PASSES
@@ -145,7 +145,7 @@ def broken(model: ir.Model, context: PassContext) -> PassOutcome:
 def test_a_wrong_answer_is_not_written(graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PASSES, "raise_linear", broken)
     (tmp_path / "out.onnx").write_text("what was there before")
-    with pytest.raises(VerificationError, match=r"does not answer as .* differs by .* nothing was written"):
+    with pytest.raises(VerificationError, match=r"does not compute what .* differs by .* nothing was written"):
         optimize(graph, tmp_path / "out.onnx", "portable")
     assert (tmp_path / "out.onnx").read_text() == "what was there before"
     assert [path.name for path in tmp_path.iterdir()] == ["out.onnx"]
@@ -239,7 +239,7 @@ def test_cases_of_a_decoder_with_a_cache() -> None:
     )
     model.graph.inputs[1].shape = ir.Shape(["B", "past_length + S"])
     inputs = read_inputs(model.graph)
-    cases = {case.name: case.inputs for case in foreign_cases(inputs, longest_sequence(model.graph))}
+    cases = {case.name: case.inputs for case in external_cases(inputs, longest_sequence(model.graph))}
     assert [name.split()[0] for name in cases] == ["single", "full", "longest", "right-padded", "left-padded", "holed"]
     for arrays in cases.values():
         batch, tokens = arrays["ids"].shape
@@ -250,7 +250,7 @@ def test_cases_of_a_decoder_with_a_cache() -> None:
         assert (arrays["mask"].sum(-1) >= 1).all()
     assert (cases["right-padded 4x23"]["mask"][:, 0] == 1).all()
     assert (cases["left-padded 4x23"]["mask"][:, -1] == 1).all()
-    right = [case.name.split()[0] for case in foreign_cases(inputs, 50, right_padding=True)]
+    right = [case.name.split()[0] for case in external_cases(inputs, 50, right_padding=True)]
     assert right == ["single", "full", "longest", "right-padded"]
 
 

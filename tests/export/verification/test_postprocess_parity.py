@@ -1,4 +1,4 @@
-"""The comparison of in-graph answers: equal answers pass, ties pass, and everything else is as wrong as it costs."""
+"""The comparison of postprocess outputs: equal ones pass, ties pass, and everything else is as wrong as it costs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from score_graphs import config_of, score_ports
 
 from bert_onnx.artifact import OutputParity, Parity
-from bert_onnx.modeling.postprocess import Answering
+from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.postprocess import NO_ID
 from bert_onnx.tasks import Port
 from export.verification.cases import Case
 from export.verification.parity import compare
-from export.verification.postprocess_parity import compare_answers
+from export.verification.postprocess_parity import compare_postprocess
 from runtimes.engines.base import RuntimeDescription
 
 SLACK = 1e-3
@@ -23,17 +23,17 @@ Arrays = dict[str, np.ndarray]
 
 
 def judge(task: str, arrays: Arrays, inputs: Arrays, **changes: object) -> dict[str, OutputParity]:
-    """What is found of `arrays`, scores and answers, where everything may differ by `SLACK`."""
-    answering = score_ports(task, config_of(task, **changes))[2]
-    found = compare_answers(answering, arrays, Case("only", inputs), lambda name, largest: SLACK)
-    assert {output.name for output in found} == answering.names
+    """What is found of `arrays`, scores and postprocess outputs, where everything may differ by `SLACK`."""
+    postprocessing = score_ports(task, config_of(task, **changes))[2]
+    found = compare_postprocess(postprocessing, arrays, Case("only", inputs), lambda name, largest: SLACK)
+    assert {output.name for output in found} == postprocessing.names
     return {output.name: output for output in found}
 
 
 def right(task: str, scores: Arrays, inputs: Arrays, **changes: object) -> Arrays:
-    """`scores` with the answers that follow from them."""
-    answering = score_ports(task, config_of(task, **changes))[2]
-    return {**scores, **answering.arrays(scores, inputs)}
+    """`scores` with the outputs that follow from them."""
+    postprocessing = score_ports(task, config_of(task, **changes))[2]
+    return {**scores, **postprocessing.arrays(scores, inputs)}
 
 
 def masks(batch: int, length: int) -> Arrays:
@@ -85,7 +85,7 @@ def test_what_follows_differs_by_nothing(task: str) -> None:
         ("text-generation", "next_token_ids", (0,), 12, math.inf),
     ],
 )
-def test_what_is_no_answer_differs_infinitely(
+def test_what_cannot_be_right_differs_infinitely(
     task: str, name: str, place: tuple[int, ...], value: int, cost: float
 ) -> None:
     scores, inputs = scores_of(task)
@@ -151,7 +151,7 @@ def test_another_span_costs_the_sum_that_was_given_away() -> None:
     found = judge("question-answering", {**arrays, "answer_start": np.array([3])}, inputs)
     assert found["answer_start"].max_abs_diff == found["answer_end"].max_abs_diff == 4.0
     separator = judge("question-answering", {**arrays, "answer_end": np.array([5])}, inputs)
-    assert separator["answer_end"].max_abs_diff == 5.0, "a larger sum, at a place where no answer may be"
+    assert separator["answer_end"].max_abs_diff == 5.0, "a larger sum, at a place where no answer span may be"
 
 
 def test_probabilities_are_compared_as_numbers() -> None:
@@ -166,7 +166,7 @@ def test_probabilities_are_compared_as_numbers() -> None:
 
 
 @pytest.mark.parametrize("change", [lambda ids: ids.astype(np.int32), lambda ids: ids[None], lambda ids: ids[:1]])
-def test_another_shape_or_dtype_is_no_answer(change: object) -> None:
+def test_another_shape_or_dtype_differs_infinitely(change: object) -> None:
     scores, inputs = scores_of("text-classification")
     arrays = right("text-classification", scores, inputs)
     arrays["label_ids"] = change(arrays["label_ids"])  # type: ignore[operator]
@@ -174,7 +174,7 @@ def test_another_shape_or_dtype_is_no_answer(change: object) -> None:
 
 
 class _Fixed:
-    """A runtime that answers with what it was given."""
+    """A runtime that returns what it was given."""
 
     name = "onnxruntime-cpu"
     inputs: tuple[Port, ...] = ()
@@ -194,9 +194,9 @@ class _Fixed:
 
 
 def verdict(found: Arrays, wanted: Arrays, inputs: Arrays, precision: str) -> Parity:
-    _, outputs, answering = score_ports("text-classification", config_of("text-classification"))
+    _, outputs, postprocessing = score_ports("text-classification", config_of("text-classification"))
     case = [Case("only", inputs)]
-    return compare(_Fixed(outputs, found), _Fixed(outputs, wanted), case, precision, answering=answering)
+    return compare(_Fixed(outputs, found), _Fixed(outputs, wanted), case, precision, postprocessing=postprocessing)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -219,14 +219,14 @@ def test_labels_follow_the_scores_of_the_graph_not_those_of_the_model() -> None:
     assert not verdict(moved, truth, inputs, "fp32").passed
 
 
-def test_scores_that_are_not_finite_fail_before_answers_are_looked_at() -> None:
+def test_scores_that_are_not_finite_fail_before_postprocess_is_looked_at() -> None:
     inputs = masks(1, 6)
     truth = right("text-classification", {"logits": np.array([[1.0, 4.0, 3.9]], np.float32)}, inputs)
     for logits in (np.array([[1.0, np.nan, 2.0]], np.float32), np.zeros((1, 2), np.float32)):
         assert not verdict({**truth, "logits": logits}, truth, inputs, "fp32").passed
 
 
-def test_a_graph_without_answers_has_none_to_compare() -> None:
-    nothing = Answering((), 5)
+def test_a_graph_without_postprocess_has_none_to_compare() -> None:
+    nothing = Postprocessing((), 5)
     assert nothing.names == frozenset()
-    assert compare_answers(nothing, {}, Case("only", {}), lambda name, largest: 1.0) == []
+    assert compare_postprocess(nothing, {}, Case("only", {}), lambda name, largest: 1.0) == []

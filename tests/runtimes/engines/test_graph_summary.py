@@ -16,7 +16,7 @@ from runtimes.engines.graph_summary import summarize_graph
 
 
 def two_domains() -> onnx.ModelProto:
-    """A graph with a foreign operator, an initializer among its inputs, and metadata; the domains in either order."""
+    """A graph with an operator of another domain, an initializer among its inputs, and metadata; in either order."""
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])
     weight = helper.make_tensor("w", TensorProto.FLOAT, [1], [2.0])
     inputs = [helper.make_tensor_value_info("w", TensorProto.FLOAT, [1]), value]
