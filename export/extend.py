@@ -10,7 +10,7 @@ from pathlib import Path
 from bert_onnx.artifact import CARD_NAME, Artifact, Manifest, TextGraph, Variant
 from bert_onnx.artifact.publish import check_destination, publish, seal, staging_folder
 from bert_onnx.errors import UsageError
-from export.onnx_file.save import EXTERNAL_DATA_THRESHOLD
+from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.plan import VariantPlan, lower_plans
 from export.precision import LowerPrecision
 from export.precision_request import FP32, PrecisionRequest

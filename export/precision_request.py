@@ -8,7 +8,7 @@ from pathlib import Path
 from bert_onnx.errors import InputError, UsageError
 from export.evaluation.budgets import find_budget
 from export.quantization.isa import DEFAULT_ISA, find_isa
-from export.quantization.plan import METHODS
+from export.quantization.methods import METHODS
 
 FP32 = "fp32"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bert_onnx.checkpoint.finding import SAMPLE
 from bert_onnx.errors import UsageError
 from bert_onnx.tasks import TASKS, find_task
-from export.onnx_file.save import EXTERNAL_DATA_THRESHOLD
+from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.precision_request import PrecisionRequest
 from export.targets import check_opset, find_target
 

@@ -13,7 +13,8 @@ import onnx_ir as ir
 from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.config import BertConfig
 from bert_onnx.tasks import TaskOptions, find_task
-from export.onnx_file.save import EXTERNAL_DATA_THRESHOLD, save
+from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
+from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
 from export.reference.load import load_eager

@@ -9,13 +9,11 @@ import numpy as np
 
 from bert_onnx.postprocess import postprocess_names
 from bert_onnx.tasks import BATCH, CHOICES, SEQUENCE
+from export.evaluation.budgets import INVARIANCE_LIMIT
 from export.evaluation.examples import TextSet
 from export.evaluation.subject import Subject
 from runtimes.engines.base import Runtime
 from runtimes.pipelines.encoding import Window
-
-#: What a batch-invariant variant may differ by: rounding of float32, which sums in another order for other shapes.
-INVARIANCE_LIMIT = 1e-5
 
 #: Texts that are tried, from the shortest to about the median length: short ones suffer most from long mates.
 _PROBES = 8

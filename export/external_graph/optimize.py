@@ -25,8 +25,9 @@ from export.external_graph.compare import GraphComparison, compare_graphs
 from export.external_graph.read import count_fused, read_graph
 from export.external_graph.recognise import lower_recognised, recognise
 from export.onnx_file.check import check_file
+from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.onnx_file.operators import count_operators
-from export.onnx_file.save import EXTERNAL_DATA_THRESHOLD, save, weight_bytes
+from export.onnx_file.save import save, weight_bytes
 from export.passes.base import PassContext, Refusal
 from export.passes.graph.values import is_operator
 from export.passes.table import Ledger

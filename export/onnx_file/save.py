@@ -7,11 +7,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bert_onnx.errors import StorageError
+from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.onnx_file.stream import write_model
-
-#: Bytes of weights beyond which they go into a file of their own. Protobuf refuses messages of 2 GiB; the rest is
-#: room for the graph.
-EXTERNAL_DATA_THRESHOLD = 2**31 - 2**26
 
 #: Tensors smaller than this stay inside the graph, where shape inference needs them.
 _SMALLEST_EXTERNAL = 1024

@@ -10,8 +10,8 @@ from bert_onnx.errors import UsageError
 from export.quantization.int8.measure import Closeness
 from export.quantization.int8.ranges import METHODS as RANGES
 from export.quantization.isa import DEFAULT_ISA, find_isa
+from export.quantization.methods import METHODS
 
-METHODS = ("static", "dynamic", "weights")
 PRECISIONS = ("int8", "int4")
 ACCURACY_LEVELS = range(5)
 

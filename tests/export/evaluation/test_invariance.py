@@ -11,7 +11,8 @@ import pytest
 from evaluation_samples import NoisyRuntime, reference, sample_texts, tiny_subject
 
 from bert_onnx.tasks import TASKS
-from export.evaluation.invariance import INVARIANCE_LIMIT, measure_invariance
+from export.evaluation.budgets import INVARIANCE_LIMIT
+from export.evaluation.invariance import measure_invariance
 from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
