@@ -191,7 +191,7 @@ def _lowered(result: QuantizationResult, plan: VariantPlan, texts: TextSet | Non
     quantization = Quantization(
         method=plan.method or "static",
         isa=None if plan.isa is None else plan.isa.name,
-        sites=dict(sorted(structures.items())),
+        groups=dict(sorted(structures.items())),
         calibration=None if texts is None else texts.name,
         calibration_sha256=None if texts is None else texts.sha256,
         calibration_count=0 if texts is None else len(texts.texts),

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from bert_onnx.artifact import Conformance, OutputParity, Parity, TextGraph, Variant
-from bert_onnx.artifact.contract.manifest import FAIL, PASS
+from bert_onnx.artifact.contract.parity import FAIL, PASS
 from bert_onnx.errors import TokenizerError, UsageError, VerificationError
 from bert_onnx.tasks import Port, Task
 from bert_onnx.text_input import PAIRED, WITHOUT_TEXT, takes_pairs, text_inputs, text_outputs

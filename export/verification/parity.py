@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from bert_onnx.artifact import Parity
-from bert_onnx.artifact.contract.manifest import FAIL, PASS, OutputParity
+from bert_onnx.artifact.contract.parity import FAIL, PASS, OutputParity
 from bert_onnx.errors import VerificationError
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import SEQUENCE, Port

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from bert_onnx import postprocess
-from bert_onnx.artifact.contract.manifest import OutputParity
+from bert_onnx.artifact.contract.parity import OutputParity
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.postprocess import LONGEST_ANSWER, NO_ID, PostprocessStep
 from export.verification.cases import Case

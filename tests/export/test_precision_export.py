@@ -80,7 +80,7 @@ def test_every_precision_has_a_file_and_a_verdict(artifact: Artifact, folder: Pa
     assert (int8.quantization.method, int8.quantization.calibration) == ("static", "calibration.txt")
     digest = hashlib.sha256((folder / "calibration.txt").read_bytes()).hexdigest()
     assert int8.quantization.calibration_sha256 == digest
-    assert sum(int8.quantization.sites.values()) == 8, "2 layers: QKV, attention output, FFN1, FFN2"
+    assert sum(int8.quantization.groups.values()) == 8, "2 layers: QKV, attention output, FFN1, FFN2"
     for variant in (int8, half):
         assert variant.quality is not None
         assert variant.quality.texts == "eval.txt"

@@ -48,8 +48,8 @@ def _how(variant: Variant) -> str:
     done = variant.quantization
     if done is None:
         return ""
-    sites = ", ".join(f"{count} x {inline(structure)}" for structure, count in done.sites.items())
-    text = f"\n\nQuantised by the method {inline(done.method)}: {sites}."
+    groups = ", ".join(f"{count} x {inline(scheme)}" for scheme, count in done.groups.items())
+    text = f"\n\nQuantized by the method {inline(done.method)}: {groups}."
     if done.isa is not None:
         text += f" Laid out for {inline(done.isa)}."
     if done.calibration is not None:

@@ -7,7 +7,10 @@ from bert_onnx.artifact.contract.names import CARD_NAME, MANIFEST_NAME, check_na
 from bert_onnx.artifact.contract.quality import Quality, missed
 from bert_onnx.artifact.contract.text_graph import TextGraph
 from bert_onnx.errors import ArtifactError
-from bert_onnx.tasks import TASKS
+from bert_onnx.tasks import TASKS, Port
+
+_DTYPES = ("int64", "float32")
+_TEXT_DTYPES = ("string", *_DTYPES)
 
 
 def check_manifest(manifest: Manifest, where: str) -> None:
@@ -20,6 +23,7 @@ def check_manifest(manifest: Manifest, where: str) -> None:
         raise ArtifactError(f"{where}.task is {manifest.task!r}, which is no task; choose one of {', '.join(TASKS)}.")
     for field, ports in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
         _check_distinct([port.name for port in ports], f"{where}.{field}")
+        _check_ports(ports, _DTYPES, f"{where}.{field}")
     _check_distinct([variant.name for variant in manifest.variants], f"{where}.variants")
     _check_distinct([name.casefold() for name in manifest.files], f"{where}.files")
     for name in manifest.files:
@@ -55,6 +59,8 @@ def _check_variant(variant: Variant, manifest: Manifest, where: str) -> None:
 
 def _check_text_graph(graph: TextGraph, manifest: Manifest, where: str) -> None:
     what = f"{where}: the text graph {graph.name!r}"
+    _check_ports(graph.inputs, _TEXT_DTYPES, f"{what}: inputs")
+    _check_ports(graph.outputs, _TEXT_DTYPES, f"{what}: outputs")
     if graph.file not in manifest.files or not graph.file.endswith(".onnx"):
         raise ArtifactError(f"{what} names {graph.file!r}, which is no .onnx file that it lists.")
     if graph.size_bytes != manifest.files[graph.file].size:
@@ -77,6 +83,14 @@ def _check_quality(quality: Quality, what: str) -> None:
         raise ArtifactError(f"{what} says passed = {quality.passed}, but its figures do not; the artifact is damaged.")
     if quality.degraded == quality.passed:
         raise ArtifactError(f"{what} is marked degraded = {quality.degraded} with passed = {quality.passed}.")
+
+
+def _check_ports(ports: tuple[Port, ...], dtypes: tuple[str, ...], where: str) -> None:
+    for index, port in enumerate(ports):
+        if port.dtype not in dtypes:
+            raise ArtifactError(f"{where}[{index}].dtype is {port.dtype!r} but must be one of {', '.join(dtypes)}.")
+        if not all(axis if isinstance(axis, str) else axis > 0 for axis in port.axes):
+            raise ArtifactError(f"{where}[{index}].axes is {list(port.axes)} but must hold names and lengths above 0.")
 
 
 def _check_distinct(names: list[str], where: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
+import msgspec
+
+from bert_onnx.artifact.contract.kinds import Count, Positive, Sha256
+from bert_onnx.artifact.contract.parity import Parity
 from bert_onnx.artifact.contract.quality import Quality
 from bert_onnx.artifact.contract.quantization import Quantization
 from bert_onnx.artifact.contract.text_graph import TextGraph
@@ -15,18 +17,15 @@ from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions
 
 #: Raised whenever a field is added, removed or changes its meaning.
-SCHEMA_VERSION = 2
-
-PASS = "pass"
-FAIL = "fail"
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
 class FileRecord:
     """One file of the folder: its sha256 (64 hexadecimal digits) and its size in bytes."""
 
-    sha256: str
-    size: int
+    sha256: Sha256
+    size: Count
 
 
 @dataclass(frozen=True)
@@ -41,59 +40,11 @@ class ModelLimits:
         is_decoder: tokens attend to the left only.
     """
 
-    vocab_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
-    pad_token_id: int | None
+    vocab_size: Positive
+    max_position_embeddings: Positive
+    type_vocab_size: Positive
+    pad_token_id: Count | None
     is_decoder: bool
-
-
-@dataclass(frozen=True)
-class OutputParity:
-    """How far one output lies from the reference.
-
-    Args:
-        name: the output.
-        max_abs_diff: largest absolute difference over all cases.
-        tolerance: what it may be at most.
-        case: name of the case with the largest difference.
-        index: where in the output of that case.
-    """
-
-    name: str
-    max_abs_diff: float
-    tolerance: float
-    case: str
-    index: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Parity:
-    """The measured verdict on one variant.
-
-    Args:
-        verdict: `pass` or `fail`.
-        reference: what it was compared with, such as `eager float32`.
-        runtime: what ran it, such as `onnxruntime CPU`.
-        outputs: the differences, one an output.
-        cases: names of the cases that were compared.
-    """
-
-    verdict: str
-    reference: str
-    runtime: str
-    outputs: tuple[OutputParity, ...]
-    cases: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether the verdict is `pass`."""
-        return self.verdict == PASS
-
-    @property
-    def max_abs_diff(self) -> float:
-        """The largest difference of all outputs."""
-        return max((output.max_abs_diff for output in self.outputs), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -101,7 +52,7 @@ class PassRecord:
     """A graph pass and how often it fired."""
 
     name: str
-    count: int
+    count: Count
 
 
 @dataclass(frozen=True)
@@ -121,10 +72,10 @@ class Variant:
         operators: how many nodes of each operator, by name.
         fused: how many fused operators of each kind.
         passes: the ledger, in the order in which the passes ran.
-        excluded_nodes: nodes that quantisation left in float.
+        excluded_nodes: nodes that quantization left in float.
         parity: the measured verdict.
         quality: what the gate measured on held-out text; None for fp32, which parity alone judges.
-        quantization: how it was quantised; None where it was not.
+        quantization: how it was quantized; None where it was not.
     """
 
     name: str
@@ -132,12 +83,12 @@ class Variant:
     data_file: str | None
     target: str
     precision: str
-    opset: int
-    ir_version: int
-    nodes: int
-    size_bytes: int
-    operators: dict[str, int]
-    fused: dict[str, int]
+    opset: Positive
+    ir_version: Positive
+    nodes: Count
+    size_bytes: Count
+    operators: dict[str, Count]
+    fused: dict[str, Count]
     passes: tuple[PassRecord, ...]
     excluded_nodes: tuple[str, ...]
     parity: Parity
@@ -174,14 +125,14 @@ class Manifest:
         files: a record of every file of the folder but manifest.json; `seal` fills it in.
     """
 
-    schema_version: int
+    schema_version: Positive
     bert_onnx: str
     tools: dict[str, str]
     source: Source
     task: str
     options: TaskOptions
     config: ModelLimits
-    model_max_length: int
+    model_max_length: Positive
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     variants: tuple[Variant, ...]
@@ -223,32 +174,6 @@ class Manifest:
             ArtifactError: a figure is not finite.
         """
         try:
-            return json.dumps(_plain(self), indent=2, allow_nan=False) + "\n"
+            return json.dumps(msgspec.to_builtins(self, order="deterministic"), indent=2, allow_nan=False) + "\n"
         except ValueError:
             raise ArtifactError("a figure of the manifest is not finite; such a graph cannot be published.") from None
-
-    @classmethod
-    def from_json(cls, text: str | bytes, where: str = "manifest.json") -> Manifest:
-        """Inverse of `to_json`; `where` names the document in messages.
-
-        Raises:
-            ArtifactError: naming the field that is missing, unknown or wrong, or a newer schema.
-        """
-        from bert_onnx.artifact.contract.parse import parse_manifest
-
-        return parse_manifest(text.encode("utf-8") if isinstance(text, str) else text, where)
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON types; tables sorted by key."""
-    if isinstance(value, (Port, Source)):
-        return value.to_dict()
-    if isinstance(value, TaskOptions):
-        return asdict(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(value[key]) for key in sorted(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    return value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bert_onnx.artifact.contract.kinds import Number, Positive, Sha256
+
 #: Figures that are good when they are small; all others are good when they are large.
 LOWER_IS_BETTER = frozenset({"kl_mean", "invariance", "metric_loss"})
 
@@ -38,11 +40,11 @@ class Quality:
         degraded: it does not, and was published nevertheless because the user asked for that.
     """
 
-    figures: dict[str, float]
-    thresholds: dict[str, float]
+    figures: dict[str, Number]
+    thresholds: dict[str, Number]
     texts: str
-    texts_sha256: str
-    count: int
+    texts_sha256: Sha256
+    count: Positive
     passed: bool
     degraded: bool
 

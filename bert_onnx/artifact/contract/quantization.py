@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bert_onnx.artifact.contract.kinds import Count, Sha256
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -12,7 +14,7 @@ class Quantization:
     Args:
         method: `static`, `dynamic` or `weights`.
         isa: the instruction set whose kernels the integers are laid out for; None where it makes no difference.
-        sites: how many places there are of each structure, in words, such as `int8, smoothed`.
+        groups: how many quantization groups there are of each scheme, in words, such as `int8, smoothed`.
         calibration: name of the texts that ranges were learned from; None where none were needed.
         calibration_sha256: their sha256.
         calibration_count: how many there were.
@@ -20,7 +22,7 @@ class Quantization:
 
     method: str
     isa: str | None
-    sites: dict[str, int]
+    groups: dict[str, Count]
     calibration: str | None = None
-    calibration_sha256: str | None = None
-    calibration_count: int = 0
+    calibration_sha256: Sha256 | None = None
+    calibration_count: Count = 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from bert_onnx.artifact.contract.kinds import Count, Positive, Sha256
+from bert_onnx.artifact.contract.parity import Parity
 from bert_onnx.tasks import Port
-
-if TYPE_CHECKING:
-    from bert_onnx.artifact.contract.manifest import Parity
 
 
 @dataclass(frozen=True)
@@ -23,9 +21,9 @@ class Conformance:
     """
 
     texts: str
-    texts_sha256: str
-    count: int
-    identical: int
+    texts_sha256: Sha256
+    count: Positive
+    identical: Count
 
     @property
     def passed(self) -> bool:
@@ -57,8 +55,8 @@ class TextGraph:
     tokenizer: tuple[str, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    nodes: int
-    size_bytes: int
+    nodes: Count
+    size_bytes: Count
     conformance: Conformance
     parity: Parity
 

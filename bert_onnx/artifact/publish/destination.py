@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from bert_onnx.artifact.contract import journal
-from bert_onnx.artifact.contract.fields import load_object
+from bert_onnx.artifact.contract.checks import unlisted_files
+from bert_onnx.artifact.contract.decode import load_object
 from bert_onnx.artifact.contract.names import MANIFEST_NAME, is_dropping, printable
-from bert_onnx.artifact.contract.opening import unlisted_files
 from bert_onnx.errors import ArtifactError
 
 # A damaged manifest may be replaced too, if it is recognisably ours: many programs have a manifest.json.

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bert_onnx.artifact.contract import journal
-from bert_onnx.artifact.contract.opening import check_files, read_manifest
+from bert_onnx.artifact.contract.checks import check_files, read_manifest
 from bert_onnx.artifact.publish.destination import check_destination, resolve_destination
 from bert_onnx.artifact.publish.exchange import ExchangeUnsupportedError, exchange
 from bert_onnx.artifact.publish.locking import publishing_lock

@@ -148,7 +148,7 @@ def test_is_current_until_replaced(folder: Path) -> None:
 
 
 def test_replacement_while_hashing_opens_the_new_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bert_onnx.artifact.contract import opening
+    from bert_onnx.artifact.contract import checks
 
     replaced = []
 
@@ -157,7 +157,7 @@ def test_replacement_while_hashing_opens_the_new_one(folder: Path, monkeypatch: 
             replaced.append(publish_small(folder, force=True, files=versioned(9)))
         return hash_files(paths, threads)
 
-    monkeypatch.setattr(opening, "hash_files", replace_then_hash)
+    monkeypatch.setattr(checks, "hash_files", replace_then_hash)
     artifact = Artifact.open(folder)
     assert replaced
     assert artifact.is_current()
@@ -165,7 +165,7 @@ def test_replacement_while_hashing_opens_the_new_one(folder: Path, monkeypatch: 
 
 
 def test_replacement_without_end_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bert_onnx.artifact.contract import opening
+    from bert_onnx.artifact.contract import checks, opening
 
     count = 0
 
@@ -175,7 +175,7 @@ def test_replacement_without_end_is_an_error(folder: Path, monkeypatch: pytest.M
         publish_small(folder, force=True, files=versioned(count))
         return hash_files(paths, threads)
 
-    monkeypatch.setattr(opening, "hash_files", replace_then_hash)
+    monkeypatch.setattr(checks, "hash_files", replace_then_hash)
     monkeypatch.setattr(opening, "_ATTEMPTS", 3)
     monkeypatch.setattr(opening, "_PAUSE_SECONDS", 0.0)
     with pytest.raises(ArtifactError, match="replaced faster than it can be opened"):
@@ -184,12 +184,12 @@ def test_replacement_without_end_is_an_error(folder: Path, monkeypatch: pytest.M
 
 
 def test_unreadable_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bert_onnx.artifact.contract import opening
+    from bert_onnx.artifact.contract import checks
 
     def fail(paths: list[Path], threads: int | None) -> object:
         raise PermissionError(13, "Permission denied", str(paths[0]))
 
-    monkeypatch.setattr(opening, "hash_files", fail)
+    monkeypatch.setattr(checks, "hash_files", fail)
     with pytest.raises(ArtifactError, match="cannot be read: Permission denied"):
         Artifact.open(folder)
 
