@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import bert_onnx
-from bert_onnx.artifact import SCHEMA_VERSION, Artifact, Manifest, ModelLimits, TextGraph, Variant
+from bert_onnx.artifact import CARD_NAME, SCHEMA_VERSION, Artifact, Manifest, ModelLimits
 from bert_onnx.artifact.publish import check_destination, publish, seal, staging_folder
-from bert_onnx.checkpoint import find_checkpoint
+from bert_onnx.checkpoint import Checkpoint, find_checkpoint
 from bert_onnx.checkpoint.finding import with_digest
-from bert_onnx.source import Source
-from export.artifact_files import write_companions
-from export.plan import variant_plans
-from export.precision import LowerPrecision
+from bert_onnx.checkpoint.write_companions import write_companions
+from export.plan import VariantPlan
+from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager, choose_task, load_eager
 from export.reference.prefetch import AnswersAhead, answers_ahead
 from export.reference.runtime import input_limits, reference_for
-from export.report import ExportReport, tool_versions
-from export.request import ExportRequest, Progress, no_progress, within
+from export.report import ExportReport, Progress, no_progress, tool_versions, within
+from export.request import ExportRequest, ExtendRequest
 from export.text_input.build import TextInput, check_text_input
-from export.variant import BuildOptions, VariantBuilder
+from export.variant import VariantBuilder, WriteOptions
 from export.verification.vectors import write_vectors
 from runtimes.background import Background
+
+#: Shares of the whole that are done when variants begin, and when all of them are made.
+_BEGIN, _END = 0.15, 0.97
 
 
 def export(
@@ -57,63 +63,119 @@ def export(
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
         if ahead is not None:
             ahead.ask_vectors(stage, longest)
-        text_input = None
-        if request.text_input:
-            progress("comparing the tokenizer in the graph", 0.1)
-            text_input = TextInput(stage, task, longest, input_limits(eager), eager.module.outputs)
         (stage / "onnx").mkdir()
         reference = reference_for(eager, ahead)
-        lower = LowerPrecision(request.precision, eager, reference, stage, longest)
-        writing = BuildOptions(request.external_data_threshold, request.check_each_pass)
-        builder = VariantBuilder(eager, reference, lower, stage / "onnx", writing)
-        plans = variant_plans(request.targets, request.precision)
-        built = builder.build_all(plans, request.opset, within(progress, 0.15, 0.97))
-        variants = tuple(one.variant for one in built)
-        text_graphs = text_input.add(variants, eager.module.inputs) if text_input is not None else ()
-        write_vectors(stage, reference, input_limits(eager), longest, variants)
-        progress("publishing", 0.97)
-        seal(stage, _manifest(eager, hashing.result().source, longest, variants, text_graphs))
-        folder = publish(stage, destination, force=request.force)
-    progress("done", 1.0)
+        writing = WriteOptions(request.opset, request.external_data_threshold, request.check_each_pass)
+        builder = VariantBuilder(eager, reference, stage, longest, request.precision, writing)
+        empty = _empty_manifest(eager, checkpoint, longest)
+        manifest, notes = _make_variants(builder, request.plans(), empty, request.text_input, progress)
+        manifest = replace(manifest, source=hashing.result().source)
+        folder = _publish(stage, manifest, destination, request.force, progress)
     artifact = Artifact.open(folder, check_hashes=False)  # written and hashed a moment ago, by us
-    warnings += tuple(warning for one in built for warning in one.warnings)
-    return ExportReport(artifact, eager.warnings + warnings, time.monotonic() - begun)
+    return ExportReport(artifact, eager.warnings + warnings + notes, time.monotonic() - begun)
 
 
-def _manifest(
-    eager: Eager,
-    source: Source,
-    longest: int,
-    variants: tuple[Variant, ...],
-    text_graphs: tuple[TextGraph, ...],
-) -> Manifest:
+def extend(request: ExtendRequest, progress: Progress = no_progress) -> ExportReport:
+    """Add variants to a published artifact: the others stay, byte by byte, and all of them appear in one step.
+
+    A variant of the same name is replaced.
+
+    Raises:
+        BertOnnxError: one of its kinds; the artifact is as it was.
+    """
+    begun = time.monotonic()
+    progress("checking every file", 0.0)
+    artifact = Artifact.open(request.folder)
+    destination = check_destination(request.folder, force=True)
+    before = artifact.manifest
+    progress("loading the checkpoint", 0.05)
+    checkpoint = checkpoint_of(artifact, request.checkpoint, request.offline)
+    eager = eager_of(artifact, checkpoint)
+    size = sum(record.size for record in before.files.values())
+    with ExitStack() as stack:
+        ahead = stack.enter_context(answers_ahead(checkpoint, eager.task, eager.options, True))
+        stage = stack.enter_context(staging_folder(destination, needed=2 * size))
+        _copy(artifact, stage)
+        if ahead is not None:
+            ahead.ask_vectors(stage, before.model_max_length)
+        reference = reference_for(eager, ahead)
+        builder = VariantBuilder(eager, reference, stage, before.model_max_length, request.precision)
+        manifest, notes = _make_variants(builder, request.plans(), before, bool(before.text_graphs), progress)
+        folder = _publish(stage, manifest, destination, True, progress)
+    return ExportReport(Artifact.open(folder, check_hashes=False), notes, time.monotonic() - begun)
+
+
+def _make_variants(
+    builder: VariantBuilder, plans: Sequence[VariantPlan], before: Manifest, with_text: bool, progress: Progress
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Make, verify and judge a variant for each of `plans`, and what is computed from all variants.
+
+    Args:
+        before: what the staged artifact holds already; a variant of the same name is replaced.
+        with_text: each new variant gets a graph that takes text, too.
+
+    Returns:
+        The manifest with the new variants, without its files, and warnings.
+    """
+    eager, stage, longest = builder.eager, builder.stage, before.model_max_length
+    text_input = None
+    if with_text:
+        progress("comparing the tokenizer in the graph", 0.1)
+        text_input = TextInput(stage, eager.task, longest, input_limits(eager), before.outputs)
+    built = builder.build_all(plans, within(progress, _BEGIN, _END))
+    made = tuple(one.variant for one in built)
+    names = {variant.name for variant in made}
+    variants = tuple(variant for variant in before.variants if variant.name not in names) + made
+    text_graphs = tuple(graph for graph in before.text_graphs if graph.variant not in names)
+    if text_input is not None:
+        text_graphs += text_input.add(made, before.inputs)
+    write_vectors(stage, builder.reference, input_limits(eager), longest, variants)
+    tools = before.tools | tool_versions(text_input=bool(text_graphs))
+    manifest = replace(before, tools=tools, variants=variants, text_graphs=text_graphs, files={})
+    return manifest, tuple(warning for one in built for warning in one.warnings)
+
+
+def _publish(stage: Path, manifest: Manifest, destination: Path, force: bool, progress: Progress) -> Path:
+    """Seal the staged artifact and put it into its place in one step; returns the folder."""
+    progress("publishing", _END)
+    seal(stage, manifest)
+    folder = publish(stage, destination, force=force)
+    progress("done", 1.0)
+    return folder
+
+
+def _copy(artifact: Artifact, stage: Path) -> None:
+    """Every file that the manifest lists, but for what is written anew."""
+    for name in artifact.manifest.files:
+        if name != CARD_NAME:
+            (stage / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artifact.folder / name, stage / name)
+
+
+def _empty_manifest(eager: Eager, checkpoint: Checkpoint, longest: int) -> Manifest:
+    """The manifest of an artifact that has no variant yet."""
+    config = eager.config
     return Manifest(
         schema_version=SCHEMA_VERSION,
         bert_onnx=bert_onnx.__version__,
-        tools=tool_versions(text_input=bool(text_graphs)),
-        source=source,
+        tools={},
+        source=checkpoint.source,
         task=eager.task.name,
         options=eager.options,
-        config=_limits(eager),
+        config=ModelLimits(
+            vocab_size=config.vocab_size,
+            max_position_embeddings=config.max_position_embeddings,
+            type_vocab_size=config.type_vocab_size,
+            pad_token_id=config.pad_token_id,
+            is_decoder=config.is_decoder,
+        ),
         model_max_length=longest,
         inputs=eager.module.inputs,
         outputs=eager.module.outputs,
-        variants=variants,
-        text_graphs=text_graphs,
+        variants=(),
     )
 
 
 def _weight_bytes(eager: Eager) -> int:
     """Bytes of the weights, each counted once: what the disk must have room for at the least."""
     return sum(parameter.numel() * parameter.element_size() for parameter in eager.module.parameters())
-
-
-def _limits(eager: Eager) -> ModelLimits:
-    config = eager.config
-    return ModelLimits(
-        vocab_size=config.vocab_size,
-        max_position_embeddings=config.max_position_embeddings,
-        type_vocab_size=config.type_vocab_size,
-        pad_token_id=config.pad_token_id,
-        is_decoder=config.is_decoder,
-    )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bert_onnx.errors import UsageError
-from export.precision_request import FP32, HALVES, PrecisionRequest
-from export.quantization.isa import Isa, find_isa
+from export.quantization.isa import Isa
 from export.targets import TARGETS, Target
+
+FP32 = "fp32"
+
+#: Every precision, and those of 16 bits.
+PRECISIONS = (FP32, "fp16", "bf16", "int8", "int4")
+HALVES = ("fp16", "bf16")
+
+#: How integers are chosen where the user does not say.
+DEFAULT_METHOD = {"int8": "static", "int4": "weights"}
 
 REFERENCE_TARGET = "portable"
 
@@ -100,37 +107,5 @@ def check_precision(precision: str, target: Target) -> None:
         raise UsageError(f"{precision} does not run on the target {target.name}: {_INSTEAD[precision]}.")
 
 
-def variant_plans(targets: tuple[str, ...], request: PrecisionRequest) -> tuple[VariantPlan, ...]:
-    """The variants of an export: portable fp32 first, then target by target.
-
-    Raises:
-        UsageError: a precision that a target does not run.
-    """
-    plans = [VariantPlan(TARGETS[REFERENCE_TARGET])]
-    for name in dict.fromkeys(targets):
-        target = TARGETS[name]
-        if FP32 in request.precisions:
-            plans.append(VariantPlan(target))
-        plans += lower_plans(target, request)
-    return tuple(dict.fromkeys(plans))
-
-
-def lower_plans(target: Target, request: PrecisionRequest) -> Iterator[VariantPlan]:
-    """The variants of `target` below fp32.
-
-    Raises:
-        UsageError: a precision that it does not run.
-    """
-    for precision in request.lower:
-        check_precision(precision, target)
-        if precision in HALVES:
-            yield VariantPlan(target, precision)
-            continue
-        method = request.method_of(precision)
-        if method == "weights":
-            yield VariantPlan(target, precision, method)
-        elif target.name == "web":  # one file for whatever the page runs on, that saturates nowhere
-            yield VariantPlan(target, precision, method, find_isa("avx2"))
-        else:
-            for isa in dict.fromkeys(request.isas):
-                yield VariantPlan(target, precision, method, find_isa(isa))
+#: What every export makes: fp32 for every client, the reference of the others.
+REFERENCE = VariantPlan(TARGETS[REFERENCE_TARGET])

@@ -17,8 +17,7 @@ from export.evaluation.evaluation import Evaluation
 from export.evaluation.examples import TextSet
 from export.evaluation.gate import GateReport, held_out_texts, require_quality, run_gate
 from export.evaluation.subject import Subject
-from export.plan import VariantPlan
-from export.precision_request import HALVES, PrecisionRequest
+from export.plan import HALVES, VariantPlan
 from export.quantization.float16.convert import convert_to_half
 from export.quantization.float16.emulation import open_emulated
 from export.quantization.float16.targets import half_warnings
@@ -27,7 +26,8 @@ from export.quantization.plan import QuantizationPlan, QuantizationResult
 from export.quantization.quantize import quantize_model
 from export.reference.load import Eager
 from export.reference.runtime import input_limits
-from export.request import Progress
+from export.report import Progress
+from export.request import PrecisionRequest
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.machine.processor import this_processor

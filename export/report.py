@@ -1,17 +1,30 @@
-"""What an export did, and with which tools."""
+"""What an export says: its steps while it works, what it did, and with which tools."""
 
 from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from bert_onnx.artifact import Artifact
 
+#: Called with the name of each step as it begins, and with the share of the whole that is done by then, 0 to 1.
+Progress = Callable[[str, float], None]
+
 #: Packages whose versions the manifest records: those that had a hand in the bytes or in the verdict.
 _TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "tokenizers")
+
+
+def no_progress(step: str, share: float) -> None:
+    """Progress that nobody watches."""
+
+
+def within(progress: Progress, begin: float, end: float) -> Progress:
+    """Progress of a part, which is the share from `begin` to `end` of the whole."""
+    return lambda step, share: progress(step, begin + (end - begin) * share)
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bert_onnx.checkpoint.finding import SAMPLE
-from bert_onnx.errors import UsageError
+from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tasks import TASKS, find_task
+from export.evaluation.budgets import find_budget
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
-from export.precision_request import PrecisionRequest
-from export.targets import check_opset, find_target
+from export.plan import DEFAULT_METHOD, FP32, HALVES, PRECISIONS, REFERENCE, VariantPlan, check_precision
+from export.quantization.isa import DEFAULT_ISA, find_isa
+from export.quantization.methods import METHODS
+from export.targets import Target, check_opset, find_target
 
 AUTO = "auto"
 ARTIFACTS = Path("artifacts")
-
-#: Called with the name of each step as it begins, and with the share of the whole that is done by then, 0 to 1.
-Progress = Callable[[str, float], None]
 
 #: Names that programs and people look for in artifacts/, where they are not the end of what was asked for.
 _ARTIFACT_NAMES = {SAMPLE: "all-MiniLM-L6-v2"}
 
 
-def no_progress(step: str, share: float) -> None:
-    """Progress that nobody watches."""
+@dataclass(frozen=True)
+class PrecisionRequest:
+    """Which precisions are made, how, and what they are judged by.
 
+    Args:
+        precisions: of each target; fp32 portable is always made, as the reference of the others.
+        method: how int8 is made: static, dynamic or weights; None for each precision's own.
+        isas: instruction sets that int8 files are laid out for, one file each.
+        calibration: a file of texts that ranges are learned from; None for the built-in ones.
+        evaluation: a file of held-out texts; None for the built-in ones.
+        budget: what the principal figure must reach; None for the table's row.
+        allow_degraded: publish what is below its budget, and say so.
 
-def within(progress: Progress, begin: float, end: float) -> Progress:
-    """Progress of a part, which is the share from `begin` to `end` of the whole."""
-    return lambda step, share: progress(step, begin + (end - begin) * share)
+    Raises:
+        UsageError: naming the first thing that does not exist or does not fit.
+        InputError: a file that does not exist.
+    """
+
+    precisions: tuple[str, ...] = (FP32,)
+    method: str | None = None
+    isas: tuple[str, ...] = (DEFAULT_ISA,)
+    calibration: str | None = None
+    evaluation: str | None = None
+    budget: float | None = None
+    allow_degraded: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.precisions:
+            raise UsageError(f"--precision is empty; choose from {', '.join(PRECISIONS)}.")
+        for precision in self.precisions:
+            if precision not in PRECISIONS:
+                raise UsageError(f"the precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}.")
+            if precision != FP32:
+                find_budget(precision, self.budget)
+        if self.method is not None and self.method not in METHODS:
+            raise UsageError(f"the method {self.method!r} is unknown; choose one of {', '.join(METHODS)}.")
+        if "int4" in self.precisions and self.method not in (None, "weights"):
+            raise UsageError(f"int4 is for weights alone, and --method {self.method} is not; use --method weights.")
+        if not self.isas:
+            raise UsageError("--isa is empty; leave it out for the default.")
+        for isa in self.isas:
+            find_isa(isa)
+        for option, name in (("--calibration", self.calibration), ("--eval", self.evaluation)):
+            if name is not None and not Path(name).is_file():
+                raise InputError(f"{option} {name} is not a file; name a .txt, .jsonl or .parquet file of texts.")
+
+    @property
+    def lower(self) -> tuple[str, ...]:
+        """The precisions below fp32, each once."""
+        return tuple(precision for precision in dict.fromkeys(self.precisions) if precision != FP32)
+
+    def lower_plans(self, target: Target) -> Iterator[VariantPlan]:
+        """The variants of `target` below fp32.
+
+        Raises:
+            UsageError: a precision that its clients do not run.
+        """
+        for precision in self.lower:
+            check_precision(precision, target)
+            if precision in HALVES:
+                yield VariantPlan(target, precision)
+                continue
+            method = self.method or DEFAULT_METHOD[precision]
+            if method == "weights":
+                yield VariantPlan(target, precision, method)
+            elif target.name == "web":  # one file for whatever the page runs on, that saturates nowhere
+                yield VariantPlan(target, precision, method, find_isa("avx2"))
+            else:
+                for isa in dict.fromkeys(self.isas):
+                    yield VariantPlan(target, precision, method, find_isa(isa))
 
 
 @dataclass(frozen=True)
@@ -84,8 +147,7 @@ class ExportRequest:
             raise UsageError("MODEL is empty; name a folder, a hub id or 'sample'.")
         if self.task != AUTO:
             find_task(self.task)
-        for target in self.targets:
-            find_target(target)
+        self.plans()
         if self.opset is not None:
             check_opset(self.opset)
         if self.output is not None and not self.output.strip():
@@ -103,6 +165,47 @@ class ExportRequest:
             return Path(self.output)
         name = _ARTIFACT_NAMES.get(self.model) or Path(self.model).expanduser().resolve().name or "model"
         return ARTIFACTS / (name if self.task == AUTO else f"{name}-{self.task}")
+
+    def plans(self) -> tuple[VariantPlan, ...]:
+        """The variants to make: portable fp32 first, then target by target."""
+        plans = [REFERENCE]
+        for target in map(find_target, self.targets):
+            if FP32 in self.precision.precisions:
+                plans.append(VariantPlan(target))
+            plans += self.precision.lower_plans(target)
+        return tuple(dict.fromkeys(plans))
+
+
+@dataclass(frozen=True)
+class ExtendRequest:
+    """Variants to add.
+
+    Args:
+        folder: a published artifact.
+        targets: rows of the target table.
+        precision: which precisions, how they are made and judged.
+        checkpoint: where its checkpoint is now; None means where the manifest says it came from.
+        offline: use the hub's local cache only.
+
+    Raises:
+        UsageError: naming the first thing that does not exist or does not fit.
+    """
+
+    folder: str
+    targets: tuple[str, ...] = ("portable",)
+    precision: PrecisionRequest = field(default_factory=lambda: PrecisionRequest(("int8",)))
+    checkpoint: str | None = None
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.precision.lower or FP32 in self.precision.precisions:
+            raise UsageError("quantize makes precisions below fp32; `bert-onnx export` makes fp32.")
+        self.plans()
+
+    def plans(self) -> tuple[VariantPlan, ...]:
+        """The variants to make."""
+        targets = map(find_target, self.targets)
+        return tuple(dict.fromkeys(plan for target in targets for plan in self.precision.lower_plans(target)))
 
 
 assert AUTO not in TASKS

@@ -10,16 +10,17 @@ import onnx_ir as ir
 
 from bert_onnx.artifact import Parity, PassRecord, Variant
 from export.onnx_file.check import check_file
+from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.onnx_file.operators import check_operators, count_operators
 from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
-from export.plan import ADDED_OPERATORS, LOWEST_OPSET, VariantPlan
+from export.plan import ADDED_OPERATORS, FP32, LOWEST_OPSET, VariantPlan
 from export.postprocess import POSTPROCESS_OPERATORS, append_postprocess
 from export.precision import Lowered, LowerPrecision, open_variant
-from export.precision_request import FP32
 from export.reference.load import Eager
-from export.request import Progress
+from export.report import Progress
+from export.request import PrecisionRequest
 from export.targets import Target
 from export.trace.tracer import trace
 from export.verification.bisect import check_each_pass, find_broken_pass
@@ -30,15 +31,17 @@ from runtimes.engines.base import Runtime
 
 
 @dataclass(frozen=True)
-class BuildOptions:
+class WriteOptions:
     """How graphs are written, whichever they are.
 
     Args:
+        opset: what the user asked for; None for each target's own.
         external_data_threshold: bytes of weights beyond which they go into a file of their own.
         check_each_pass: run and compare the graph after every pass, not at the end alone.
     """
 
-    external_data_threshold: int
+    opset: int | None = None
+    external_data_threshold: int = EXTERNAL_DATA_THRESHOLD
     check_each_pass: bool = False
 
 
@@ -78,26 +81,32 @@ class VariantBuilder:
     """Makes variants of one model, each proven before it is handed out.
 
     Args:
-        eager, reference: the model, and what runs it.
-        lower: makes and judges precisions below fp32.
-        folder: the `onnx` folder of a staged artifact.
+        eager, reference: the model, and what computes its outputs.
+        stage: a staged artifact with its tokenizer and a folder `onnx`.
+        longest: length to which texts are cut, in tokens.
+        precision: how precisions below fp32 are made and judged.
         options: see there.
     """
 
     def __init__(
-        self, eager: Eager, reference: Runtime, lower: LowerPrecision, folder: Path, options: BuildOptions
+        self,
+        eager: Eager,
+        reference: Runtime,
+        stage: Path,
+        longest: int,
+        precision: PrecisionRequest,
+        options: WriteOptions = WriteOptions(),
     ) -> None:
-        self._eager = eager
-        self._reference = reference
-        self._lower = lower
-        self._folder = folder
+        self.eager = eager
+        self.reference = reference
+        self.stage = stage
+        self._lower = LowerPrecision(precision, eager, reference, stage, longest)
         self._options = options
 
-    def build_all(self, plans: Sequence[VariantPlan], opset: int | None, progress: Progress) -> tuple[Built, ...]:
+    def build_all(self, plans: Sequence[VariantPlan], progress: Progress) -> tuple[Built, ...]:
         """One variant for each of `plans`; what needs the same trace shares it.
 
         Args:
-            opset: what the user asked for; None for each target's own.
             progress: called with steps and the share of all that is done.
 
         Raises:
@@ -106,10 +115,10 @@ class VariantBuilder:
         traced: dict[int, ir.Model] = {}
         built = []
         for number, plan in enumerate(plans):
-            chosen = variant_opset(plan, opset)
+            chosen = variant_opset(plan, self._options.opset)
             progress(f"tracing the {plan.title}", number / len(plans))
             if chosen not in traced:
-                traced[chosen] = trace(self._eager.module.without_postprocess(), chosen)
+                traced[chosen] = trace(self.eager.module.without_postprocess(), chosen)
 
             def step(what: str, done: float, number: int = number) -> None:
                 progress(what, (number + done) / len(plans))
@@ -129,11 +138,11 @@ class VariantBuilder:
             VerificationError: its outputs are not those of the eager model.
         """
         graph = self._with_postprocess(self._make(traced, plan, opset, progress), plan)
-        path = self._folder / f"{plan.name}.onnx"
+        path = self.stage / "onnx" / f"{plan.name}.onnx"
         data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
         check_file(path)
         quality = None
-        with open_variant(path, self._eager, plan.target.name, plan.precision) as runtime:
+        with open_variant(path, self.eager, plan.target.name, plan.precision) as runtime:
             parity = self._compare(runtime, plan, graph, progress)
             self._require(parity, traced, plan, opset)
             if plan.precision != FP32:
@@ -142,8 +151,8 @@ class VariantBuilder:
         operators = count_operators(graph.lowered.model)
         variant = Variant(
             name=plan.name,
-            file=f"{self._folder.name}/{path.name}",
-            data_file=None if data is None else f"{self._folder.name}/{data.name}",
+            file=f"onnx/{path.name}",
+            data_file=None if data is None else f"onnx/{data.name}",
             target=plan.target.name,
             precision=plan.precision,
             opset=graph.opset,
@@ -162,7 +171,7 @@ class VariantBuilder:
 
     def _make(self, traced: ir.Model, plan: VariantPlan, opset: int, progress: Progress) -> _Graph:
         """The passes of the target, then the precision."""
-        eager, context = self._eager, PassContext(opset, self._eager.config)
+        eager, context = self.eager, PassContext(opset, self.eager.config)
         target = plan.target.for_precision(plan.precision)
         checked = self._options.check_each_pass
         check = check_each_pass(eager, context, target.requires, FP32) if checked else None
@@ -183,7 +192,7 @@ class VariantBuilder:
 
     def _with_postprocess(self, graph: _Graph, plan: VariantPlan) -> _Graph:
         """`graph` with the postprocess outputs that were asked for."""
-        module, lowered = self._eager.module, graph.lowered
+        module, lowered = self.eager.module, graph.lowered
         if not module.postprocessing.steps:
             return graph
         added = append_postprocess(lowered.model, module.postprocessing, module.outputs)
@@ -192,12 +201,12 @@ class VariantBuilder:
         return replace(graph, lowered=replace(lowered, passes=passes))
 
     def _compare(self, runtime: Runtime, plan: VariantPlan, graph: _Graph, progress: Progress) -> Parity:
-        eager = self._eager
+        eager = self.eager
         cases = verification_cases(eager.task, eager.config, eager.module.inputs, plan.target.requires)
         zeros = skips_padding(graph.fused)
         return compare(
             runtime,
-            self._reference,
+            self.reference,
             cases,
             plan.precision,
             lambda case: progress(f"verifying the {plan.title}: {case}", 0.7),
@@ -209,7 +218,7 @@ class VariantBuilder:
         """Raises VerificationError unless the verdict is a pass; the pass that broke the graph is named."""
         if parity.passed:
             return
-        context, target = PassContext(opset, self._eager.config), plan.target.for_precision(plan.precision)
-        broken = find_broken_pass(traced, self._eager, target.passes, context, target.requires, FP32)
+        context, target = PassContext(opset, self.eager.config), plan.target.for_precision(plan.precision)
+        broken = find_broken_pass(traced, self.eager, target.passes, context, target.requires, FP32)
         blamed = f" (it breaks in the pass {broken})" if broken else ""
         require_parity(parity, f"the {plan.title}{blamed}")

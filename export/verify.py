@@ -10,13 +10,14 @@ from bert_onnx.errors import VerificationError
 from export.evaluation.data import BUILT_IN
 from export.evaluation.gate import GateReport
 from export.onnx_file.check import check_file
+from export.plan import FP32
 from export.precision import LowerPrecision, open_variant
-from export.precision_request import FP32, PrecisionRequest
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager
 from export.reference.prefetch import answers_ahead
 from export.reference.runtime import input_limits, reference_for
-from export.request import Progress, no_progress
+from export.report import Progress, no_progress
+from export.request import PrecisionRequest
 from export.targets import find_target
 from export.text_input.build import TextInput, require_text_parity
 from export.variant import skips_padding

@@ -29,8 +29,7 @@ from bert_onnx.artifact import Artifact, Variant
 from bert_onnx.config import BertConfig
 from bert_onnx.tokenization import load_tokenizer
 from export.pipeline import export
-from export.precision_request import PrecisionRequest
-from export.request import ExportRequest
+from export.request import ExportRequest, PrecisionRequest
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _PACKAGES = ("torch", "transformers", "onnxruntime")

@@ -8,8 +8,7 @@ from pathlib import Path
 from bert_onnx.artifact import MANIFEST_NAME
 from bert_onnx.tasks import TASKS, find_task
 from export.pipeline import export
-from export.precision_request import PrecisionRequest
-from export.request import ExportRequest
+from export.request import ExportRequest, PrecisionRequest
 from export.targets import TARGETS
 from runtimes.machine.processor import Processor
 

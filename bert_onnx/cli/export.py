@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bert_onnx.cli.precision_options import add_precision_options, precision_request
@@ -50,16 +53,32 @@ def add(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from export.collector import collector_paused
     from export.reference.prefetch import start_early
 
-    with collector_paused(), start_early(arguments.model) as started:  # the imports are a good part of it
+    with _no_garbage_collection(), start_early(arguments.model) as started:  # the imports are a good part of it
         _export_uncollected(arguments, started)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """While this is entered, Python does not search for garbage.
+
+    An export makes millions of objects that live until it ends. Searching through them takes a tenth of its time and
+    finds next to nothing.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _export_uncollected(arguments: argparse.Namespace, started: AnswersAhead | None) -> None:
     from bert_onnx.cli.render import progress_bar, show_artifact
-    from export.pipeline import ExportRequest, export
+    from export.pipeline import export
+    from export.request import ExportRequest
 
     request = ExportRequest(
         model=arguments.model,

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from export.precision_request import PrecisionRequest
+    from export.request import PrecisionRequest
 
 
 def add_precision_options(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def precision_request(arguments: argparse.Namespace) -> PrecisionRequest:
     Raises:
         UsageError: they do not fit.
     """
-    from export.precision_request import PrecisionRequest
+    from export.request import PrecisionRequest
 
     given = {"isas": split(arguments.isa)} if arguments.isa is not None else {}
     return PrecisionRequest(

@@ -27,7 +27,8 @@ def add(commands: Any) -> None:
 
 def _quantize(arguments: argparse.Namespace) -> None:
     from bert_onnx.cli.render import progress_bar, show_artifact
-    from export.extend import ExtendRequest, extend
+    from export.pipeline import extend
+    from export.request import ExtendRequest
 
     request = ExtendRequest(
         folder=arguments.folder,

@@ -12,7 +12,7 @@ from export.quantization.int8.dynamic import quantize_dynamic
 from export.quantization.int8.static import quantize_static
 from export.quantization.plan import QuantizationPlan, QuantizationResult
 from export.quantization.weight_only.quantize import quantize_weights
-from export.request import Progress, no_progress
+from export.report import Progress, no_progress
 
 _BY_METHOD = {"static": quantize_static, "dynamic": quantize_dynamic, "weights": quantize_weights}
 

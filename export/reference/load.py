@@ -49,7 +49,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
         UsageError: `auto` cannot tell, or the task has no postprocess outputs and they were asked for.
         CheckpointError: the checkpoint's pooling is damaged, or one that we do not compute.
     """
-    from export.request import AUTO  # late: the process that answers ahead has no use for all that a request may hold
+    from export.request import AUTO
 
     stated = _stated_pooling(request, checkpoint) if request.task in (AUTO, "sentence-similarity") else None
     pooled = stated is not None or request.pooling is not None

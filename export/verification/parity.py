@@ -15,7 +15,7 @@ from bert_onnx.artifact.contract.parity import FAIL, PASS, OutputParity
 from bert_onnx.errors import VerificationError
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import SEQUENCE, Port
-from export.precision_request import FP32
+from export.plan import FP32
 from export.verification.cases import Case
 from export.verification.postprocess_parity import compare_postprocess, worst_place
 from export.verification.tolerances import find_tolerance

@@ -13,7 +13,7 @@ from bert_onnx.config import BertConfig
 from bert_onnx.errors import ArtifactError, BertOnnxError, RuntimeUnavailableError, UsageError
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import find_task
-from export.precision_request import FP32
+from export.plan import FP32
 from export.targets import find_target
 from export.verification.cases import Case, verification_cases
 from export.verification.parity import real_tokens

@@ -15,7 +15,7 @@ from bert_onnx.artifact import Artifact, Variant
 from bert_onnx.errors import CheckpointError, HubError, UsageError
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.runtime import eager_runtime
-from export.request import Progress, no_progress
+from export.report import Progress, no_progress
 from export.verification.runtime_cells import Matrix
 from export.verification.runtime_comparison import Comparison
 from runtimes.engines.base import Runtime, RuntimeOptions

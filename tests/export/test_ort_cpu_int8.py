@@ -11,8 +11,7 @@ from bert_onnx.artifact import Artifact, Variant
 from bert_onnx.errors import UsageError
 from export.pipeline import export
 from export.plan import check_precision
-from export.precision_request import PrecisionRequest
-from export.request import ExportRequest
+from export.request import ExportRequest, PrecisionRequest
 from export.targets import TARGETS
 from runtimes import load
 

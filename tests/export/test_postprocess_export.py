@@ -19,10 +19,8 @@ from bert_onnx.cli import main as cli
 from bert_onnx.errors import EXIT_STATUS, UsageError, VerificationError
 from bert_onnx.tasks import TaskOptions
 from export import postprocess
-from export.extend import ExtendRequest, extend
-from export.pipeline import export
-from export.precision_request import PrecisionRequest
-from export.request import ExportRequest
+from export.pipeline import export, extend
+from export.request import ExportRequest, ExtendRequest, PrecisionRequest
 from export.targets import TARGETS
 from export.verification.runtime_matrix import runtime_matrix
 from export.verify import verify_artifact

@@ -13,12 +13,10 @@ from export_samples import save_checkpoint, write_texts
 from bert_onnx.artifact import Artifact
 from bert_onnx.cli import main as cli
 from bert_onnx.errors import InputError, RuntimeUnavailableError, UsageError, VerificationError
-from export.extend import ExtendRequest, extend
-from export.pipeline import export
-from export.plan import VariantPlan, variant_plans
-from export.precision_request import PrecisionRequest
+from export.pipeline import export, extend
+from export.plan import VariantPlan
 from export.quantization.isa import find_isa
-from export.request import ExportRequest
+from export.request import ExportRequest, ExtendRequest, PrecisionRequest
 from export.targets import TARGETS
 from export.verify import VerifyReport, verify_artifact
 from runtimes import load
@@ -280,9 +278,11 @@ def test_names_are_those_that_other_tools_look_for(
 
 def test_plans_are_in_order_and_each_once() -> None:
     wanted = PrecisionRequest(("int8", "fp32"), isas=("avx2", "arm64", "avx2"))
-    names = [plan.name for plan in variant_plans(("web", "portable", "web"), wanted)]
+    request = ExportRequest("sample", targets=("web", "portable", "web"), precision=wanted)
+    names = [plan.name for plan in request.plans()]
     assert names == ["model", "model_web", "model_quantized", "model_quint8_avx2", "model_qint8_arm64"]
-    assert [plan.name for plan in variant_plans(("web",), PrecisionRequest(("int8",)))] == ["model", "model_quantized"]
+    request = ExportRequest("sample", targets=("web",), precision=PrecisionRequest(("int8",)))
+    assert [plan.name for plan in request.plans()] == ["model", "model_quantized"]
 
 
 @pytest.mark.slow

@@ -19,10 +19,8 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.cli import main as cli
 from bert_onnx.errors import ArtifactError, RuntimeUnavailableError, TokenizerError, UsageError, VerificationError
 from bert_onnx.tasks import find_task
-from export.extend import ExtendRequest, extend
-from export.pipeline import export
-from export.precision_request import PrecisionRequest
-from export.request import ExportRequest
+from export.pipeline import export, extend
+from export.request import ExportRequest, ExtendRequest, PrecisionRequest
 from export.text_input import build
 from export.verify import verify_artifact
 from runtimes import load

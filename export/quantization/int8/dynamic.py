@@ -33,7 +33,7 @@ from export.quantization.int8.sites import Site, find_sites, weights_of
 from export.quantization.integer_weights import relative_error, round_nearest
 from export.quantization.isa import Isa, find_isa
 from export.quantization.plan import QuantizationPlan, QuantizationResult, SiteRecord
-from export.request import Progress, no_progress
+from export.report import Progress, no_progress
 
 
 def quantize_dynamic(

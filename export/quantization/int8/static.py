@@ -23,7 +23,7 @@ from export.quantization.int8.sensitivity import Decided, Judge, first_step, rea
 from export.quantization.int8.sites import Site, find_sites, weights_of
 from export.quantization.isa import find_isa
 from export.quantization.plan import QuantizationPlan, QuantizationResult, SiteRecord
-from export.request import Progress, no_progress
+from export.report import Progress, no_progress
 
 #: One text in so many is held out of calibration, to judge what was made.
 HELD_OUT = 4

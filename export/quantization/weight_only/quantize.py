@@ -29,7 +29,7 @@ from export.quantization.int8.sites import Site, find_sites, weights_of
 from export.quantization.integer_weights import IntegerWeight, relative_error, round_by_output, round_nearest
 from export.quantization.plan import QuantizationPlan, QuantizationResult, SiteRecord
 from export.quantization.weight_only.insert import BLOCK, insert_weights
-from export.request import Progress, no_progress
+from export.report import Progress, no_progress
 
 #: Largest magnitude of a weight, and the opset that has the operator for it.
 LIMITS = {"int8": 127, "int4": 7}

@@ -1,4 +1,7 @@
-"""The files beside the graphs, with which other tools open an artifact: config, tokenizer, sentence-transformers."""
+"""Writes the files with which other tools open an artifact: config, tokenizer, sentence-transformers.
+
+They are the checkpoint's own files where it has them (`companions` reads the same), so this stands beside the reader.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import json
 import shutil
 from pathlib import Path
 
-from bert_onnx.checkpoint import Checkpoint, companion_files
+from bert_onnx.checkpoint.companions import companion_files
+from bert_onnx.checkpoint.finding import Checkpoint
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import TokenizerError
 from bert_onnx.tasks import Task, TaskOptions
