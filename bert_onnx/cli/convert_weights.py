@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bert_onnx.cli.parsing import add_command
+
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("convert-weights", help="turn a folder's pickled weights into model.safetensors")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "convert-weights",
+        "turn a folder's pickled weights into model.safetensors",
+        ("convert-weights path/to/checkpoint",),
+    )
     parser.add_argument("folder", metavar="FOLDER", help="a folder with pytorch_model.bin")
     parser.set_defaults(command=_convert_weights)
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.printing import print_json
+from bert_onnx.cli.tables import format_notes, format_rows, format_table, size_text
 
 if TYPE_CHECKING:
-    from runtimes.selection.doctor import Health
+    from runtimes.selection.doctor import Health, RuntimeHealth
 
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("doctor", help="show what this machine can run, and what is missing for the rest")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "doctor",
+        "show what this machine can run, and what is missing for the rest",
+        (
+            "doctor",
+            "doctor --json",
+        ),
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.set_defaults(command=_doctor)
 
@@ -26,15 +36,13 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
 
 def _show(health: Health) -> None:
-    from bert_onnx.cli.render import format_rows, format_table, size_text
-
     quota = "no limit" if health.quota is None else f"{health.quota:g} processors"
     limit = "no limit" if health.memory_limit is None else size_text(health.memory_limit)
     gpus = [f"{gpu.name}, {gpu.memory_mib} MiB, compute capability {gpu.compute_capability}" for gpu in health.gpus]
     rows = [
         ("processor", f"{health.processor} ({health.architecture})"),
-        ("features", ", ".join(health.features) or "none that matter here"),
-        ("int8 files", f"right for {', '.join(health.int8)}" if health.int8 else "none"),
+        ("features", ", ".join(health.features) or "none of those that int8 kernels use"),
+        ("int8 files", f"correct for {', '.join(health.int8)}" if health.int8 else "none"),
         ("processors", f"{health.cpus} allowed; cgroup quota: {quota}; {health.threads} threads a call"),
         ("memory", f"{size_text(health.memory or 0)}; cgroup limit: {limit}"),
         ("GPUs", "\n".join(gpus) or "none"),
@@ -45,18 +53,18 @@ def _show(health: Health) -> None:
     ]
     print(format_rows(rows))
     print()
-    header = ("runtime", "usable", "files", "fp32 files in")
-    cells = [
-        (item.name, "yes" if item.usable else "no", ", ".join(item.precisions), ", ".join(item.compute) or "-")
-        for item in health.runtimes
-    ]
-    print(format_table(header, cells))
     missing = [item for item in health.runtimes if not item.usable]
+    header = ("runtime", "usable", "files", "fp32 files in")
+    print(format_table(header, [_runtime_row(item, missing) for item in health.runtimes]))
     if missing:
-        print("\nmissing:")
-        # A message about what is there but does not fit says itself what to do.
-        told = [
-            (item.name, f"{item.problem}\n{item.install}" if item.problem.endswith("not installed") else item.problem)
-            for item in missing
-        ]
-        print(format_rows(told))
+        print("\n" + format_notes([_what_to_do(item) for item in missing]))
+
+
+def _runtime_row(item: RuntimeHealth, missing: list[RuntimeHealth]) -> tuple[str, ...]:
+    usable = "yes" if item.usable else f"no [{missing.index(item) + 1}]"
+    return item.name, usable, ", ".join(item.precisions), ", ".join(item.compute) or "-"
+
+
+def _what_to_do(item: RuntimeHealth) -> str:
+    """The problem, with the command that solves it; the message about a package that does not fit has one already."""
+    return f"{item.problem}: {item.install}" if item.problem.endswith("not installed") else item.problem

@@ -6,12 +6,21 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.printing import print_json
 
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("embed", help="turn the texts of a file into vectors")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "embed",
+        "turn the texts of a file into vectors",
+        (
+            "embed artifacts/all-MiniLM-L6-v2 texts.txt vectors.npy",
+            "embed artifacts/all-MiniLM-L6-v2 rows.csv vectors.parquet --column title --resume",
+        ),
+    )
     parser.add_argument("folder", metavar="DIR", help="an artifact for sentence-similarity")
     parser.add_argument("source", metavar="INPUT", help="texts: .txt (one a line), .jsonl, .csv or .parquet")
     parser.add_argument("output", metavar="OUTPUT", help="vectors: .npy, .jsonl or .parquet")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.precision_options import add_precision_options, precision_request
 from bert_onnx.cli.printing import print_json
 from bert_onnx.tasks import POOLINGS, TASKS
@@ -18,8 +19,18 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("export", help="make an artifact from a checkpoint and verify it")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "export",
+        "make an artifact from a checkpoint and verify it",
+        (
+            "export sample",
+            "export bert-base-uncased --task fill-mask --output artifacts/mine",
+            "export path/to/checkpoint --target ort-cpu --target openvino --precision fp32,int8",
+            "export path/to/config --random-weights 0 --force",
+        ),
+    )
     parser.add_argument("model", metavar="MODEL", help="a folder, a hub id such as bert-base-uncased, or 'sample'")
     parser.add_argument("--task", default="auto", metavar="TASK", help=f"auto, or one of {', '.join(TASKS)}")
     parser.add_argument("--output", metavar="DIR", help="the artifact's folder (default: artifacts/<model>)")

@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.printing import print_json
 
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("inspect", help="show what is in an artifact or an .onnx file")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "inspect",
+        "show what is in an artifact or an .onnx file",
+        (
+            "inspect artifacts/all-MiniLM-L6-v2",
+            "inspect model.onnx --json",
+        ),
+    )
     parser.add_argument("path", metavar="DIR|FILE", help="an artifact, or an .onnx file")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.set_defaults(command=_inspect)

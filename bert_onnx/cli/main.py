@@ -84,14 +84,12 @@ def _missing_package(error: Exception) -> BertOnnxError | None:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     parser = argparse.ArgumentParser(
-        prog="bert-onnx", description="Turns BERT checkpoints into verified ONNX artifacts, and runs them."
+        prog="bert-onnx",
+        description="Turns BERT checkpoints into verified ONNX artifacts, and runs them.",
+        epilog="`bert-onnx COMMAND --help` has the options of a command, and examples.",
     )
     parser.add_argument("--version", action="version", version=f"bert-onnx {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

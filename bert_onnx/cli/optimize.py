@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.printing import print_json
 
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("optimize", help="rewrite a BERT graph of any exporter for a target")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "optimize",
+        "rewrite a BERT graph of any exporter for a target",
+        (
+            "optimize model.onnx model_ort_cpu.onnx --target ort-cpu",
+            "optimize in.onnx out.onnx --target openvino --heads 12 --hidden 768",
+        ),
+    )
     parser.add_argument("source", metavar="IN.onnx", help="a graph; it is left as it is")
     parser.add_argument("destination", metavar="OUT.onnx", help="the file to write")
     parser.add_argument("--target", required=True, metavar="TARGET", help="what will run the graph")

@@ -6,13 +6,22 @@ import argparse
 import sys
 from typing import Any
 
+from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.precision_options import add_precision_options, precision_request
 from bert_onnx.cli.printing import print_json
 
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("quantize", help="add int8 and other variants to an artifact")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "quantize",
+        "add int8 and other variants to an artifact",
+        (
+            "quantize artifacts/all-MiniLM-L6-v2",
+            "quantize artifacts/all-MiniLM-L6-v2 --isa avx512_vnni,avx2 --eval held-out.txt",
+        ),
+    )
     parser.add_argument("folder", metavar="DIR", help="an artifact; it is replaced by one with the new variants")
     parser.add_argument(
         "--precision", default="int8", metavar="LIST", help="int8 (default), int4, fp16, bf16; with commas"

@@ -1,4 +1,4 @@
-"""What the command prints for people: tables, answers, a progress bar."""
+"""What the command prints for people: reports, predictions, a progress bar."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from bert_onnx.artifact import Artifact, Parity, Quality, TextGraph, Variant
 from bert_onnx.artifact.contract.quality import LOWER_IS_BETTER, TITLES, missed
+from bert_onnx.cli.tables import format_notes, format_rows, format_table, size_text
 
 if TYPE_CHECKING:
     from bert_onnx.tasks import Port
     from export.evaluation.gate import GateReport
     from export.external_graph.optimize import OptimizeReport
     from export.onnx_file.summary import FileSummary
+    from export.verification.runtime_cells import Cell, Matrix
     from export.verify import VerifyReport
     from runtimes.pipelines.results import Result
-
-Rows = Sequence[tuple[str, str]]
 
 
 def show_artifact(artifact: Artifact, seconds: float | None = None) -> None:
@@ -33,6 +33,7 @@ def show_artifact(artifact: Artifact, seconds: float | None = None) -> None:
         ("inputs", _ports_text(manifest.inputs)),
         ("outputs", _ports_text(manifest.outputs)),
         ("longest text", f"{manifest.model_max_length} tokens"),
+        ("opset", _opsets_text(manifest.variants)),
     ]
     print(format_rows(rows))
     print()
@@ -49,8 +50,11 @@ def show_artifact(artifact: Artifact, seconds: float | None = None) -> None:
 
 def show_verdicts(report: VerifyReport) -> None:
     """The folder and the new verdict on each output of each variant."""
-    print(f"{report.artifact.folder}: every file has the sha256 of its manifest\n")
-    header = ("variant", "output", "largest difference", "allowed", "in case", "verdict")
+    print(
+        format_rows([("artifact", str(report.artifact.folder)), ("files", "every file has the sha256 of its manifest")])
+    )
+    print()
+    header = ("variant", "output", "difference", "allowed", "in case", "verdict")
     rows = [
         (name, output.name, f"{output.max_abs_diff:.2e}", f"{output.tolerance:.2e}", output.case, _verdict_text(parity))
         for name, parity in (*report.parities.items(), *report.texts.items())
@@ -60,7 +64,7 @@ def show_verdicts(report: VerifyReport) -> None:
     for name, quality in report.qualities.items():
         print("\n" + _quality_text(name, quality))
     for name in report.unjudged:
-        print(f"\n{name}: published by texts of the user's; name them with --eval to judge it again")
+        print(f"\n{name}: was judged on texts of its publisher; name them with --eval to judge it again")
 
 
 def show_graph(graph: FileSummary) -> None:
@@ -82,7 +86,7 @@ def show_graph(graph: FileSummary) -> None:
 
 
 def show_optimized(report: OptimizeReport) -> None:
-    """What became of a graph, what could not be matched and why, and how far its answers moved."""
+    """What became of a graph, what could not be matched and why, and how far its outputs moved."""
     recognised = [f"{count} {kind.replace('_', ' ')}" for kind, count in report.recognised.items()]
     fired = [f"{name} {outcome.count}" for name, outcome in report.ledger if outcome.count]
     comparison = report.comparison
@@ -100,34 +104,37 @@ def show_optimized(report: OptimizeReport) -> None:
         print(format_table(("node", "why"), [(refusal.node, refusal.reason) for refusal in report.refusals]))
 
 
-def show_answers(answers: Sequence[Result]) -> None:
+def show_matrix(matrix: Matrix) -> None:
+    """Every variant on every runtime, with what it was compared with; reasons stand below the table."""
+    print(format_rows([("artifact", matrix.folder), ("reference", matrix.reference)]))
+    notes = list(dict.fromkeys(cell.reason for cell in matrix.cells if cell.reason))
+    for variant in dict.fromkeys(cell.variant for cell in matrix.cells):
+        print(f"\n{variant}")
+        print(
+            format_table(_MATRIX_HEADER, [_cell_row(cell, notes) for cell in matrix.cells if cell.variant == variant])
+        )
+    if notes:
+        print("\n" + format_notes(notes))
+
+
+_MATRIX_HEADER = ("runtime", "precision", "verdict", "difference", "allowed", "output", "cosine")
+
+
+def _cell_row(cell: Cell, notes: list[str]) -> tuple[str, ...]:
+    return (
+        cell.runtime,
+        cell.precision,
+        cell.verdict + (f" [{notes.index(cell.reason) + 1}]" if cell.reason else ""),
+        "" if cell.max_abs_diff is None else f"{cell.max_abs_diff:.2e}",
+        "" if cell.tolerance is None else f"{cell.tolerance:.2e}",
+        cell.output,
+        "" if cell.cosine is None else f"{cell.cosine:.6f}",
+    )
+
+
+def show_predictions(predictions: Sequence[Result]) -> None:
     """One block a text; long vectors are cut, which --json does not."""
-    print("\n\n".join(_answer_text(answer.to_dict()) for answer in answers))
-
-
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, two spaces apart, with a rule under the header."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    head = "  ".join(cell.ljust(width) for cell, width in zip(header, widths, strict=True)).rstrip()
-    return "\n".join([head, "  ".join("-" * width for width in widths), *lines])
-
-
-def format_rows(rows: Rows) -> str:
-    """`name  value` lines, the values aligned; further lines of a value are indented as the first."""
-    width = max(len(name) for name, _ in rows)
-    indent = "\n" + " " * (width + 2)
-    return "\n".join(f"{name.ljust(width)}  {indent.join(value.splitlines())}" for name, value in rows)
-
-
-def size_text(size: int) -> str:
-    """`90.9 MB`; decimal units, as disks are sold."""
-    amount, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+    print("\n\n".join(_prediction_text(prediction.to_dict()) for prediction in predictions))
 
 
 @contextlib.contextmanager
@@ -150,7 +157,7 @@ def _by_count(operators: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(operators.items(), key=lambda item: (-item[1], item[0]))
 
 
-_VARIANT_HEADER = ("variant", "target", "precision", "opset", "nodes", "size", "largest difference", "verdict")
+_VARIANT_HEADER = ("variant", "target", "precision", "nodes", "size", "difference", "verdict")
 
 
 def _variant_row(variant: Variant) -> tuple[str, ...]:
@@ -158,7 +165,6 @@ def _variant_row(variant: Variant) -> tuple[str, ...]:
         variant.file,
         variant.target,
         variant.precision,
-        str(variant.opset),
         str(variant.nodes),
         size_text(variant.size_bytes),
         f"{variant.parity.max_abs_diff:.2e}",
@@ -166,7 +172,7 @@ def _variant_row(variant: Variant) -> tuple[str, ...]:
     )
 
 
-_TEXT_HEADER = ("graph", "inputs", "nodes", "size", "same tokens", "largest difference", "verdict")
+_TEXT_HEADER = ("graph", "inputs", "nodes", "size", "same tokens", "difference", "verdict")
 
 
 def _text_row(graph: TextGraph) -> tuple[str, ...]:
@@ -180,6 +186,15 @@ def _text_row(graph: TextGraph) -> tuple[str, ...]:
         f"{graph.parity.max_abs_diff:.2e}",
         _verdict_text(graph.parity),
     )
+
+
+def _opsets_text(variants: Sequence[Variant]) -> str:
+    """`18`; where variants differ, each opset with the names of its variants."""
+    opsets = sorted({variant.opset for variant in variants})
+    if len(opsets) == 1:
+        return str(opsets[0])
+    named = {opset: ", ".join(variant.name for variant in variants if variant.opset == opset) for opset in opsets}
+    return "\n".join(f"{opset}: {names}" for opset, names in named.items())
 
 
 def _verdict_text(parity: Parity) -> str:
@@ -203,7 +218,7 @@ def _quality_text(name: str, quality: Quality | GateReport) -> str:
 def _options_text(artifact: Artifact) -> str:
     options = artifact.manifest.options
     if options.postprocess:
-        return " (with answers in the graph)"
+        return " (with postprocess outputs)"
     if artifact.manifest.task != "sentence-similarity" or options.pooling == "none":
         return ""
     return f" ({options.pooling} pooling, {'normalised' if options.normalize else 'not normalised'})"
@@ -224,10 +239,10 @@ def _ports_text(ports: Sequence[Port]) -> str:
 _SHOWN_NUMBERS = 6
 
 
-def _answer_text(values: Any) -> str:
-    """The fields of an answer, one a line; the alternatives of a list one below the other."""
+def _prediction_text(values: Any) -> str:
+    """The fields of a prediction, one a line; the alternatives of a list one below the other."""
     if isinstance(values, Mapping):
-        return format_rows([(name, _answer_text(value)) for name, value in values.items()])
+        return format_rows([(name, _prediction_text(value)) for name, value in values.items()])
     if isinstance(values, float):
         return f"{values:.4f}"
     if not isinstance(values, list):
@@ -236,8 +251,8 @@ def _answer_text(values: Any) -> str:
         shown = " ".join(f"{value:.4f}" for value in values[:_SHOWN_NUMBERS])
         return shown if len(values) <= _SHOWN_NUMBERS else f"{shown} ... ({len(values)} numbers)"
     if len(values) > _SHOWN_NUMBERS and isinstance(values[0], list):
-        return "\n".join([*(_answer_text(value) for value in values[:_SHOWN_NUMBERS]), f"... ({len(values)} rows)"])
+        return "\n".join([*(_prediction_text(value) for value in values[:_SHOWN_NUMBERS]), f"... ({len(values)} rows)"])
     if values and all(isinstance(value, Mapping) for value in values):
         header = list(values[0])
-        return format_table(header, [[_answer_text(value[name]) for name in header] for value in values])
-    return "\n".join(_answer_text(value) for value in values) or "none"
+        return format_table(header, [[_prediction_text(value[name]) for name in header] for value in values])
+    return "\n".join(_prediction_text(value) for value in values) or "none"

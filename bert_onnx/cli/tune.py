@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -12,8 +13,16 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("tune", help="measure runtimes, variants and threads here, and keep the fastest")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "tune",
+        "measure runtimes, variants and threads here, and keep the fastest",
+        (
+            "tune artifacts/all-MiniLM-L6-v2",
+            "tune artifacts/all-MiniLM-L6-v2 --for latency --seconds 5",
+        ),
+    )
     parser.add_argument("folder", metavar="DIR", help="an artifact")
     parser.add_argument(
         "--for",
@@ -37,7 +46,7 @@ def _tune(arguments: argparse.Namespace) -> None:
 
 
 def _show(report: TuneReport) -> None:
-    from bert_onnx.cli.render import format_table
+    from bert_onnx.cli.tables import format_table
 
     rows = [
         (row.runtime, row.variant, row.precision, str(row.threads), f"{row.milliseconds:.2f}", _verdict(row.verified))
@@ -48,10 +57,14 @@ def _show(report: TuneReport) -> None:
         best = report.tuned.best(precision)
         if best is not None:
             default = " (the default)" if precision == "fp32" else f" (precision={precision!r})"
-            print(f"\n{precision}{default}: {best.variant} on {best.runtime}, {best.threads} threads", end="")
+            print(f"\n{precision}{default}: {best.variant} on {best.runtime}, {_threads_text(best.threads)}", end="")
     print(f"\n\nkept in {report.kept_in}")
     for item in report.skipped:
         print(f"not measured: {item.variant} on {item.runtime}: {item.why}")
+
+
+def _threads_text(threads: int) -> str:
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
 def _verdict(verified: bool) -> str:

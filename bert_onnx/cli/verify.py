@@ -5,12 +5,22 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.printing import print_json
 
 
 def add(commands: Any) -> None:
-    """Tell the parser about it."""
-    parser = commands.add_parser("verify", help="compare an artifact with the eager model again")
+    """Declare the command and its options."""
+    parser = add_command(
+        commands,
+        "verify",
+        "compare an artifact with the eager model again",
+        (
+            "verify artifacts/all-MiniLM-L6-v2",
+            "verify artifacts/mine --checkpoint path/to/checkpoint --eval held-out.txt",
+            "verify artifacts/all-MiniLM-L6-v2 --runtimes openvino,onnxruntime-cpu",
+        ),
+    )
     parser.add_argument("folder", metavar="DIR", help="an artifact")
     parser.add_argument("--checkpoint", metavar="MODEL", help="where its checkpoint is now (default: as recorded)")
     parser.add_argument("--eval", dest="evaluation", metavar="FILE", help="texts to judge int8 and other variants by")
@@ -37,15 +47,10 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 def _compare_runtimes(arguments: argparse.Namespace) -> None:
     """The parity matrix: every variant on every runtime here."""
-    from bert_onnx.cli.render import format_table, progress_bar
-    from export.verification.runtime_cells import HEADER
+    from bert_onnx.cli.render import progress_bar, show_matrix
     from export.verification.runtime_matrix import runtime_matrix
 
     with progress_bar(quiet=arguments.json) as progress:
         matrix = runtime_matrix(arguments.folder, arguments.runtimes, arguments.checkpoint, progress)
-    if arguments.json:
-        print_json(matrix.to_dict())
-    else:
-        print(f"{matrix.folder}, compared with {matrix.reference}\n")
-        print(format_table(HEADER, matrix.rows()))
+    print_json(matrix.to_dict()) if arguments.json else show_matrix(matrix)
     matrix.raise_if_failed()

@@ -1,4 +1,4 @@
-"""What a parity matrix holds: one cell for each variant on each runtime, as data, as rows of a table, as an error."""
+"""What a parity matrix holds: one cell for each variant on each runtime, as data and as an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from bert_onnx.errors import VerificationError
 
 PASS, FAIL, ABSENT = "pass", "fail", "not here"
-HEADER = ("variant", "runtime", "precision", "verdict", "largest difference", "allowed", "in case", "cosine")
 
 
 @dataclass(frozen=True)
@@ -49,22 +48,6 @@ class Matrix:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return {**asdict(self), "passed": all(cell.verdict != FAIL for cell in self.cells)}
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """Cells for a table with `HEADER`."""
-        return [
-            (
-                cell.variant,
-                cell.runtime,
-                cell.precision,
-                cell.verdict,
-                cell.reason or ("" if cell.max_abs_diff is None else f"{cell.max_abs_diff:.2e} in {cell.output}"),
-                "" if cell.tolerance is None else f"{cell.tolerance:.2e}",
-                cell.case,
-                "" if cell.cosine is None else f"{cell.cosine:.6f}",
-            )
-            for cell in self.cells
-        ]
 
     def raise_if_failed(self) -> None:
         """Raises VerificationError for the first cell that failed."""

@@ -11,7 +11,7 @@ trap 'rm -rf "$few"' EXIT
 head -n 48 "$texts/calibration.txt" > "$few/calibration.txt"
 head -n 96 "$texts/evaluation.txt" > "$few/evaluation.txt"
 
-"$python" -m bert_onnx.cli.main export sample --output "$folder" --force \
+"$python" -m bert_onnx export sample --output "$folder" --force \
     --target web --target ort-cpu --target ort-cpu-unpadded --target openvino --target openvino-unpadded
-"$python" -m bert_onnx.cli.main quantize "$folder" --target web --target ort-cpu-unpadded --isa arm64 \
+"$python" -m bert_onnx quantize "$folder" --target web --target ort-cpu-unpadded --isa arm64 \
     --calibration "$few/calibration.txt" --eval "$few/evaluation.txt" --budget 0.998 --allow-degraded

@@ -21,7 +21,7 @@ def test_two_processes_write_the_same_bytes(task: str, tmp_path: Path) -> None:
     artifacts = []
     for seed in ("1", "2"):
         output = tmp_path / f"artifact{seed}"
-        command = [sys.executable, "-m", "bert_onnx.cli.main", "export", str(checkpoint), "--output", str(output)]
+        command = [sys.executable, "-m", "bert_onnx", "export", str(checkpoint), "--output", str(output)]
         subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
         artifacts.append(_files(output))
     first, second = artifacts

@@ -179,7 +179,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["verify", str(folder / "artifact"), "--runtimes", "onnxruntime-cpu"]
     assert cli.main(command) == 0
     text = capsys.readouterr().out
-    for word in ("compared with", "model_openvino_unpadded", "pass", "largest difference"):
+    for word in ("reference", "model_openvino_unpadded", "pass", "difference"):
         assert word in text
     assert cli.main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["passed"] is True
