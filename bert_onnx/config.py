@@ -128,7 +128,7 @@ class BertConfig:
         layers = {_as_int("pruned_heads", key): _list("pruned_heads", heads) for key, heads in pruned.items()}
         _freeze(self, "pruned_heads", layers)
         _freeze(self, "architectures", _list("architectures", self.architectures or ()))
-        validate(self)
+        validate(vars(self))
 
     @property
     def num_labels(self) -> int:

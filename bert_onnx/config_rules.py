@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from bert_onnx.errors import ConfigError
-
-if TYPE_CHECKING:
-    from bert_onnx.config import BertConfig
 
 POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
@@ -59,51 +57,55 @@ _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classi
 _TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
 
 
-def validate(config: BertConfig) -> None:
-    """Every rule that a config must keep. Raises ConfigError for the first one broken."""
+def validate(fields: Mapping[str, Any]) -> None:
+    """Every rule that the fields of a config, by name, must keep. Raises ConfigError for the first one broken."""
     for name, minimum in _MINIMA.items():
-        value = getattr(config, name)
+        value = fields[name]
         if not is_int(value) or value < minimum:
             raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {minimum}.")
     for name, choices in _CHOICES.items():
-        value = getattr(config, name)
+        value = fields[name]
         if value not in choices:
             listed = ", ".join(str(choice) for choice in choices if choice is not None)
             raise ConfigError(f"{name} is {value!r}; supported are {listed}.")
     for name in _FLAGS:
-        if not isinstance(getattr(config, name), bool):
-            raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be true or false.")
+        if not isinstance(fields[name], bool):
+            raise ConfigError(f"{name} is {fields[name]!r}; it must be true or false.")
     for name in _PROBABILITIES:
-        value = getattr(config, name)
+        value = fields[name]
         if not (value is None and name == "classifier_dropout") and not (_is_number(value) and 0 <= value < 1):
             raise ConfigError(f"{name} is {value!r}; it must be a number from 0 up to, not including, 1.")
     for name in ("initializer_range", "layer_norm_eps"):
-        if not _is_number(getattr(config, name)) or getattr(config, name) <= 0:
-            raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be a positive number.")
+        if not _is_number(fields[name]) or fields[name] <= 0:
+            raise ConfigError(f"{name} is {fields[name]!r}; it must be a positive number.")
     for name in _TOKEN_IDS:
-        value = getattr(config, name)
-        if value is not None and not (is_int(value) and 0 <= value < config.vocab_size):
-            raise ConfigError(f"{name} is {value!r}; it must lie within the vocabulary of {config.vocab_size} tokens.")
-    if not all(isinstance(name, str) for name in config.architectures):
-        raise ConfigError(f"architectures is {list(config.architectures)!r}; it must be a list of class names.")
-    _validate_structure(config)
-
-
-def _validate_structure(config: BertConfig) -> None:
-    """Rules between fields."""
-    if config.hidden_size % config.num_attention_heads:
-        raise ConfigError(
-            f"hidden_size {config.hidden_size} is not a multiple of num_attention_heads {config.num_attention_heads}."
-        )
-    if config.add_cross_attention and not config.is_decoder:
-        raise ConfigError("add_cross_attention is true but is_decoder is false; cross-attention needs a decoder.")
-    if sorted(config.id2label) != list(range(len(config.id2label))) or not config.id2label:
-        raise ConfigError(f"id2label has the ids {sorted(config.id2label)}; they must run from 0 without a gap.")
-    for layer, heads in config.pruned_heads.items():
-        legal = all(is_int(head) and 0 <= head < config.num_attention_heads for head in heads)
-        distinct = len(set(heads)) == len(heads) < config.num_attention_heads
-        if not (0 <= layer < config.num_hidden_layers and legal and distinct):
+        value = fields[name]
+        if value is not None and not (is_int(value) and 0 <= value < fields["vocab_size"]):
             raise ConfigError(
-                f"pruned_heads {{{layer}: {list(heads)}}} does not fit {config.num_hidden_layers} layers of "
-                f"{config.num_attention_heads} heads, of which at least one must remain."
+                f"{name} is {value!r}; it must lie within the vocabulary of {fields['vocab_size']} tokens."
+            )
+    if not all(isinstance(name, str) for name in fields["architectures"]):
+        raise ConfigError(f"architectures is {list(fields['architectures'])!r}; it must be a list of class names.")
+    _validate_structure(fields)
+
+
+def _validate_structure(fields: Mapping[str, Any]) -> None:
+    """Rules between fields."""
+    hidden_size, num_heads, num_layers = (
+        fields[name] for name in ("hidden_size", "num_attention_heads", "num_hidden_layers")
+    )
+    if hidden_size % num_heads:
+        raise ConfigError(f"hidden_size {hidden_size} is not a multiple of num_attention_heads {num_heads}.")
+    if fields["add_cross_attention"] and not fields["is_decoder"]:
+        raise ConfigError("add_cross_attention is true but is_decoder is false; cross-attention needs a decoder.")
+    ids = sorted(fields["id2label"])
+    if ids != list(range(len(ids))) or not ids:
+        raise ConfigError(f"id2label has the ids {ids}; they must run from 0 without a gap.")
+    for layer, heads in fields["pruned_heads"].items():
+        legal = all(is_int(head) and 0 <= head < num_heads for head in heads)
+        distinct = len(set(heads)) == len(heads) < num_heads
+        if not (0 <= layer < num_layers and legal and distinct):
+            raise ConfigError(
+                f"pruned_heads {{{layer}: {list(heads)}}} does not fit {num_layers} layers of "
+                f"{num_heads} heads, of which at least one must remain."
             )

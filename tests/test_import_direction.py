@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,15 @@ def test_the_torch_free_part_loads_no_torch(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"
+
+
+def test_files_do_not_import_each_other_in_a_circle() -> None:
+    """Neither for types alone: such files are one file, or lack a third."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        found = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+        named = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
+        graph[name] = ({node.module for node in found if node.module} | named) & modules.keys() - {name}
+    packages = {name for name, path in modules.items() if path.name == "__init__.py"}
+    graphlib.TopologicalSorter({name: graph[name] - packages for name in graph.keys() - packages}).prepare()

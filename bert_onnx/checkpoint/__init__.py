@@ -1,8 +1,9 @@
 """Checkpoints: finding them, reading safetensors into a model, writing them. Importing this loads no torch."""
 
+from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.companions import Pooling, companion_files, read_pooling
 from bert_onnx.checkpoint.convert import convert_weights
-from bert_onnx.checkpoint.finding import Checkpoint, find_checkpoint
+from bert_onnx.checkpoint.finding import find_checkpoint
 from bert_onnx.checkpoint.loading import LoadReport, load_weights
 from bert_onnx.checkpoint.reading import TensorInfo, tensor_names
 from bert_onnx.checkpoint.saving import save_weights

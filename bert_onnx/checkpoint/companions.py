@@ -6,26 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.checkpoint.names import SENTENCE_FILES, TOKENIZER_FILES
 from bert_onnx.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from bert_onnx.checkpoint.finding import Checkpoint
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "added_tokens.json",
-)
-SENTENCE_FILES = (
-    "modules.json",
-    "1_Pooling/config.json",
-    "config_sentence_transformers.json",
-    "sentence_bert_config.json",
-)
 
 #: sentence-transformers' names of the poolings that bert-onnx computes -> ours.
 _POOLINGS = {"mean": "mean", "cls": "cls", "max": "max"}
@@ -55,7 +40,7 @@ class Pooling:
 
 
 def companion_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
-    """Tokenizer and sentence-transformers files that `checkpoint` has, in the order of the tables above."""
+    """Tokenizer and sentence-transformers files that `checkpoint` has, in the order of the tables in names.py."""
     paths = (checkpoint.folder / name for name in (*TOKENIZER_FILES, *SENTENCE_FILES))
     return tuple(path for path in paths if path.is_file())
 

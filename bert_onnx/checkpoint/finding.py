@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.checkpoint.hub import fetch
 from bert_onnx.checkpoint.reading import weight_files, weights_digest
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import CheckpointError, UsageError
@@ -42,21 +44,6 @@ OFFICIAL_MODELS: dict[str, str] = {
 
 _HUB_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = re.compile(rf"(?:{_HUB_PART}/)?{_HUB_PART}")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A folder with config.json and, unless the weights are random, weights in safetensors.
-
-    Args:
-        folder: where it lies.
-        config: its config.json.
-        source: where it came from.
-    """
-
-    folder: Path
-    config: BertConfig
-    source: Source
 
 
 def find_checkpoint(
@@ -149,8 +136,6 @@ def _hub_id(model: str, folder: Path) -> str:
 
 
 def _from_hub(model: str, revision: str | None, offline: bool, random_seed: int | None) -> Checkpoint:
-    from bert_onnx.checkpoint.hub import fetch
-
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     folder, commit = fetch(model, revision, offline=offline, weights=random_seed is None)
     return _local(folder, model, "hub", random_seed, commit)

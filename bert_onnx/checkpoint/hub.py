@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bert_onnx.checkpoint.companions import SENTENCE_FILES, TOKENIZER_FILES
 from bert_onnx.checkpoint.hub_errors import explain
-from bert_onnx.checkpoint.names import listed
+from bert_onnx.checkpoint.names import SENTENCE_FILES, TOKENIZER_FILES, listed
 from bert_onnx.checkpoint.reading import INDEX_FILE, SINGLE_FILE, pickle_names
 from bert_onnx.config import CONFIG_NAME, BertConfig
 from bert_onnx.errors import BertOnnxError, HubError, UsageError

@@ -13,7 +13,7 @@ from bert_onnx.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-    from bert_onnx.checkpoint.finding import Checkpoint
+    from bert_onnx.checkpoint.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,23 @@
-"""The literal name tables: how tensors are called in checkpoints of any age, and what each name belongs to."""
+"""The literal name tables: how tensors and files are called in checkpoints of any age, and what each belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+#: Files beside the weights: the tokenizer's, and those of sentence-transformers.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "added_tokens.json",
+)
+SENTENCE_FILES = (
+    "modules.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+)
 
 #: Endings of old checkpoints (converted from TensorFlow) -> today's endings.
 RENAMED_ENDINGS: dict[str, str] = {

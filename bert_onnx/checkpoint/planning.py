@@ -19,7 +19,7 @@ from bert_onnx.checkpoint.names import (
 from bert_onnx.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from bert_onnx.checkpoint.finding import Checkpoint
+    from bert_onnx.checkpoint.checkpoint import Checkpoint
 
 #: dtypes that a parameter can be read from.
 FLOAT_DTYPES = ("F32", "F16", "BF16", "F64")

@@ -7,15 +7,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bert_onnx.artifact.contract.hashing import hash_file
+from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.header import TensorInfo, read_header
 from bert_onnx.checkpoint.names import listed
 from bert_onnx.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from bert_onnx.checkpoint.finding import Checkpoint
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

@@ -6,22 +6,29 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from bert_onnx.config import DTYPES, BertConfig
 from bert_onnx.errors import UsageError
+from bert_onnx.modeling.embeddings import BertEmbeddings
+from bert_onnx.modeling.encoder import BertEncoder
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise, initialise_named
 from bert_onnx.modeling.pruning import merge_pruned, places_to_keep, rows_resized
-
-if TYPE_CHECKING:
-    from bert_onnx.modeling.model import BertModel
 
 logger = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound="BertPreTrainedModel")
+
+
+class BaseModel(Protocol):
+    """What the methods below ask of a BertModel, which derives from their class."""
+
+    config: BertConfig
+    embeddings: BertEmbeddings
+    encoder: BertEncoder
 
 
 class BertPreTrainedModel(nn.Module):
@@ -110,9 +117,9 @@ class BertPreTrainedModel(nn.Module):
     # Embeddings
 
     @property
-    def base_model(self) -> BertModel:
+    def base_model(self) -> BaseModel:
         """The BertModel: itself, or the one that a head holds."""
-        base: BertModel = getattr(self, self.base_model_prefix, self)  # type: ignore[arg-type]
+        base: BaseModel = getattr(self, self.base_model_prefix, self)  # type: ignore[arg-type]
         return base
 
     def get_input_embeddings(self) -> nn.Embedding:

@@ -26,7 +26,8 @@ from types import TracebackType
 
 import numpy as np
 
-from bert_onnx.checkpoint.finding import SAMPLE, Checkpoint, sample_folder
+from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.checkpoint.finding import SAMPLE, sample_folder
 from bert_onnx.checkpoint.reading import tensor_names, weight_files
 from bert_onnx.config import BertConfig
 from bert_onnx.tasks import Task, TaskOptions

@@ -1,0 +1,24 @@
+"""Checkpoint: a folder that was found, its config, and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bert_onnx.config import BertConfig
+from bert_onnx.source import Source
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with config.json and, unless the weights are random, weights in safetensors.
+
+    Args:
+        folder: where it lies.
+        config: its config.json.
+        source: where it came from.
+    """
+
+    folder: Path
+    config: BertConfig
+    source: Source
