@@ -13,6 +13,7 @@ from benchmarks.gpu.models import PACKED_TARGET, PADDED_TARGET, GpuModel
 from benchmarks.gpu.peak import SIDE
 from benchmarks.gpu.report import PACKED, PADDED
 from bert_onnx.config import BertConfig
+from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.cuda import OnnxRuntimeCuda
 from runtimes.engines.ort.cuda_options import CudaOptions
 
@@ -89,7 +90,8 @@ class NvidiaMachine:
 
     def _session(self, name: str, ours: bool, path: Path) -> Engine:
         """The graph in `path`; a graph that skips padding counts on the CPU where a kernel is missing, and says so."""
-        runtime = OnnxRuntimeCuda.open(path, self._model.inputs, self._model.outputs, cuda=CudaOptions(tf32=False))
+        options = RuntimeOptions(cuda=CudaOptions(tf32=False))
+        runtime = OnnxRuntimeCuda.open(path, self._model.inputs, self._model.outputs, options)
 
         def prepare(inputs: Inputs) -> Prepared:
             tensors = self._tensors(inputs)

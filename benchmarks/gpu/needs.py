@@ -7,7 +7,7 @@ from importlib import import_module
 
 from bert_onnx.errors import RuntimeUnavailableError
 from runtimes.engines.ort.cuda import PROVIDER
-from runtimes.engines.ort.session import import_onnxruntime
+from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.table import find_runtime
 from runtimes.machine.nvidia import Gpu, list_gpus, require_provider
 

@@ -12,7 +12,7 @@ import numpy as np
 from bert_onnx.errors import ArtifactError, ExportError, VerificationError
 from export.verification.cases import Case
 from export.verification.tolerances import find_tolerance
-from runtimes.engines.ort.cpu import import_onnxruntime
+from runtimes.engines.ort.library import import_onnxruntime
 
 #: Each of the two graphs may be this far from the truth, hence twice from the other; outputs have any names, so
 #: that the row for hidden states stands for all.

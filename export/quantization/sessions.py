@@ -14,7 +14,7 @@ import onnx_ir as ir
 from bert_onnx.errors import ExportError
 from export.onnx_file.save import save
 from export.quantization.feeds import Feed
-from runtimes.engines.ort.cpu import PROVIDER, import_onnxruntime
+from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
 from runtimes.engines.ort.session import EXACT_INTEGERS
 from runtimes.machine.cpu import usable_threads
 
@@ -41,7 +41,7 @@ class GraphSession:
             path = Path(folder) / "model.onnx"
             save(model, path)
             try:
-                self._session: Any = library.InferenceSession(str(path), sess_options=options, providers=[PROVIDER])
+                self._session: Any = library.InferenceSession(str(path), sess_options=options, providers=[CPU_PROVIDER])
             except Exception as error:  # onnxruntime's exceptions share no base class of their own
                 raise ExportError(f"the graph does not open in onnxruntime: {str(error).strip()}.") from error
         self._inputs = {value.name for value in self._session.get_inputs()}

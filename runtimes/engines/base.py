@@ -13,6 +13,9 @@ from bert_onnx.tasks import Port
 if TYPE_CHECKING:
     import numpy as np
 
+    from runtimes.engines.ort.cuda_options import CudaOptions
+    from runtimes.engines.ort.tensorrt_options import TensorRtOptions
+
 OPTIMIZATIONS = ("none", "basic", "extended", "all")
 #: What a float32 file may be computed in.
 COMPUTE = ("fp32", "bf16", "fp16")
@@ -31,6 +34,7 @@ class RuntimeOptions:
             that has no such choice refuses any but fp32.
         exact_integers: add products of int8 files without saturating on any processor. Without VNNI that is slower,
             and only ONNX Runtime's CPU has it; elsewhere it changes nothing.
+        cuda, tensorrt: further options of those providers; None for the defaults.
     """
 
     threads: int | None = None
@@ -39,6 +43,8 @@ class RuntimeOptions:
     profile: Path | None = None
     compute: str = "fp32"
     exact_integers: bool = False
+    cuda: CudaOptions | None = None
+    tensorrt: TensorRtOptions | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
@@ -125,7 +131,7 @@ def chosen_outputs(ports: Iterable[Port], wanted: Sequence[str] | None) -> list[
 
 
 def check_finite(outputs: Mapping[str, np.ndarray], model: str) -> None:
-    """Refuse an answer that holds infinities or is not a number.
+    """Refuse outputs that hold infinities or are not numbers.
 
     Raises:
         InferenceError: the inputs were finite and the outputs are not: the weights or the precision are at fault.
@@ -137,7 +143,7 @@ def check_finite(outputs: Mapping[str, np.ndarray], model: str) -> None:
         if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise InferenceError(
-                f"{model} answered {array[index]} in {name}{list(index)}; the input was finite, so the weights are "
+                f"{model} returned {array[index]} in {name}{list(index)}; the input was finite, so the weights are "
                 "damaged or overflow in this precision. Run `bert-onnx verify`, or use another variant."
             )
 

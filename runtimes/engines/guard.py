@@ -1,18 +1,21 @@
-"""What every runtime does around a run: names, the check of what goes in, the check of what comes out."""
+"""What all runtimes share: opening, names, the checks before and after a run, closing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from bert_onnx.errors import UsageError
-from bert_onnx.tasks import Port
-from runtimes.engines.base import RuntimeDescription, check_finite, chosen_outputs
+from bert_onnx.errors import ArtifactError, UsageError
+from bert_onnx.tasks import RIGHT_PADDING, Port
+from runtimes.engines.base import RuntimeDescription, RuntimeOptions, check_finite, chosen_outputs
 from runtimes.engines.inputs import Limits, check_inputs, check_right_padding
+from runtimes.engines.table import find_runtime
 
 Engine = TypeVar("Engine")
 Self = TypeVar("Self", bound="GuardedEngine[Any]")
@@ -60,14 +63,67 @@ class Guard:
         return results
 
 
-class GuardedEngine(Generic[Engine]):
-    """Something that computes, its guard and what is said of it, from opening to closing.
+@dataclass(frozen=True)
+class GraphFile:
+    """A file that is to be opened, and what its manifest says of it.
 
     Args:
-        engine: what computes: a session, a compiled model. It is let go of by `close`, when no run uses it any more.
+        path: the .onnx file.
+        inputs, outputs: the ports that it must have.
+        limits: what its tables can look up, where that is known.
+    """
+
+    path: Path
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    limits: Limits | None = None
+
+    def check_ports(self, takes: Iterable[str], returns: Iterable[str]) -> None:
+        """Compare the names of a graph's own inputs and outputs with the manifest's.
+
+        Raises:
+            ArtifactError: it takes others, or lacks an output.
+        """
+        takes, returns = sorted(takes), sorted(returns)
+        if takes != sorted(port.name for port in self.inputs) or not {p.name for p in self.outputs} <= set(returns):
+            raise ArtifactError(
+                f"{self.path.name} takes {takes} and returns {returns}, which is not what its manifest says; "
+                "export it again."
+            )
+
+
+@dataclass(frozen=True)
+class Opened(Generic[Engine]):
+    """A graph that an engine has opened.
+
+    Args:
+        engine: what computes: a session, a compiled model.
+        takes, returns: names of the graph's inputs and outputs.
+        requires: what its metadata says of its inputs, under `REQUIRES`.
+        providers, library, threads, notes: see `RuntimeDescription`.
+    """
+
+    engine: Engine
+    takes: Iterable[str]
+    returns: Iterable[str]
+    requires: str
+    providers: tuple[str, ...]
+    library: str
+    threads: int
+    notes: tuple[str, ...] = ()
+
+
+class GuardedEngine(Generic[Engine]):
+    """Something that computes, its guard and its description, from opening to closing. A subclass opens an engine.
+
+    Args:
+        engine: what computes. `close` lets go of it; a run that has begun still ends with it.
         guard: the checks.
         description: what runs.
     """
+
+    #: A row of `runtimes.engines.table`.
+    name: str
 
     def __init__(self, engine: Engine, guard: Guard, description: RuntimeDescription) -> None:
         self.inputs = guard.inputs
@@ -75,6 +131,47 @@ class GuardedEngine(Generic[Engine]):
         self._engine: Engine | None = engine
         self._guard = guard
         self._description = description
+
+    @classmethod
+    def open(
+        cls: type[Self],
+        path: str | os.PathLike[str],
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        options: RuntimeOptions | None = None,
+        limits: Limits | None = None,
+    ) -> Self:
+        """A runtime for the graph in `path`, which takes `inputs` and returns `outputs`.
+
+        Args:
+            path: the .onnx file; external data lies beside it.
+            inputs, outputs: the graph's ports, as the manifest has them.
+            options: how it runs; None for the defaults.
+            limits: what the model's tables can look up; None leaves the ranges of ids unchecked.
+
+        Raises:
+            RuntimeUnavailableError: a library, a driver or a device is missing (named), too old for this graph, or
+                lacks an operator of it; or the processor lacks the precision.
+            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
+            UsageError: `options` do not fit the runtime or the model.
+        """
+        options = options or RuntimeOptions()
+        options.require_compute(cls.name, *find_runtime(cls.name).compute)
+        graph = GraphFile(Path(path), tuple(inputs), tuple(outputs), limits)
+        if not graph.path.is_file():
+            raise ArtifactError(f"the model file {graph.path} is missing; export the model again.")
+        opened = cls._open_engine(graph, options)
+        graph.check_ports(opened.takes, opened.returns)
+        guard = Guard(graph.path.name, graph.inputs, graph.outputs, limits, opened.requires == RIGHT_PADDING)
+        description = RuntimeDescription(
+            cls.name, opened.providers, opened.library, opened.threads, graph.path.name, opened.notes
+        )
+        return cls(opened.engine, guard, description)
+
+    @classmethod
+    def _open_engine(cls, graph: GraphFile, options: RuntimeOptions) -> Opened[Engine]:
+        """The engine for `graph`, whose file exists. Raises as `open`."""
+        raise NotImplementedError
 
     def describe(self) -> RuntimeDescription:
         """What runs; its notes name the nodes that another provider has, where there are any."""
@@ -107,7 +204,7 @@ class GuardedRuntime(GuardedEngine[Engine]):
         Raises:
             InputError: the data does not fit the model.
             UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
+            InferenceError: the graph failed, or an output is not finite.
         """
         engine = self._opened()
         names, checked = self._guard.enter(inputs, outputs)

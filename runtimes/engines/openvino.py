@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
-from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
-from runtimes.engines.base import RuntimeDescription, RuntimeOptions, is_out_of_memory, out_of_memory
-from runtimes.engines.guard import Guard, GuardedRuntime
-from runtimes.engines.inputs import Limits
+from bert_onnx.tasks import REQUIRES
+from runtimes.engines.base import RuntimeOptions, is_out_of_memory, out_of_memory
+from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
 from runtimes.machine.cpu import usable_threads
 
 INSTALL = "pip install openvino"
@@ -25,68 +23,62 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 
 
-class OpenVino(GuardedRuntime[Any]):
-    """A compiled model on OpenVINO's CPU device, with one infer request for each thread that calls it."""
+@dataclass(frozen=True)
+class _Compiled:
+    """A compiled model.
+
+    Args:
+        model: openvino's own.
+        outputs: port and dtype of each output, by name.
+        requests: the infer request of each thread.
+    """
+
+    model: Any
+    outputs: dict[str, tuple[Any, str]]
+    requests: threading.local = field(default_factory=threading.local)
+
+    def request(self) -> Any:
+        """The calling thread's own request."""
+        if not hasattr(self.requests, "value"):
+            self.requests.value = self.model.create_infer_request()
+        return self.requests.value
+
+
+class OpenVino(GuardedRuntime[_Compiled]):
+    """A compiled model on OpenVINO's CPU device, with one infer request for each thread that calls it.
+
+    `options.compute` may be bf16 or fp16 where the processor computes in it; weights are converted while loading.
+    """
 
     name = "openvino"
 
-    def __init__(self, compiled: Any, guard: Guard, description: RuntimeDescription) -> None:
-        super().__init__(compiled, guard, description)
-        self._ports = {name: port for port in compiled.outputs for name in port.get_names()}
-        self._dtypes = {port.name: port.dtype for port in guard.outputs}
-        self._requests = threading.local()
-
     @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        inputs: Sequence[Port],
-        outputs: Sequence[Port],
-        options: RuntimeOptions | None = None,
-        limits: Limits | None = None,
-    ) -> OpenVino:
-        """A runtime for the graph in `path`, which takes `inputs` and returns `outputs`.
-
-        `options.compute` may be bf16 or fp16 where the processor computes in it; weights are converted while loading.
-
-        Raises:
-            RuntimeUnavailableError: openvino is not installed, has no CPU device, or the processor lacks the precision.
-            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
-        """
-        options = options or RuntimeOptions()
+    def _open_engine(cls, graph: GraphFile, options: RuntimeOptions) -> Opened[_Compiled]:
         library = import_openvino()
-        file = Path(path)
         core = library.Core()
         _check_device(core, options.compute)
-        model = _read(file)
-        guard = Guard(file.name, tuple(inputs), tuple(outputs), limits, _requires(model) == RIGHT_PADDING)
+        model = _read(graph.path)
         threads = options.threads or usable_threads()
-        compiled = _compile(core, model, file, _properties(options, threads))
-        _check_ports(compiled, file, inputs, outputs)
-        notes = () if options.compute == "fp32" else (f"computes in {options.compute}",)
-        version = library.__version__.partition("-")[0]
-        description = RuntimeDescription(cls.name, (DEVICE,), f"openvino {version}", threads, file.name, notes)
-        return cls(compiled, guard, description)
+        compiled = _compile(core, model, graph.path, _properties(options, threads))
+        ports = {name: port for port in compiled.outputs for name in port.get_names()}
+        return Opened(
+            engine=_Compiled(compiled, {p.name: (ports[p.name], p.dtype) for p in graph.outputs if p.name in ports}),
+            takes=[port.get_any_name() for port in compiled.inputs],
+            returns=ports,
+            requires=_requires(model),
+            providers=(DEVICE,),
+            library=f"openvino {library.__version__.partition('-')[0]}",
+            threads=threads,
+            notes=() if options.compute == "fp32" else (f"computes in {options.compute}",),
+        )
 
-    def _compute(self, engine: Any, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _compute(self, engine: _Compiled, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             # Outputs that are not asked for stay where they are; those that are must outlive the next call.
-            answers = self._request(engine).infer(inputs, share_inputs=True, share_outputs=True)
-            return {name: np.array(answers[self._ports[name]], self._dtypes[name]) for name in names}
+            values = engine.request().infer(inputs, share_inputs=True, share_outputs=True)
+            return {name: np.array(values[port], dtype) for name in names for port, dtype in [engine.outputs[name]]}
         except (RuntimeError, MemoryError) as error:
             raise _run_failure(self._guard.model, error) from error
-
-    def close(self) -> None:
-        """Give back the model's memory; requests of other threads go with their threads."""
-        super().close()
-        self._ports = {}  # they keep the model
-        self._requests = threading.local()
-
-    def _request(self, compiled: Any) -> Any:
-        """The calling thread's own request."""
-        if not hasattr(self._requests, "value"):
-            self._requests.value = compiled.create_infer_request()
-        return self._requests.value
 
 
 def import_openvino() -> ModuleType:
@@ -143,8 +135,6 @@ def _read(path: Path) -> Any:
     """The graph as OpenVINO's; by its ONNX reader alone, since the others would try any file."""
     from openvino.frontend import FrontEndManager
 
-    if not path.is_file():
-        raise ArtifactError(f"the model file {path} is missing; export the model again.")
     try:
         reader = FrontEndManager().load_by_framework("onnx")
         return reader.convert(reader.load(str(path)))
@@ -170,16 +160,6 @@ def _requires(model: Any) -> str:
         return ""
 
 
-def _check_ports(compiled: Any, path: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
-    takes = {port.get_any_name() for port in compiled.inputs}
-    returns = {name for port in compiled.outputs for name in port.get_names()}
-    if takes != {port.name for port in inputs} or not {port.name for port in outputs} <= returns:
-        raise ArtifactError(
-            f"{path.name} takes {sorted(takes)} and returns {sorted(returns)}, which is not what its manifest says; "
-            "export it again."
-        )
-
-
 def _run_failure(model: str, error: Exception) -> InferenceError:
     reason = _reason(error)
     if is_out_of_memory(reason) or isinstance(error, MemoryError):
@@ -190,6 +170,6 @@ def _run_failure(model: str, error: Exception) -> InferenceError:
 def _reason(error: Exception) -> str:
     """What openvino says, without the lines that name its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from ", "FrontEnd API failed"))]
-    told = [line.partition("' failed at ")[0].removeprefix("Check '") for line in told or lines]
-    return " ".join(" ".join(told).split()).rstrip(":.")[:300] or type(error).__name__
+    kept = [line for line in lines if not line.startswith(("Exception from ", "FrontEnd API failed"))]
+    kept = [line.partition("' failed at ")[0].removeprefix("Check '") for line in kept or lines]
+    return " ".join(" ".join(kept).split()).rstrip(":.")[:300] or type(error).__name__

@@ -145,7 +145,7 @@ RUNTIMES: dict[str, RuntimeRow] = {
         RuntimeRow(
             name="reference",
             module="runtimes.engines.onnx_reference",
-            class_name="Reference",
+            class_name="OnnxReference",
             needs=("onnx",),
             provider=None,
             install="pip install onnx",

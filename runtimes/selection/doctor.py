@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_onnx.errors import RuntimeUnavailableError
+from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.table import RUNTIMES, RuntimeRow
 from runtimes.machine.cpu import allowed_cpus, cgroup_quota, usable_threads
 from runtimes.machine.nvidia import Gpu, driver_cuda_version, list_gpus, require_provider
@@ -128,14 +129,10 @@ def _usable_compute(row: RuntimeRow) -> tuple[str, ...]:
         RuntimeUnavailableError: it cannot run here.
     """
     if row.device == "cuda" and row.provider is not None:
-        from runtimes.engines.ort.session import import_onnxruntime
-
         require_provider(import_onnxruntime(), row.provider, row.install)
         if not list_gpus():
             raise RuntimeUnavailableError("nvidia-smi shows no GPU.")
     elif row.provider is not None:
-        from runtimes.engines.ort.session import import_onnxruntime
-
         import_onnxruntime()
     elif row.name in ("openvino", "onnxruntime-openvino"):
         # What OpenVINO computes in depends on the processor.
@@ -145,8 +142,6 @@ def _usable_compute(row: RuntimeRow) -> tuple[str, ...]:
 
 
 def _providers() -> tuple[str, ...]:
-    from runtimes.engines.ort.session import import_onnxruntime
-
     try:
         return tuple(import_onnxruntime().get_available_providers())
     except RuntimeUnavailableError:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bert_onnx.tasks import Port
-from runtimes.engines.base import RuntimeDescription, RuntimeOptions
-from runtimes.engines.guard import GuardedRuntime
-from runtimes.engines.inputs import Limits
-from runtimes.engines.ort.session import (
-    CPU_PROVIDER,
-    check_ports,
-    guard_of,
-    import_onnxruntime,
-    open_session,
-    run_session,
-    session_options,
-)
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
+from runtimes.engines.ort.library import import_onnxruntime
+from runtimes.engines.ort.session import open_session, opened, run_session, session_options
 from runtimes.engines.ort.shared_pool import pool_for_session
 from runtimes.machine.cpu import usable_threads
-
-__all__ = ["PROVIDER", "OnnxRuntimeCpu", "import_onnxruntime"]
-
-PROVIDER = CPU_PROVIDER
 
 
 class OnnxRuntimeCpu(GuardedRuntime[Any]):
@@ -36,32 +20,13 @@ class OnnxRuntimeCpu(GuardedRuntime[Any]):
     name = "onnxruntime-cpu"
 
     @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        inputs: Sequence[Port],
-        outputs: Sequence[Port],
-        options: RuntimeOptions | None = None,
-        limits: Limits | None = None,
-    ) -> OnnxRuntimeCpu:
-        """A runtime for the graph in `path`, which takes `inputs` and returns `outputs`.
-
-        Raises:
-            RuntimeUnavailableError: onnxruntime is not installed, or too old for this graph.
-            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
-            UsageError: `options` ask for another precision than the file's.
-        """
-        options = options or RuntimeOptions()
-        options.require_compute(cls.name, "fp32")
+    def _open_engine(cls, graph: GraphFile, options: RuntimeOptions) -> Opened[Any]:
         library = import_onnxruntime()
         threads = options.threads or usable_threads()
         settings = session_options(library, options, threads, on_cpu=True)
         settings.enable_mem_pattern = False  # it plans for one shape, and ours vary: docs/runtimes.md has the figures
-        session = open_session(library, Path(path), settings)
-        check_ports(session, Path(path), inputs, outputs)
-        guard = guard_of(session, Path(path), inputs, outputs, limits)
-        described = (f"onnxruntime {library.__version__}", pool_for_session() or threads, Path(path).name)
-        return cls(session, guard, RuntimeDescription(cls.name, (PROVIDER,), *described))
+        session = open_session(library, graph.path, settings)
+        return opened(session, session, f"onnxruntime {library.__version__}", pool_for_session() or threads)
 
     def _compute(self, engine: Any, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return run_session(engine, self._guard.model, names, inputs)

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType, TracebackType
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from bert_onnx.errors import InputError, RuntimeUnavailableError, UsageError
-from bert_onnx.tasks import Port
-from runtimes.engines.base import RuntimeDescription, RuntimeOptions, chosen_outputs
-from runtimes.engines.guard import Guard
-from runtimes.engines.inputs import Limits
+from bert_onnx.errors import InputError, RuntimeUnavailableError
+from runtimes.engines.base import RuntimeOptions, chosen_outputs
+from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
 from runtimes.engines.ort.cuda_graphs import NO_GRAPH, CapturedGraph, find_bucket, run_options
 from runtimes.engines.ort.cuda_graphs import check_ports as check_graph_ports
 from runtimes.engines.ort.cuda_options import CudaOptions
+from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
 from runtimes.engines.ort.session import (
-    CPU_PROVIDER,
     Providers,
-    check_ports,
-    guard_of,
-    import_onnxruntime,
     nodes_elsewhere,
     open_session,
+    opened,
     run_failure,
+    run_session,
     session_options,
 )
 from runtimes.engines.table import find_runtime
@@ -40,73 +35,44 @@ _NO_CPU = "session.disable_cpu_ep_fallback"
 
 @dataclass(frozen=True)
 class GpuSession:
-    """An open session and what it was opened with."""
+    """An open session and what it was opened with.
+
+    Args:
+        library: the onnxruntime module.
+        session: on the GPU.
+        options: of the CUDA provider.
+        graphs: what was captured, by (batch, length) of the bucket.
+        lock: held while a captured graph runs on its buffers.
+    """
 
     library: ModuleType
     session: Any
-    guard: Guard
     options: CudaOptions
-    description: RuntimeDescription
+    graphs: dict[tuple[int, int], CapturedGraph] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class OnnxRuntimeCuda:
-    """A session on ONNX Runtime's CUDA provider."""
+class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
+    """A session on ONNX Runtime's CUDA provider. With CUDA graphs, one call runs at a time."""
 
     name = "onnxruntime-cuda"
 
-    def __init__(self, opened: GpuSession) -> None:
-        self.inputs = opened.guard.inputs
-        self.outputs = opened.guard.outputs
-        self._opened: GpuSession | None = opened
-        self._model = opened.guard.model
-        self._description = opened.description
-        self._graphs: dict[tuple[int, int], CapturedGraph] = {}
-        self._lock = threading.Lock()
-
     @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        inputs: Sequence[Port],
-        outputs: Sequence[Port],
-        options: RuntimeOptions | None = None,
-        limits: Limits | None = None,
-        cuda: CudaOptions | None = None,
-    ) -> OnnxRuntimeCuda:
-        """A runtime for the graph in `path`, which takes `inputs` and returns `outputs`.
-
-        Raises:
-            RuntimeUnavailableError: there is no CUDA provider, driver or GPU here, or a library is missing (named);
-                or `cuda.allow_cpu_nodes` is off and the graph has nodes without a CUDA kernel.
-            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
-        """
-        options, cuda = options or RuntimeOptions(), cuda or CudaOptions()
-        options.require_compute(cls.name, "fp32")
+    def _open_engine(cls, graph: GraphFile, options: RuntimeOptions) -> Opened[GpuSession]:
+        cuda = options.cuda or CudaOptions()
         if cuda.cuda_graphs:
-            check_graph_ports(inputs)
+            check_graph_ports(graph.inputs)
         library = import_onnxruntime()
         require_provider(library, PROVIDER, find_runtime(cls.name).install)
-        providers: Providers = [(PROVIDER, cuda.to_provider()), CPU_PROVIDER]
-        return cls(open_gpu_session(cls.name, library, Path(path), (inputs, outputs, limits), providers, options, cuda))
+        return open_gpu_session(library, graph, [(PROVIDER, cuda.to_provider()), CPU_PROVIDER], options, cuda)
 
-    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name; all of them where `outputs` names none. With CUDA graphs, one call runs at a time.
-
-        Raises:
-            InputError: the data does not fit the model.
-            UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
-        """
-        opened = self._require_open()
-        names, checked = opened.guard.enter(inputs, outputs)
+    def _compute(self, engine: GpuSession, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not engine.options.cuda_graphs:
+            return run_session(engine.session, self._guard.model, names, inputs)
         try:
-            if opened.options.cuda_graphs:
-                results = self._run_graph(opened, checked, names)
-            else:
-                results = dict(zip(names, opened.session.run(names, checked), strict=True))
+            return self._run_graph(engine, names, inputs)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise run_failure(self._model, error) from error
-        return opened.guard.leave(results)
+            raise run_failure(self._guard.model, error) from error
 
     def run_device(
         self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None, checked: bool = True
@@ -125,106 +91,72 @@ class OnnxRuntimeCuda:
         Raises:
             InputError, UsageError, InferenceError: as `run`.
         """
-        opened = self._require_open()
+        engine = self._opened()
         names = chosen_outputs(self.outputs, outputs)
-        values = {name: _from_dlpack(opened.library, name, tensor) for name, tensor in inputs.items()}
+        values = {name: _from_dlpack(engine.library, name, tensor) for name, tensor in inputs.items()}
         if checked:
-            opened.guard.enter(_on_host(values), outputs)
+            self._guard.enter(_on_host(values), outputs)
         try:
-            results = self._run_bound(opened, values, names)
+            results = _run_bound(engine, values, names)
         except Exception as error:
-            raise run_failure(self._model, error) from error
+            raise run_failure(self._guard.model, error) from error
         if checked:
-            opened.guard.leave(_on_host(results))
+            self._guard.leave(_on_host(results))
         return results
 
-    def describe(self) -> RuntimeDescription:
-        """What runs; its notes name the nodes that run on the CPU."""
-        return self._description
-
-    def close(self) -> None:
-        """Give back the memory of the GPU."""
-        self._graphs.clear()
-        self._opened = None
-
-    def __enter__(self) -> OnnxRuntimeCuda:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def _require_open(self) -> GpuSession:
-        if self._opened is None:
-            raise UsageError(f"the runtime of {self._model} is closed; open it again.")
-        return self._opened
-
     def _run_graph(
-        self, opened: GpuSession, inputs: Mapping[str, np.ndarray], names: Sequence[str]
+        self, engine: GpuSession, names: Sequence[str], inputs: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         batch, length = inputs["input_ids"].shape
-        bucket = find_bucket(batch, length, opened.options.batches, opened.options.lengths)
+        bucket = find_bucket(batch, length, engine.options.batches, engine.options.lengths)
         if bucket is None:
-            values = {name: opened.library.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
-            return _on_host(self._run_bound(opened, values, names))
-        with self._lock:
+            values = {name: engine.library.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
+            return _on_host(_run_bound(engine, values, names))
+        with engine.lock:
             key = (bucket.batch, bucket.length)
-            if key not in self._graphs:
+            if key not in engine.graphs:
                 ports = (self.inputs, self.outputs)
-                self._graphs[key] = CapturedGraph(
-                    opened.library, opened.session, ports, bucket, len(self._graphs) + 1, opened.options.device_id
+                engine.graphs[key] = CapturedGraph(
+                    engine.library, engine.session, ports, bucket, len(engine.graphs) + 1, engine.options.device_id
                 )
-            return self._graphs[key].run(inputs, names)
-
-    def _run_bound(self, opened: GpuSession, values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-        """One run outside any graph; outputs are made on the GPU."""
-        binding = opened.session.io_binding()
-        for name, value in values.items():
-            binding.bind_ortvalue_input(name, value)
-        for name in names:
-            binding.bind_output(name, "cuda", opened.options.device_id)
-        opened.session.run_with_iobinding(binding, run_options(opened.library, NO_GRAPH))
-        binding.synchronize_outputs()
-        return dict(zip(names, binding.get_outputs(), strict=True))
+            return engine.graphs[key].run(inputs, names)
 
 
 def open_gpu_session(
-    name: str,
-    library: ModuleType,
-    path: Path,
-    ports: tuple[Sequence[Port], Sequence[Port], Limits | None],
-    providers: Providers,
-    options: RuntimeOptions,
-    cuda: CudaOptions,
-) -> GpuSession:
-    """A session whose first provider is the one that was asked for, and a description that names other nodes.
+    library: ModuleType, graph: GraphFile, providers: Providers, options: RuntimeOptions, cuda: CudaOptions
+) -> Opened[GpuSession]:
+    """A session whose first provider is the one that was asked for; the notes name nodes that have another.
 
     Raises:
         RuntimeUnavailableError: onnxruntime went on without the provider, or a node has no kernel and must have one.
         ArtifactError: as `open_session`.
     """
-    inputs, outputs, limits = ports
-    wanted = [provider if isinstance(provider, str) else provider[0] for provider in providers]
-    settings = session_options(library, options, options.threads or 1, record=True)
+    first = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    threads = options.threads or 1
+    settings = session_options(library, options, threads, record=True)
     if not cuda.allow_cpu_nodes:
         settings.add_session_config_entry(_NO_CPU, "1")
-    session = open_session(library, path, settings, providers)
+    session = open_session(library, graph.path, settings, providers)
     # A provider that fails to load is a warning for onnxruntime, which then runs on the CPU.
-    if not session.get_providers() or session.get_providers()[0] != wanted[0]:
+    if not session.get_providers() or session.get_providers()[0] != first:
         raise RuntimeUnavailableError(
-            f"onnxruntime could not load {wanted[0]} and would run {path.name} on {session.get_providers()[0]}; "
+            f"onnxruntime could not load {first} and would run {graph.path.name} on {session.get_providers()[0]}; "
             f"is there a GPU {cuda.device_id}? `bert-onnx doctor` shows what is missing."
         )
-    check_ports(session, path, inputs, outputs)
-    notes = nodes_elsewhere(session, wanted[0])
-    description = RuntimeDescription(
-        name,
-        tuple(session.get_providers()),
-        f"onnxruntime {library.__version__}",
-        options.threads or 1,
-        path.name,
-        notes,
-    )
-    return GpuSession(library, session, guard_of(session, path, inputs, outputs, limits), cuda, description)
+    engine = GpuSession(library, session, cuda)
+    return opened(engine, session, f"onnxruntime {library.__version__}", threads, nodes_elsewhere(session, first))
+
+
+def _run_bound(engine: GpuSession, values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """One run outside any captured graph; outputs are made on the GPU."""
+    binding = engine.session.io_binding()
+    for name, value in values.items():
+        binding.bind_ortvalue_input(name, value)
+    for name in names:
+        binding.bind_output(name, "cuda", engine.options.device_id)
+    engine.session.run_with_iobinding(binding, run_options(engine.library, NO_GRAPH))
+    binding.synchronize_outputs()
+    return dict(zip(names, binding.get_outputs(), strict=True))
 
 
 def _from_dlpack(library: ModuleType, name: str, tensor: Any) -> Any:

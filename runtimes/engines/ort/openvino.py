@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,20 +11,11 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.errors import RuntimeUnavailableError
-from bert_onnx.tasks import Port
-from runtimes.engines.base import RuntimeDescription, RuntimeOptions
-from runtimes.engines.guard import GuardedRuntime
-from runtimes.engines.inputs import Limits
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
 from runtimes.engines.openvino import CAPABILITIES, HINTS
-from runtimes.engines.ort.session import (
-    check_ports,
-    guard_of,
-    import_onnxruntime,
-    nodes_elsewhere,
-    open_session,
-    run_session,
-    session_options,
-)
+from runtimes.engines.ort.library import import_onnxruntime
+from runtimes.engines.ort.session import nodes_elsewhere, open_session, opened, run_session, session_options
 from runtimes.machine.cpu import usable_threads
 
 PROVIDER = "OpenVINOExecutionProvider"
@@ -43,49 +32,24 @@ _registered: set[int] = set()
 
 
 class OnnxRuntimeOpenVino(GuardedRuntime[Any]):
-    """A session on OpenVINO's provider; nodes that it leaves to ONNX Runtime are told."""
+    """A session on OpenVINO's provider; the description names the nodes that it leaves to ONNX Runtime."""
 
     name = "onnxruntime-openvino"
 
     @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        inputs: Sequence[Port],
-        outputs: Sequence[Port],
-        options: RuntimeOptions | None = None,
-        limits: Limits | None = None,
-    ) -> OnnxRuntimeOpenVino:
-        """A runtime for the graph in `path`, which takes `inputs` and returns `outputs`.
-
-        `options.compute` may be bf16 or fp16 where the processor computes in it.
-
-        Raises:
-            RuntimeUnavailableError: onnxruntime or the provider's library is missing or too old, or this processor is
-                not one that it runs on, or lacks the precision.
-            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
-        """
-        options = options or RuntimeOptions()
+    def _open_engine(cls, graph: GraphFile, options: RuntimeOptions) -> Opened[Any]:
         library = import_onnxruntime()
         device = find_device(library)
         _check_compute(device, options.compute)
         threads = options.threads or usable_threads()
         settings = session_options(library, options, threads, record=True)
         settings.add_provider_for_devices([device], {"load_config": _load_config(options, threads)})
-        session = open_session(library, Path(path), settings, providers=())
+        session = open_session(library, graph.path, settings, providers=())
         if PROVIDER not in session.get_providers():
-            raise RuntimeUnavailableError(f"onnxruntime could not load {PROVIDER} for {Path(path).name}; {INSTALL}.")
-        check_ports(session, Path(path), inputs, outputs)
+            raise RuntimeUnavailableError(f"onnxruntime could not load {PROVIDER} for {graph.path.name}; {INSTALL}.")
+        version = f"onnxruntime {library.__version__} with {PROVIDER} {device.ep_metadata.get('version', '')}".rstrip()
         notes = () if options.compute == "fp32" else (f"computes in {options.compute}",)
-        description = RuntimeDescription(
-            cls.name,
-            tuple(session.get_providers()),
-            f"onnxruntime {library.__version__} with {PROVIDER} {device.ep_metadata.get('version', '')}".rstrip(),
-            threads,
-            Path(path).name,
-            (*notes, *nodes_elsewhere(session, PROVIDER)),
-        )
-        return cls(session, guard_of(session, Path(path), inputs, outputs, limits), description)
+        return opened(session, session, version, threads, (*notes, *nodes_elsewhere(session, PROVIDER)))
 
     def _compute(self, engine: Any, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return run_session(engine, self._guard.model, names, inputs)

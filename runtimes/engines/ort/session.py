@@ -1,4 +1,4 @@
-"""What all of ONNX Runtime's providers share: importing it, its options, opening a graph, what its errors mean."""
+"""What all of ONNX Runtime's providers share: session options, opening a graph, what its errors mean."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
-from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
+from bert_onnx.tasks import REQUIRES
 from runtimes.engines.base import RuntimeOptions, is_out_of_memory, out_of_memory
-from runtimes.engines.guard import Guard
-from runtimes.engines.inputs import Limits
+from runtimes.engines.guard import Engine, Opened
+from runtimes.engines.ort.library import CPU_PROVIDER
 from runtimes.engines.ort.shared_pool import pool_for_session
 
 if TYPE_CHECKING:
     import numpy as np
-
-INSTALL = 'pip install "bert-onnx[cpu]"'
-CPU_PROVIDER = "CPUExecutionProvider"
 
 #: Names of providers, or pairs of a name and its options, the preferred one first.
 Providers = Sequence[str | tuple[str, dict[str, str]]]
@@ -35,19 +32,6 @@ WITHOUT_FUSIONS = "optimization.disable_specified_optimizers"
 _SLOWER_ON_CPU = "SkipLayerNormFusion"
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE_LINE = re.compile(r"/\S+\.(?:h|hpp|cc|cpp):\d+ .*?\) (?=[A-Z])")
-
-
-def import_onnxruntime() -> ModuleType:
-    """The onnxruntime module.
-
-    Raises:
-        RuntimeUnavailableError: it is not installed, or does not load here.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise RuntimeUnavailableError(f"onnxruntime cannot be imported ({error}); install it with {INSTALL}.") from None
-    return onnxruntime
 
 
 def session_options(
@@ -95,10 +79,8 @@ def open_session(library: ModuleType, path: Path, options: Any, providers: Provi
 
     Raises:
         RuntimeUnavailableError: this onnxruntime is too old for the graph.
-        ArtifactError: the file is missing or damaged.
+        ArtifactError: the file is damaged.
     """
-    if not path.is_file():
-        raise ArtifactError(f"the model file {path} is missing; export the model again.")
     try:
         return library.InferenceSession(str(path), sess_options=options, providers=list(providers), enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
@@ -111,21 +93,18 @@ def open_session(library: ModuleType, path: Path, options: Any, providers: Provi
         raise ArtifactError(f"{path} is not a graph that onnxruntime can open: {reason}. Export it again.") from error
 
 
-def check_ports(session: Any, path: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
-    """The graph takes and returns what its manifest says."""
-    takes = {value.name for value in session.get_inputs()}
-    returns = {value.name for value in session.get_outputs()}
-    if takes != {port.name for port in inputs} or not {port.name for port in outputs} <= returns:
-        raise ArtifactError(
-            f"{path.name} takes {sorted(takes)} and returns {sorted(returns)}, which is not what its manifest says; "
-            "export it again."
-        )
-
-
-def guard_of(session: Any, path: Path, inputs: Sequence[Port], outputs: Sequence[Port], limits: Limits | None) -> Guard:
-    """The checks around the runs of `session`; what the graph wants of its masks is in its metadata."""
-    requires = session.get_modelmeta().custom_metadata_map.get(REQUIRES, "")
-    return Guard(path.name, tuple(inputs), tuple(outputs), limits, requires == RIGHT_PADDING)
+def opened(engine: Engine, session: Any, library: str, threads: int, notes: tuple[str, ...] = ()) -> Opened[Engine]:
+    """`engine`, which holds `session`, and what the session says of its graph."""
+    return Opened(
+        engine=engine,
+        takes=[value.name for value in session.get_inputs()],
+        returns=[value.name for value in session.get_outputs()],
+        requires=session.get_modelmeta().custom_metadata_map.get(REQUIRES, ""),
+        providers=tuple(session.get_providers()),
+        library=library,
+        threads=threads,
+        notes=notes,
+    )
 
 
 def nodes_by_provider(session: Any) -> dict[str, dict[str, int]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 
 from bert_onnx.errors import UsageError
+from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.machine.cpu import usable_threads
 
 _lock = threading.Lock()
@@ -28,8 +29,6 @@ def share_threads(threads: int | None = None) -> int:
         RuntimeUnavailableError: onnxruntime is not installed.
     """
     global _threads
-    from runtimes.engines.ort.session import import_onnxruntime
-
     wanted = threads or usable_threads()
     with _lock:
         if _threads == wanted:

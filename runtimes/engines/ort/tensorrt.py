@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -13,12 +11,14 @@ from types import ModuleType
 from bert_onnx.errors import StorageError, UsageError
 from bert_onnx.tasks import BATCH, SEQUENCE, Port
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.inputs import Limits
+from runtimes.engines.guard import GraphFile, Opened
 from runtimes.engines.ort.cuda import PROVIDER as CUDA_PROVIDER
-from runtimes.engines.ort.cuda import OnnxRuntimeCuda, open_gpu_session
+from runtimes.engines.ort.cuda import GpuSession, OnnxRuntimeCuda, open_gpu_session
 from runtimes.engines.ort.cuda_options import CudaOptions
 from runtimes.engines.ort.length_profiles import length_profiles, profile_options
-from runtimes.engines.ort.session import CPU_PROVIDER, Providers, import_onnxruntime
+from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
+from runtimes.engines.ort.session import Providers
+from runtimes.engines.ort.tensorrt_options import TensorRtOptions
 from runtimes.engines.table import find_runtime
 from runtimes.machine.nvidia import list_gpus, require_provider
 from runtimes.machine.user_cache import cache_folder
@@ -27,89 +27,39 @@ PROVIDER = "TensorrtExecutionProvider"
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
-class TensorRtOptions:
-    """Options of the TensorRT provider.
-
-    Args:
-        device_id: which GPU.
-        batch: most rows of a call.
-        longest: longest text in tokens; None for the model's own limit.
-        histogram: how many texts there are of each length; None for one profile of all lengths.
-        workspace: most bytes that a kernel may use beside weights and activations; None for TensorRT's own choice.
-        level: how long the builder searches, 0 to 5.
-        cache: where engines and timings are kept; None for the user's cache folder.
-    """
-
-    device_id: int = 0
-    batch: int = 32
-    longest: int | None = None
-    histogram: Mapping[int, int] = field(default_factory=dict)
-    workspace: int | None = None
-    level: int = 3
-    cache: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.level <= 5:
-            raise UsageError(f"level is {self.level}; it must be from 0 to 5.")
-        if self.batch < 1 or (self.longest is not None and self.longest < 1):
-            raise UsageError(f"batch and longest are {self.batch} and {self.longest}; they must be at least 1.")
-
-
 class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
-    """A session on ONNX Runtime's TensorRT provider; what TensorRT does not take runs on CUDA, and is told."""
+    """A session on ONNX Runtime's TensorRT provider; the description names what runs on CUDA instead.
+
+    The first time a graph is opened takes minutes, later ones read the engine from the cache.
+    """
 
     name = "onnxruntime-tensorrt"
 
     @classmethod
-    def open(  # type: ignore[override]
-        cls,
-        path: str | os.PathLike[str],
-        inputs: Sequence[Port],
-        outputs: Sequence[Port],
-        options: RuntimeOptions | None = None,
-        limits: Limits | None = None,
-        tensorrt: TensorRtOptions | None = None,
-    ) -> OnnxRuntimeTensorRt:
-        """A runtime for the graph in `path`; the first time takes minutes, later ones read the engine.
-
-        Raises:
-            RuntimeUnavailableError: TensorRT, CUDA, the driver or a GPU is missing (named).
-            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
-            UsageError: the model has other inputs than [B, S].
-            StorageError: the cache folder cannot be made.
-        """
-        options, tensorrt = options or RuntimeOptions(), tensorrt or TensorRtOptions()
-        options.require_compute(cls.name, "fp32", "bf16", "fp16")
-        _check_axes(inputs)
+    def _open_engine(cls, graph: GraphFile, options: RuntimeOptions) -> Opened[GpuSession]:
+        tensorrt = options.tensorrt or TensorRtOptions()
+        _check_axes(graph.inputs)
         library = import_onnxruntime()
         install = find_runtime(cls.name).install
         for provider in (CUDA_PROVIDER, PROVIDER):
             require_provider(library, provider, install)
-        values = provider_options(Path(path), library, inputs, options, limits, tensorrt)
+        cuda = CudaOptions(tensorrt.device_id)
         providers: Providers = [
-            (PROVIDER, values),
-            (CUDA_PROVIDER, CudaOptions(tensorrt.device_id).to_provider()),
+            (PROVIDER, provider_options(graph, library, options)),
+            (CUDA_PROVIDER, cuda.to_provider()),
             CPU_PROVIDER,
         ]
-        cuda = CudaOptions(tensorrt.device_id)
-        return cls(open_gpu_session(cls.name, library, Path(path), (inputs, outputs, limits), providers, options, cuda))
+        return open_gpu_session(library, graph, providers, options, cuda)
 
 
-def provider_options(
-    path: Path,
-    library: ModuleType,
-    inputs: Sequence[Port],
-    options: RuntimeOptions,
-    limits: Limits | None,
-    tensorrt: TensorRtOptions,
-) -> dict[str, str]:
+def provider_options(graph: GraphFile, library: ModuleType, options: RuntimeOptions) -> dict[str, str]:
     """The provider's own names and values; makes the cache folder.
 
     Raises:
         StorageError: it cannot be made.
     """
-    longest = tensorrt.longest or (limits.max_position_embeddings if limits is not None else 512)
+    tensorrt = options.tensorrt or TensorRtOptions()
+    longest = tensorrt.longest or (graph.limits.max_position_embeddings if graph.limits is not None else 512)
     profiles = length_profiles(tensorrt.histogram, tensorrt.batch, longest)
     values = {
         "device_id": str(tensorrt.device_id),
@@ -118,12 +68,12 @@ def provider_options(
         "trt_fp16_enable": "1" if options.compute == "fp16" else "0",
         "trt_bf16_enable": "1" if options.compute == "bf16" else "0",
         "trt_builder_optimization_level": str(tensorrt.level),
-        **profile_options(profiles, [port.name for port in inputs]),
+        **profile_options(profiles, [port.name for port in graph.inputs]),
     }
     if tensorrt.workspace is not None:
         values["trt_max_workspace_size"] = str(tensorrt.workspace)
     base = tensorrt.cache or cache_folder("tensorrt")
-    key = cache_key(path, library, sorted(values.items()))
+    key = cache_key(graph.path, library, sorted(values.items()))
     for name, folder in (("trt_engine_cache_path", base / key), ("trt_timing_cache_path", base / "timing")):
         try:
             folder.mkdir(parents=True, exist_ok=True)

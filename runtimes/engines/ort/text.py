@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from bert_onnx.errors import InputError, RuntimeUnavailableError
-from bert_onnx.tasks import Port
 from bert_onnx.text_input import PAIR, TEXT
-from runtimes.engines.base import RuntimeDescription, RuntimeOptions, chosen_outputs
-from runtimes.engines.guard import Guard, GuardedEngine
-from runtimes.engines.ort.session import (
-    CPU_PROVIDER,
-    check_ports,
-    import_onnxruntime,
-    open_session,
-    run_session,
-    session_options,
-)
+from runtimes.engines.base import RuntimeOptions, chosen_outputs
+from runtimes.engines.guard import GraphFile, GuardedEngine, Opened
+from runtimes.engines.ort.library import import_onnxruntime
+from runtimes.engines.ort.session import open_session, opened, run_session, session_options
 from runtimes.engines.ort.shared_pool import pool_for_session
 from runtimes.machine.cpu import usable_threads
 
@@ -45,47 +37,31 @@ def import_extensions() -> ModuleType:
     return onnxruntime_extensions
 
 
-class TextRuntime(GuardedEngine[Any]):
+@dataclass(frozen=True)
+class _TextSession:
+    """A session, and the names of inputs that need not be given."""
+
+    session: Any
+    optional: frozenset[str]
+
+
+class TextRuntime(GuardedEngine[_TextSession]):
     """A session of a graph that takes text. Several threads may call `run` at once."""
 
     name = "onnxruntime-cpu"
 
-    def __init__(self, session: Any, guard: Guard, description: RuntimeDescription, optional: frozenset[str]) -> None:
-        super().__init__(session, guard, description)
-        self._optional = optional
-
     @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        inputs: Sequence[Port],
-        outputs: Sequence[Port],
-        options: RuntimeOptions | None = None,
-    ) -> TextRuntime:
-        """A runtime for the graph in `path`, which takes `inputs` and returns `outputs`.
-
-        Raises:
-            RuntimeUnavailableError: onnxruntime or its extensions are not installed, or too old for this graph.
-            ArtifactError: the file is missing, damaged, or has other inputs or outputs.
-            UsageError: `options` ask for another precision than the file's.
-        """
-        options = options or RuntimeOptions()
-        options.require_compute(cls.name, "fp32")
+    def _open_engine(cls, graph: GraphFile, options: RuntimeOptions) -> Opened[_TextSession]:
         library, extensions = import_onnxruntime(), import_extensions()
         threads = options.threads or usable_threads()
         settings = session_options(library, options, threads, on_cpu=True)
         settings.register_custom_ops_library(extensions.get_library_path())
-        session = open_session(library, Path(path), settings)
+        session = open_session(library, graph.path, settings)
+        versions = f"onnxruntime {library.__version__}, onnxruntime-extensions {extensions.__version__}"
         optional = frozenset(value.name for value in session.get_overridable_initializers())
-        check_ports(session, Path(path), [port for port in inputs if port.name not in optional], outputs)
-        description = RuntimeDescription(
-            cls.name,
-            (CPU_PROVIDER,),
-            f"onnxruntime {library.__version__}, onnxruntime-extensions {extensions.__version__}",
-            pool_for_session() or threads,
-            Path(path).name,
-        )
-        return cls(session, Guard(Path(path).name, tuple(inputs), tuple(outputs)), description, optional)
+        found = opened(_TextSession(session, optional), session, versions, pool_for_session() or threads)
+        # onnxruntime lists inputs with a default apart from the others.
+        return replace(found, takes=[*found.takes, *optional])
 
     def run(
         self,
@@ -104,28 +80,32 @@ class TextRuntime(GuardedEngine[Any]):
         Raises:
             InputError: a text that is none, or second texts that are missing, too many or without meaning.
             UsageError: an output that there is not, or the runtime is closed.
-            InferenceError: the graph failed, or the answer is not finite.
+            InferenceError: the graph failed, or an output is not finite.
         """
-        session = self._opened()
+        return self.run_feeds(self.feeds(texts, pairs), outputs)
+
+    def run_feeds(self, feeds: dict[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """As `run`, for rows of what `feeds` returned."""
+        engine = self._opened()
         names = chosen_outputs(self.outputs, outputs)
+        return self._guard.leave(run_session(engine.session, self._guard.model, names, feeds))
+
+    def feeds(self, texts: Sequence[str], pairs: Sequence[Any] | None = None) -> dict[str, np.ndarray]:
+        """The texts as the graph takes them, objects [N] or, for choices, [N, C]. Raises InputError as `run`."""
         feeds = {TEXT: text_array(texts, "text")}
         if not len(feeds[TEXT]):
             raise InputError("there are no texts; give at least one.")
-        self._add_pairs(feeds, pairs)
-        return self._guard.leave(run_session(session, self._description.model, names, feeds))
-
-    def _add_pairs(self, feeds: dict[str, np.ndarray], pairs: Sequence[Any] | None) -> None:
         port = next((port for port in self.inputs if port.name == PAIR), None)
-        if port is None and pairs is not None:
-            raise InputError(f"{self._description.model} takes single texts; leave the second ones out.")
-        if pairs is None and port is not None and PAIR not in self._optional:
-            raise InputError(f"{self._description.model} needs a second text for each; give pairs (--pair).")
-        if port is None or pairs is None:
-            return
+        if pairs is None:
+            if port is not None and PAIR not in self._opened().optional:
+                raise InputError(f"{self._guard.model} needs a second text for each; give pairs (--pair).")
+            return feeds
+        if port is None:
+            raise InputError(f"{self._guard.model} takes single texts; leave the second ones out.")
         array = choices_array(pairs) if len(port.axes) == 2 else text_array(pairs, "second text")
         if len(array) != len(feeds[TEXT]):
             raise InputError(f"there are {len(feeds[TEXT])} texts but {len(array)} second ones; give one for each.")
-        feeds[PAIR] = array
+        return {**feeds, PAIR: array}
 
 
 def text_array(texts: Sequence[str], what: str) -> np.ndarray:

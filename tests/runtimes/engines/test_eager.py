@@ -44,7 +44,7 @@ def test_it_checks_what_goes_in_and_what_comes_out() -> None:
     with pytest.raises(InputError, match=r"input_ids\[0, 0\] is 99"):
         runtime.run({**arrays(), "input_ids": np.array([[99, 5, 3], [2, 3, 0]])})
     broken = EagerRuntime(lambda *tensors: tuple(t / 0.0 for t in module(*tensors)), INPUTS, OUTPUTS)
-    with pytest.raises(InferenceError, match=r"answered inf in last_hidden_state\[0, 0, 0\]"):
+    with pytest.raises(InferenceError, match=r"returned inf in last_hidden_state\[0, 0, 0\]"):
         broken.run(arrays())
 
 

@@ -116,7 +116,7 @@ def test_inputs_are_checked_first(opener: Any, graph: Path, changes: dict[str, n
 def test_an_answer_that_is_not_finite_is_an_error(opener: Any, tmp_path: Path, value: float) -> None:
     graph = save_graph(tmp_path / "model.onnx", table("world", value))
     with opener(graph, INPUTS, OUTPUTS, ONE) as runtime:
-        with pytest.raises(InferenceError, match=r"model\.onnx answered .* in last_hidden_state\[0, 2, 1\]"):
+        with pytest.raises(InferenceError, match=r"model\.onnx returned .* in last_hidden_state\[0, 2, 1\]"):
             runtime.run(arrays())
         assert np.isfinite(
             runtime.run({name: array[1:] for name, array in arrays().items()})["last_hidden_state"]

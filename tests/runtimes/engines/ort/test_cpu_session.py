@@ -122,7 +122,7 @@ def test_an_id_beyond_a_table_is_one_sentence_even_without_limits(graph: Path) -
 def test_an_answer_that_is_not_finite_is_an_error(tmp_path: Path, value: float) -> None:
     graph = save_graph(tmp_path / "model.onnx", table("world", value))
     with OnnxRuntimeCpu.open(graph, INPUTS, OUTPUTS) as runtime:
-        with pytest.raises(InferenceError, match=r"model\.onnx answered .* in last_hidden_state\[0, 2, 1\]"):
+        with pytest.raises(InferenceError, match=r"model\.onnx returned .* in last_hidden_state\[0, 2, 1\]"):
             runtime.run(arrays())
         fine = {name: array[1:] for name, array in arrays().items()}
         assert np.isfinite(runtime.run(fine)["last_hidden_state"]).all()

@@ -33,7 +33,7 @@ def graph(tmp_path: Path) -> Path:
 
 
 def opened(graph: Path, cuda: CudaOptions | None = None) -> OnnxRuntimeCuda:
-    return OnnxRuntimeCuda.open(graph, INPUTS, OUTPUTS, None, CONFIG, cuda)
+    return OnnxRuntimeCuda.open(graph, INPUTS, OUTPUTS, RuntimeOptions(cuda=cuda), CONFIG)
 
 
 def arrays(batch: int = 2, length: int = 4) -> dict[str, np.ndarray]:
@@ -175,7 +175,7 @@ def test_threads_take_turns_on_captured_buffers(gpu: FakeGpu, graph: Path) -> No
 def test_graphs_refuse_inputs_of_other_shapes(gpu: FakeGpu, graph: Path) -> None:
     choices = (Port("input_ids", "int64", ("batch_size", "num_choices", "sequence_length")),)
     with pytest.raises(UsageError, match="CUDA graphs are for models whose inputs are"):
-        OnnxRuntimeCuda.open(graph, choices, OUTPUTS, None, None, GRAPHS)
+        OnnxRuntimeCuda.open(graph, choices, OUTPUTS, RuntimeOptions(cuda=GRAPHS))
 
 
 def test_device_tensors_go_in_and_come_out(gpu: FakeGpu, graph: Path) -> None:
@@ -204,7 +204,7 @@ def test_device_tensors_are_checked(gpu: FakeGpu, graph: Path, tmp_path: Path) -
     onnx.save(embedding_graph(table("hello")), tmp_path / "bad.onnx")
     with (
         OnnxRuntimeCuda.open(tmp_path / "bad.onnx", INPUTS, OUTPUTS) as runtime,
-        pytest.raises(InferenceError, match="answered nan"),
+        pytest.raises(InferenceError, match="returned nan"),
     ):
         runtime.run_device({**good, "input_ids": torch.full((2, 4), 5)})
 

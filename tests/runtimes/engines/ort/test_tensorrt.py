@@ -16,8 +16,10 @@ from toy_artifacts import CONFIG, INPUTS, OUTPUTS, save_graph, table
 from bert_onnx.errors import RuntimeUnavailableError, StorageError, UsageError
 from bert_onnx.tasks import Port
 from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.guard import GraphFile
 from runtimes.engines.ort.length_profiles import Profile, length_profiles, profile_options
-from runtimes.engines.ort.tensorrt import OnnxRuntimeTensorRt, TensorRtOptions, cache_key, provider_options
+from runtimes.engines.ort.tensorrt import OnnxRuntimeTensorRt, cache_key, provider_options
+from runtimes.engines.ort.tensorrt_options import TensorRtOptions
 
 
 @given(st.dictionaries(st.integers(1, 64), st.integers(0, 1000), max_size=20), st.integers(1, 64), st.integers(1, 6))
@@ -54,9 +56,9 @@ def test_profiles_are_written_as_the_provider_reads_them() -> None:
 
 
 def test_provider_options(tmp_path: Path) -> None:
-    graph = save_graph(tmp_path / "model.onnx")
+    graph = GraphFile(save_graph(tmp_path / "model.onnx"), INPUTS, OUTPUTS, CONFIG)
     options = TensorRtOptions(1, 8, None, {4: 10}, 1 << 30, 5, tmp_path / "cache")
-    values = provider_options(graph, onnxruntime, INPUTS, RuntimeOptions(compute="fp16"), CONFIG, options)
+    values = provider_options(graph, onnxruntime, RuntimeOptions(compute="fp16", tensorrt=options))
     assert (values["device_id"], values["trt_fp16_enable"], values["trt_bf16_enable"]) == ("1", "1", "0")
     assert (values["trt_builder_optimization_level"], values["trt_max_workspace_size"]) == ("5", str(1 << 30))
     assert "input_ids:8x16" in values["trt_profile_max_shapes"]  # the toy model's own limit
@@ -80,18 +82,18 @@ def test_an_engine_is_kept_by_content(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
-    graph = save_graph(tmp_path / "model.onnx")
+    graph = GraphFile(save_graph(tmp_path / "model.onnx"), INPUTS, OUTPUTS, CONFIG)
     (tmp_path / "file").touch()
     options = TensorRtOptions(cache=tmp_path / "file")
     with pytest.raises(StorageError, match=r"cache folder .* cannot be made"):
-        provider_options(graph, onnxruntime, INPUTS, RuntimeOptions(), CONFIG, options)
+        provider_options(graph, onnxruntime, RuntimeOptions(tensorrt=options))
 
 
 def test_tensorrt_comes_first_then_cuda_then_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     gpu = install(monkeypatch)
     graph = save_graph(tmp_path / "model.onnx")
-    options = TensorRtOptions(cache=tmp_path)
-    with OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, None, CONFIG, options) as runtime:
+    options = RuntimeOptions(tensorrt=TensorRtOptions(cache=tmp_path))
+    with OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, options, CONFIG) as runtime:
         ids = np.full((1, 3), 5)
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         np.testing.assert_allclose(runtime.run(inputs)["sentence_embedding"], [table()[5]], rtol=1e-5)
@@ -102,8 +104,9 @@ def test_tensorrt_comes_first_then_cuda_then_the_cpu(monkeypatch: pytest.MonkeyP
 def test_a_session_that_went_to_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, FakeGpu(loads=False))
     graph = save_graph(tmp_path / "model.onnx")
+    options = RuntimeOptions(tensorrt=TensorRtOptions(cache=tmp_path))
     with pytest.raises(RuntimeUnavailableError, match="could not load TensorrtExecutionProvider"):
-        OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, None, CONFIG, TensorRtOptions(cache=tmp_path))
+        OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, options, CONFIG)
 
 
 def test_inputs_of_other_shapes_and_options_out_of_range_are_refused(tmp_path: Path) -> None:
@@ -119,7 +122,8 @@ def test_inputs_of_other_shapes_and_options_out_of_range_are_refused(tmp_path: P
 @pytest.mark.gpu
 def test_a_real_gpu_builds_an_engine_and_answers(tmp_path: Path) -> None:
     graph = save_graph(tmp_path / "model.onnx")
-    with OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, None, CONFIG, TensorRtOptions(cache=tmp_path)) as runtime:
+    options = RuntimeOptions(tensorrt=TensorRtOptions(cache=tmp_path))
+    with OnnxRuntimeTensorRt.open(graph, INPUTS, OUTPUTS, options, CONFIG) as runtime:
         ids = np.full((2, 3), 5)
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         np.testing.assert_allclose(runtime.run(inputs)["sentence_embedding"], [table()[5]] * 2, atol=1e-5)
