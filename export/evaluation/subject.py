@@ -14,7 +14,7 @@ from bert_onnx.errors import TokenizerError
 from bert_onnx.tasks import PAST, Task, TaskOptions, axis_length
 from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
 from runtimes.engines.base import Runtime
-from runtimes.pipelines.batches import length_batches, pad
+from runtimes.pipelines.batches import BatchInputs, BatchOptions, pad, run_rows
 from runtimes.pipelines.encoding import Window, encode
 
 Answer = TypeVar("Answer")
@@ -71,12 +71,11 @@ class Subject:
         batch_size: int = BATCH_SIZE,
     ) -> list[Answer]:
         """`finish(index, row)` for every window, in their order; `row` holds its part of each output, padded."""
-        answers: dict[int, Answer] = {}
-        for batch in length_batches([len(window.ids) for window in windows], batch_size):
-            results = runtime.run(self.arrays(runtime, [windows[index] for index in batch]), outputs)
-            for row, index in enumerate(batch):
-                answers[index] = finish(index, {name: array[row] for name, array in results.items()})
-        return [answers[index] for index in range(len(windows))]
+        inputs = BatchInputs(
+            [len(window.ids) for window in windows],
+            lambda batch: runtime.run(self.arrays(runtime, [windows[index] for index in batch]), outputs),
+        )
+        return run_rows(inputs, BatchOptions.of_size(batch_size), finish)
 
     def arrays(self, runtime: Runtime, windows: Sequence[Window], length: int | None = None) -> dict[str, np.ndarray]:
         """Inputs of one batch, padded on the right to the longest row, or to `length` tokens.

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.errors import InputError, UsageError
-from runtimes.batching import BatchOptions
 from runtimes.embed_files.outputs import check_output, write_output
 from runtimes.embed_files.parts import Job, Part, Parts, write_whole
 from runtimes.embed_files.records import Broken, Item, Record, read_items
+from runtimes.pipelines.batches import BatchOptions
 from runtimes.progress import ProgressLine
 
 _CHUNK = 1 << 20

@@ -4,49 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runtimes.engines.base import Runtime, RuntimeDescription
 from runtimes.pipelines.results import Result
+from runtimes.selection.request import RuntimeRequest
 
 if TYPE_CHECKING:
     from bert_onnx.config import BertConfig
     from bert_onnx.tokenization import BertTokenizerFast
+    from runtimes.engines.ort.text import TextRuntime
     from runtimes.pipelines.batches import Row
     from runtimes.pipelines.encoding import Window
 
-Answer = TypeVar("Answer")
+Prediction = TypeVar("Prediction")
 
 
 @dataclass(frozen=True)
-class Parts:
+class PipelineParts:
     """What a pipeline is made of.
 
     Args:
         task: a name of the table of tasks.
         runtime: runs the graph.
-        tokenizer: makes ids of text.
+        tokenizer: makes ids of text; None where the graph takes text.
         config: labels, problem type and token ids with a meaning.
         max_length: most tokens of a text, special ones included; longer texts are cut, and their results say so.
         variant: which graph of the artifact it is.
         precision: what it computes in.
         why: why this variant and this runtime.
+        folder: the artifact's; None where the parts come from elsewhere.
+        request: what the caller named; with `folder` all that it takes to load the same again.
     """
 
     task: str
-    runtime: Runtime
-    tokenizer: BertTokenizerFast
+    runtime: Any
+    tokenizer: BertTokenizerFast | None
     config: BertConfig
     max_length: int
     variant: str = ""
     precision: str = ""
     why: str = ""
+    folder: Path | None = None
+    request: RuntimeRequest | None = None
 
 
 @dataclass(frozen=True)
 class PipelineDescription(Result):
-    """What answers: for people and for reports."""
+    """What runs: for people and for reports."""
 
     task: str
     variant: str
@@ -61,25 +68,27 @@ class PipelineDescription(Result):
 
 
 class Pipeline:
-    """Base of the pipelines. Use one as a context manager, or call `close`."""
+    """Base of what `runtimes.load` returns. Use one as a context manager, or call `close`."""
 
     if TYPE_CHECKING:  # every task has arguments of its own
         __call__: Callable[..., Any]
 
-    def __init__(self, parts: Parts) -> None:
+    runtime: Runtime | TextRuntime
+
+    def __init__(self, parts: PipelineParts) -> None:
         self.task = parts.task
         self.runtime = parts.runtime
-        self.tokenizer = parts.tokenizer
         self.config = parts.config
         self.max_length = parts.max_length
-        self._parts = parts
+        self.folder = parts.folder
+        self.request = parts.request
+        self._description = PipelineDescription(
+            parts.task, parts.variant, parts.max_length, parts.runtime.describe(), parts.precision, parts.why
+        )
 
     def describe(self) -> PipelineDescription:
-        """What answers."""
-        parts = self._parts
-        return PipelineDescription(
-            self.task, parts.variant, self.max_length, self.runtime.describe(), parts.precision, parts.why
-        )
+        """What runs, and why it was chosen."""
+        return self._description
 
     def close(self) -> None:
         """Give back what the runtime holds."""
@@ -91,16 +100,29 @@ class Pipeline:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+
+class TokenizingPipeline(Pipeline):
+    """Base of the pipelines whose graphs take token ids."""
+
+    runtime: Runtime
+
+    def __init__(self, parts: PipelineParts) -> None:
+        super().__init__(parts)
+        assert parts.tokenizer is not None  # the graph takes ids
+        self.tokenizer = parts.tokenizer
+
     def _run(
         self,
         windows: Sequence[Window],
         outputs: Sequence[str],
         batch_size: int,
-        finish: Callable[[Window, Row], Answer],
-    ) -> list[Answer]:
-        from runtimes.pipelines.batches import run_windows
+        finish: Callable[[Window, Row], Prediction],
+    ) -> list[Prediction]:
+        """`finish(window, row)` for each window, in their order; `row` holds its part of each output, with padding."""
+        from runtimes.pipelines.batches import BatchOptions, run_rows, window_inputs
 
-        return run_windows(self.runtime, windows, outputs, self.tokenizer.pad_token_id, batch_size, finish)
+        inputs = window_inputs(self.runtime, windows, outputs, self.tokenizer.pad_token_id)
+        return run_rows(inputs, BatchOptions.of_size(batch_size), lambda index, row: finish(windows[index], row))
 
     def _encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Window]:
         from runtimes.pipelines.encoding import encode

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtimes.pipelines.base import Pipeline
+from runtimes.pipelines.base import TokenizingPipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_pairs, check_texts
 from runtimes.pipelines.options import check_count
@@ -36,7 +36,7 @@ class Classification(Result):
         return self.labels[0]
 
 
-class TextClassification(Pipeline):
+class TextClassification(TokenizingPipeline):
     """Scores are probabilities: softmax where one label is right, sigmoid where several may be or there is only one.
 
     A regression model's score is the number that it predicts.

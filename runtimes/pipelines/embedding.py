@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtimes.batching import BatchOptions, stream_vectors
-from runtimes.pipelines.base import Parts, Pipeline
-from runtimes.pipelines.batches import Row
+from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
+from runtimes.pipelines.batches import BatchInputs, BatchOptions, Row, stream_vectors, window_inputs
 from runtimes.pipelines.encoding import Window, check_texts
-from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.progress import ProgressLine
 
-#: A token budget that no batch reaches.
-_NO_BUDGET = 1 << 62
+_OUTPUT = "sentence_embedding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +41,7 @@ class TokenVectors(Result):
     truncated: bool
 
 
-class SentenceEmbedding(Pipeline):
+class SentenceEmbedding(TokenizingPipeline):
     """One vector a text, pooled (and normalised) inside the graph."""
 
     def __call__(self, texts: str | Sequence[str], batch_size: int = 32) -> list[Embedding]:
@@ -55,9 +52,9 @@ class SentenceEmbedding(Pipeline):
         """
         return self._run(
             self._encode(check_texts(texts)),
-            ["sentence_embedding"],
+            [_OUTPUT],
             batch_size,
-            lambda window, row: Embedding(row["sentence_embedding"], window.truncated),
+            lambda window, row: Embedding(row[_OUTPUT], window.truncated),
         )
 
     def embed(
@@ -77,9 +74,7 @@ class SentenceEmbedding(Pipeline):
             UsageError: `batch_size` is not a number of at least 1.
             InferenceError: the graph failed, or memory ran out for half a batch, too.
         """
-        options = BatchOptions()
-        if batch_size is not None:
-            options = BatchOptions(tokens=_NO_BUDGET, rows=check_count("batch_size", batch_size))
+        options = BatchOptions() if batch_size is None else BatchOptions.of_size(batch_size)
         given = [texts] if isinstance(texts, str) else texts
         line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
         try:
@@ -96,21 +91,18 @@ class SentenceEmbedding(Pipeline):
     ) -> Iterator[np.ndarray]:
         """Vectors [n, D] of one piece of `texts` after the other, in their order; memory does not grow with their
         number. `done` is called with how many texts are done."""
-        return stream_vectors(
-            self.runtime,
-            lambda piece: self._encode(check_texts(piece)),
-            texts,
-            "sentence_embedding",
-            self.tokenizer.pad_token_id,
-            options or BatchOptions(),
-            done,
-        )
+
+        def prepare(piece: list[str]) -> BatchInputs:
+            windows = self._encode(check_texts(piece))
+            return window_inputs(self.runtime, windows, [_OUTPUT], self.tokenizer.pad_token_id)
+
+        return stream_vectors(prepare, texts, _OUTPUT, options or BatchOptions(), done)
 
 
-class FeatureExtraction(Pipeline):
+class FeatureExtraction(TokenizingPipeline):
     """One vector a token."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: PipelineParts) -> None:
         super().__init__(parts)
         wanted = ("last_hidden_state", "pooler_output")
         self._outputs = [port.name for port in self.runtime.outputs if port.name in wanted]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_onnx.errors import InputError, TokenizerError, UsageError
-from runtimes.pipelines.base import Parts, Pipeline
+from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_pairs, check_texts
 from runtimes.pipelines.options import check_count
@@ -51,10 +51,10 @@ class PretrainingAnswer(Result):
     truncated: bool
 
 
-class _MaskPipeline(Pipeline):
+class _MaskPipeline(TokenizingPipeline):
     """Reads the logits of masked tokens."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: PipelineParts) -> None:
         super().__init__(parts)
         if self.tokenizer.mask_token_id is None:
             raise TokenizerError("the tokenizer has no mask token; a model that fills masks needs one.")

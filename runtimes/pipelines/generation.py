@@ -10,8 +10,8 @@ import numpy as np
 from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tasks import Port
 from runtimes.engines.base import Runtime
-from runtimes.pipelines.base import Parts, Pipeline
-from runtimes.pipelines.batches import length_batches
+from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
+from runtimes.pipelines.batches import pieces
 from runtimes.pipelines.encoding import Window, check_texts, encode
 from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
@@ -37,10 +37,10 @@ class Generated(Result):
     finished: str
 
 
-class TextGeneration(Pipeline):
+class TextGeneration(TokenizingPipeline):
     """Greedy generation. A graph with a cache reads the prompt once and then single tokens; one without, all again."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: PipelineParts) -> None:
         super().__init__(parts)
         self._caches = tuple(port for port in self.runtime.inputs if port.name.startswith(_PAST))
 
@@ -66,6 +66,7 @@ class TextGeneration(Pipeline):
             UsageError: `max_new_tokens` is below 1, or the model reads an encoder's states.
         """
         check_count("max_new_tokens", max_new_tokens)
+        check_count("batch_size", batch_size)
         if any(port.name == "encoder_hidden_states" for port in self.runtime.inputs):
             raise UsageError("this model reads an encoder's states, which no text gives it; call its runtime directly.")
         end = self.config.eos_token_id if eos_token_id is None else eos_token_id
@@ -73,15 +74,15 @@ class TextGeneration(Pipeline):
         windows = encode(self.tokenizer, prompts, None, None, add_special_tokens)
         self._check_room(windows)
         lengths = [len(window.ids) for window in windows]
-        answers: dict[int, Generated] = {}
+        found: dict[int, Generated] = {}
         for length in sorted(set(lengths)):
             group = [index for index, own in enumerate(lengths) if own == length]
-            for batch in length_batches([length] * len(group), batch_size):
-                rows = [_Row(group[i], windows[group[i]]) for i in batch]
+            for batch in pieces(group, batch_size):
+                rows = [_Row(index, windows[index]) for index in batch]
                 self._continue(rows, min(max_new_tokens, self._positions - length), end)
                 for row in rows:
-                    answers[row.sample] = self._finish(row, prompts[row.sample], max_new_tokens)
-        return [answers[index] for index in range(len(prompts))]
+                    found[row.sample] = self._finish(row, prompts[row.sample], max_new_tokens)
+        return [found[index] for index in range(len(prompts))]
 
     @property
     def _positions(self) -> int:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_onnx.errors import InputError
-from runtimes.pipelines.base import Pipeline
-from runtimes.pipelines.batches import length_batches, pad
+from runtimes.pipelines.base import TokenizingPipeline
+from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, pad, run_rows
 from runtimes.pipelines.encoding import Window, check_texts
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import softmax
@@ -32,7 +32,7 @@ class Choice(Result):
     truncated: bool
 
 
-class MultipleChoice(Pipeline):
+class MultipleChoice(TokenizingPipeline):
     """Each choice is read as the second text of a pair whose first is the prompt."""
 
     def __call__(
@@ -53,25 +53,31 @@ class MultipleChoice(Pipeline):
         flat = [(prompt, choice) for prompt, own in zip(prompts, checked, strict=True) for choice in own]
         windows = iter(self._encode([prompt for prompt, _ in flat], [choice for _, choice in flat]))
         rows = [[next(windows) for _ in own] for own in checked]
-        answers: dict[int, Choice] = {}
+        found: dict[int, Choice] = {}
         # Only prompts with the same number of choices fit into one array.
         for count in sorted({len(own) for own in checked}):
             group = [index for index, own in enumerate(checked) if len(own) == count]
-            for batch in length_batches([max(len(w.ids) for w in rows[i]) for i in group], batch_size):
-                self._answer([group[i] for i in batch], rows, checked, answers)
-        return [answers[index] for index in range(len(prompts))]
+            inputs = self._inputs([rows[index] for index in group])
+            scores = run_rows(inputs, BatchOptions.of_size(batch_size), lambda _, row: softmax(row["logits"]))
+            found |= {i: _best(checked[i], rows[i], own) for i, own in zip(group, scores, strict=True)}
+        return [found[index] for index in range(len(prompts))]
 
-    def _answer(
-        self, batch: list[int], rows: list[list[Window]], choices: list[list[str]], answers: dict[int, Choice]
-    ) -> None:
-        """Run the prompts of `batch`, arrays [B, C, S], and put their answers into `answers`."""
-        shape = (len(batch), len(rows[batch[0]]), -1)
-        arrays = pad([window for index in batch for window in rows[index]], self.tokenizer.pad_token_id)
-        logits = self.runtime.run({name: array.reshape(shape) for name, array in arrays.items()}, ["logits"])["logits"]
-        for index, scores in zip(batch, softmax(logits), strict=True):
-            at = int(np.argmax(scores))
-            cut = any(window.truncated for window in rows[index])
-            answers[index] = Choice(at, choices[index][at], tuple(float(score) for score in scores), cut)
+    def _inputs(self, prompts: list[list[Window]]) -> BatchInputs:
+        """Prompts with the same number of choices: arrays [B, C, S], logits [B, C]."""
+
+        def run(batch: list[int]) -> Outputs:
+            arrays = pad([window for index in batch for window in prompts[index]], self.tokenizer.pad_token_id)
+            shape = (len(batch), len(prompts[0]), -1)
+            return self.runtime.run({name: array.reshape(shape) for name, array in arrays.items()}, ["logits"])
+
+        return BatchInputs([max(len(window.ids) for window in own) for own in prompts], run)
+
+
+def _best(choices: list[str], windows: list[Window], scores: np.ndarray) -> Choice:
+    """The choice with the highest of `scores` [C]."""
+    at = int(np.argmax(scores))
+    cut = any(window.truncated for window in windows)
+    return Choice(at, choices[at], tuple(float(score) for score in scores), cut)
 
 
 def _check_choices(prompts: list[str], choices: Sequence[Sequence[str]]) -> list[list[str]]:

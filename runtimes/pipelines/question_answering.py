@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bert_onnx.errors import InputError, UsageError
 from runtimes.pipelines.answer_spans import Answer, Candidates, best_answers, window_spans
-from runtimes.pipelines.base import Pipeline
+from runtimes.pipelines.base import TokenizingPipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_pairs, check_texts, encode_spans
 from runtimes.pipelines.options import check_count
@@ -31,7 +31,7 @@ class Answers(Result):
         return self.answers[0]
 
 
-class QuestionAnswering(Pipeline):
+class QuestionAnswering(TokenizingPipeline):
     """Finds answers in contexts of any length."""
 
     def __call__(

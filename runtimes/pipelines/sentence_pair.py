@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_onnx.errors import InputError
-from runtimes.pipelines.base import Pipeline
+from runtimes.pipelines.base import TokenizingPipeline
 from runtimes.pipelines.encoding import check_pairs, check_texts
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import softmax
@@ -29,7 +29,7 @@ def next_sentence(logits: np.ndarray, truncated: bool) -> NextSentence:
     return NextSentence(bool(logits[0] >= logits[1]), score, truncated)
 
 
-class NextSentencePrediction(Pipeline):
+class NextSentencePrediction(TokenizingPipeline):
     """Judges pairs of texts."""
 
     def __call__(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bert_onnx.errors import UsageError
-from runtimes.pipelines.base import Pipeline
+from runtimes.pipelines.base import TokenizingPipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_texts, encode_spans
 from runtimes.pipelines.entities import AGGREGATIONS, Entity, Piece, aggregate, without_overlaps
@@ -22,7 +22,7 @@ class Entities(Result):
     truncated: bool
 
 
-class TokenClassification(Pipeline):
+class TokenClassification(TokenizingPipeline):
     """Labels every token, and joins tokens to entities."""
 
     def __call__(

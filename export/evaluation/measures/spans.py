@@ -12,7 +12,7 @@ from export.evaluation.examples import Example
 from export.evaluation.subject import BATCH_SIZE, Subject
 from runtimes.engines.base import Runtime
 from runtimes.pipelines.answer_spans import Answer
-from runtimes.pipelines.base import Parts
+from runtimes.pipelines.base import PipelineParts
 from runtimes.pipelines.question_answering import QuestionAnswering
 
 #: Words of a text that serve as the question where a text comes without one.
@@ -41,7 +41,7 @@ class SpanMeasure:
         """The best answer to each question."""
         subject = self._subject
         pipeline = QuestionAnswering(
-            Parts(subject.task.name, runtime, subject.tokenizer, subject.config, subject.max_length)
+            PipelineParts(subject.task.name, runtime, subject.tokenizer, subject.config, subject.max_length)
         )
         questions, contexts = [e.text for e in self._examples], [e.pair or "" for e in self._examples]
         answers = pipeline(

@@ -18,11 +18,11 @@ from toy_artifacts import CONFIG, VOCABULARY, publish_toy, table
 
 from bert_onnx.cli import main as cli
 from bert_onnx.errors import InputError, RuntimeUnavailableError, StorageError, UsageError
-from runtimes.batching import BatchOptions
 from runtimes.embed_files import job
 from runtimes.embed_files.job import EmbedReport, EmbedRequest, embed_file, errors_path
 from runtimes.embed_files.parts import Job, Part, Parts
 from runtimes.embed_files.records import Broken, Record, read_items
+from runtimes.pipelines.batches import BatchOptions
 
 WORDS = ("hello", "world", "good", "my", "night")
 SMALL = BatchOptions(piece=3)
@@ -292,7 +292,7 @@ class TestInterrupted:
         rows = texts(400)
         source, output = write(tmp_path / "in.txt", rows), tmp_path / "out.npy"
         program = (
-            "import sys, time\nfrom pathlib import Path\nfrom runtimes.batching import BatchOptions\n"
+            "import sys, time\nfrom pathlib import Path\nfrom runtimes.pipelines.batches import BatchOptions\n"
             "from runtimes.embed_files.job import EmbedRequest, embed_file\n"
             "from runtimes.embed_files import parts\n"
             "write = parts.Parts.write\n"

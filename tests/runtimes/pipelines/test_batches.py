@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bert_onnx.errors import UsageError
-from runtimes.pipelines.batches import length_batches, pad, run_windows
+from runtimes.pipelines.batches import BatchOptions, pad, run_rows, token_batches, window_inputs
 from runtimes.pipelines.encoding import Window
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 9))
 def test_every_text_is_in_one_batch_and_lengths_fall(lengths: list[int], batch_size: int) -> None:
-    batches = list(length_batches(lengths, batch_size))
+    options = BatchOptions.of_size(batch_size)
+    batches = list(token_batches(lengths, options.tokens, options.rows))
     flat = [index for batch in batches for index in batch]
     assert sorted(flat) == list(range(len(lengths)))
     assert [lengths[index] for index in flat] == sorted(lengths, reverse=True)
@@ -26,7 +27,7 @@ def test_every_text_is_in_one_batch_and_lengths_fall(lengths: list[int], batch_s
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_a_batch_holds_at_least_one_text(batch_size: int) -> None:
     with pytest.raises(UsageError, match="batch_size"):
-        list(length_batches([1], batch_size))
+        BatchOptions.of_size(batch_size)
 
 
 def test_padding_is_on_the_right_and_masked() -> None:
@@ -38,7 +39,7 @@ def test_padding_is_on_the_right_and_masked() -> None:
 
 
 class SumOfIds:
-    """A runtime that answers with the sum of each row's ids, and remembers the shapes it saw."""
+    """A runtime that returns the sum of each row's ids, and remembers the shapes it saw."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -49,9 +50,10 @@ class SumOfIds:
 
 
 @given(st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=20), max_size=30), st.integers(1, 7))
-def test_answers_come_in_the_order_of_the_texts(rows: list[list[int]], batch_size: int) -> None:
+def test_results_come_in_the_order_of_the_texts(rows: list[list[int]], batch_size: int) -> None:
     runtime = SumOfIds()
     windows = [Window(index, ids, [0] * len(ids)) for index, ids in enumerate(rows)]
-    answers = run_windows(runtime, windows, ["sum"], 0, batch_size, lambda w, row: (w.sample, float(row["sum"])))  # type: ignore[arg-type]
-    assert answers == [(index, float(sum(ids))) for index, ids in enumerate(rows)]
+    inputs = window_inputs(runtime, windows, ["sum"], 0)  # type: ignore[arg-type]
+    found = run_rows(inputs, BatchOptions.of_size(batch_size), lambda index, row: (index, float(row["sum"])))
+    assert found == [(index, float(sum(ids))) for index, ids in enumerate(rows)]
     assert all(shape[0] <= batch_size for shape in runtime.shapes)

@@ -16,8 +16,17 @@ from toy_artifacts import CONFIG, VOCABULARY, publish_toy, table
 import runtimes
 from bert_onnx.errors import InferenceError, InputError, UsageError
 from runtimes import progress
-from runtimes.batching import BatchOptions, pieces, run_batch, run_in_order, stream_vectors, token_batches
 from runtimes.engines.base import RuntimeDescription, out_of_memory, ran_out_of_memory
+from runtimes.pipelines.batches import (
+    BatchInputs,
+    BatchOptions,
+    pieces,
+    run_rows,
+    run_vectors,
+    stream_vectors,
+    token_batches,
+    window_inputs,
+)
 from runtimes.pipelines.encoding import Window
 from runtimes.progress import ProgressLine
 
@@ -51,6 +60,10 @@ def window(index: int, length: int) -> Window:
     return Window(index, [index] + [0] * (length - 1), [0] * length)
 
 
+def inputs(meter: Meter, lengths: Sequence[int]) -> BatchInputs:
+    return window_inputs(meter, [window(index, length) for index, length in enumerate(lengths)], ["vector"], 0)
+
+
 @given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 2000), st.integers(1, 16))
 def test_batches_keep_to_the_budget_and_lose_nothing(lengths: list[int], tokens: int, rows: int) -> None:
     batches = list(token_batches(lengths, tokens, rows))
@@ -64,11 +77,14 @@ def test_batches_keep_to_the_budget_and_lose_nothing(lengths: list[int], tokens:
 
 def test_results_come_in_the_order_of_the_input() -> None:
     lengths = [3, 9, 1, 9, 2, 30, 4]
-    windows = [window(index, length) for index, length in enumerate(lengths)]
     meter = Meter()
-    rows = run_in_order(meter, windows, ["vector"], 0, BatchOptions(tokens=18, rows=3))
-    assert [int(row["vector"][0]) for row in rows] == list(range(len(lengths)))
+    options = BatchOptions(tokens=18, rows=3)
+    rows = run_rows(inputs(meter, lengths), options, lambda index, row: (index, int(row["vector"][0])))
+    assert rows == [(index, index) for index in range(len(lengths))]
     assert meter.shapes == [(1, 30), (2, 9), (3, 4), (1, 1)]
+    vectors = run_vectors(inputs(meter, lengths), "vector", options)
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[index] for index in range(len(lengths))]
 
 
 @pytest.mark.parametrize("options", [{"tokens": 0}, {"rows": 0}, {"piece": 0}, {"rows": True}, {"tokens": 1.5}])
@@ -78,31 +94,30 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_a_batch_that_does_not_fit_is_split_once() -> None:
-    windows = [window(0, 10), window(1, 9), window(2, 4), window(3, 4), window(4, 4)]
     meter = Meter(limit=30)
-    rows = run_batch(meter, windows, ["vector"], 0)
+    vectors = run_vectors(inputs(meter, [4, 10, 4, 9, 4]), "vector", BatchOptions())
     assert meter.shapes == [(5, 10), (3, 10), (2, 4)]
-    assert [int(row["vector"][0]) for row in rows] == [0, 1, 2, 3, 4]
+    assert vectors[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_half_that_does_not_fit_is_a_clear_error() -> None:
     meter = Meter(limit=5)
     with pytest.raises(InferenceError, match="memory ran out for 4 texts of up to 10 tokens, and for half of them"):
-        run_batch(meter, [window(index, 10) for index in range(4)], ["vector"], 0)
+        run_vectors(inputs(meter, [10] * 4), "vector", BatchOptions())
     assert meter.shapes == [(4, 10), (2, 10)]
 
 
 def test_one_text_that_does_not_fit_is_not_tried_again() -> None:
     meter = Meter(limit=5)
     with pytest.raises(InferenceError, match="ran out of memory"):
-        run_batch(meter, [window(0, 10)], ["vector"], 0)
+        run_vectors(inputs(meter, [10]), "vector", BatchOptions())
     assert meter.shapes == [(1, 10)]
 
 
 def test_another_failure_is_not_tried_again() -> None:
     meter = Meter(limit=5, words="onnxruntime failed in model.onnx: no such kernel.")
     with pytest.raises(InferenceError, match="no such kernel"):
-        run_batch(meter, [window(0, 10), window(1, 10)], ["vector"], 0)
+        run_vectors(inputs(meter, [10, 10]), "vector", BatchOptions())
     assert meter.shapes == [(2, 10)]
 
 
@@ -129,11 +144,11 @@ def test_a_stream_of_any_size_reads_only_what_it_needs() -> None:
             read += 1
             yield f"text {read}"
 
-    def encode(texts: list[str]) -> list[Window]:
-        return [window(int(text.split()[1]), 2) for text in texts]
+    def prepare(texts: list[str]) -> BatchInputs:
+        return window_inputs(Meter(), [window(int(text.split()[1]), 2) for text in texts], ["vector"], 0)
 
     done: list[int] = []
-    stream = stream_vectors(Meter(), encode, endless(), "vector", 0, BatchOptions(piece=10), done.append)
+    stream = stream_vectors(prepare, endless(), "vector", BatchOptions(piece=10), done.append)
     first = [next(stream) for _ in range(3)]
     assert np.concatenate(first)[:, 0].tolist() == list(range(1, 31))
     assert read == 40  # one piece ahead, no more
@@ -142,19 +157,19 @@ def test_a_stream_of_any_size_reads_only_what_it_needs() -> None:
 
 
 def test_an_error_in_a_later_piece_comes_after_the_results_before_it() -> None:
-    def encode(texts: list[str]) -> list[Window]:
+    def prepare(texts: list[str]) -> BatchInputs:
         if "bad" in texts:
             raise InputError("text 5 is bad.")
-        return [window(index, 2) for index, _ in enumerate(texts)]
+        return inputs(Meter(), [2] * len(texts))
 
-    stream = stream_vectors(Meter(), encode, ["a", "b", "c", "bad"], "vector", 0, BatchOptions(piece=2))
+    stream = stream_vectors(prepare, ["a", "b", "c", "bad"], "vector", BatchOptions(piece=2))
     assert next(stream).shape == (2, 1)
     with pytest.raises(InputError, match="text 5 is bad"):
         next(stream)
 
 
 def test_nothing_gives_nothing() -> None:
-    assert list(stream_vectors(Meter(), lambda texts: [], [], "vector", 0, BatchOptions())) == []
+    assert list(stream_vectors(lambda texts: inputs(Meter(), []), [], "vector", BatchOptions())) == []
     assert list(pieces([], 3)) == []
     assert list(pieces(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
 
