@@ -36,16 +36,21 @@ def add(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     from bert_onnx.cli.render import show_predictions
-    from runtimes.run_once import answer
-    from runtimes.selection.select import Wanted
+    from runtimes.run_once import predict
+    from runtimes.selection.request import RuntimeRequest
 
-    predictions = answer(
+    predictions = predict(
         arguments.folder,
         arguments.texts,
         pair=arguments.pair,
         top_k=arguments.top_k,
         max_new_tokens=arguments.max_new_tokens,
-        where=Wanted(arguments.variant, arguments.runtime, arguments.precision, arguments.threads),
-        text_input=arguments.text_input,
+        request=RuntimeRequest(
+            arguments.variant,
+            arguments.runtime,
+            arguments.precision,
+            arguments.threads,
+            text_input=arguments.text_input,
+        ),
     )
     print_json([item.to_dict() for item in predictions]) if arguments.json else show_predictions(predictions)

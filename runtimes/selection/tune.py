@@ -20,11 +20,11 @@ from bert_onnx.errors import (
 )
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, axis_length
 from runtimes.engines.table import RUNTIMES
-from runtimes.loading import open_choice
 from runtimes.machine.cpu import usable_threads
 from runtimes.machine.devices import has_gpu
 from runtimes.machine.processor import Processor, this_processor
-from runtimes.selection.select import Choice
+from runtimes.selection.open import open_choice
+from runtimes.selection.select import RuntimeChoice
 from runtimes.selection.tuned import Tuned, TunedRow, installed_libraries, save_tuned, tuned_path
 
 Progress = Callable[[str, float], None]
@@ -122,20 +122,19 @@ def workload(manifest: Manifest, lengths: Iterable[int]) -> dict[str, np.ndarray
     return inputs
 
 
-def candidates(manifest: Manifest, processor: Processor, threads: int) -> list[Choice]:
+def candidates(manifest: Manifest, processor: Processor, threads: int) -> list[RuntimeChoice]:
     """Every variant on every runtime that `load` may choose here, with all threads."""
     found = []
     for row in RUNTIMES.values():
         if not row.automatic or row.missing_modules() or (row.device == "cuda" and not has_gpu()):
             continue
         for variant in manifest.variants:
-            isa = getattr(variant, "isa", None)
             if not row.can_run(variant.target, variant.precision):
                 continue
-            if variant.precision == "int8" and processor.saturates(isa):
+            if variant.precision == "int8" and processor.saturates(variant.isa):
                 continue
             computes = row.compute if variant.precision == "fp32" else ("fp32",)
-            found += [Choice(row, variant, compute, threads, "measured") for compute in computes]
+            found += [RuntimeChoice(row, variant, compute, threads, "measured") for compute in computes]
     return found
 
 
@@ -148,11 +147,11 @@ class _Bench:
         self.seconds = seconds
         self.progress = progress
         self.times: dict[tuple[str, ...], list[float]] = {}
-        self._choices: dict[tuple[str, ...], Choice] = {}
+        self._choices: dict[tuple[str, ...], RuntimeChoice] = {}
         self.skipped: dict[tuple[str, ...], Skipped] = {}
         self._last_error: Exception | None = None
 
-    def measure(self, choices: list[Choice], begin: float, end: float) -> None:
+    def measure(self, choices: list[RuntimeChoice], begin: float, end: float) -> None:
         """Rounds of all `choices`; the order turns around from round to round."""
         total, done = _ROUNDS * len(choices), 0
         for number in range(_ROUNDS):
@@ -163,7 +162,7 @@ class _Bench:
                 if _key(choice) not in self.skipped:
                     self._measure_one(choice)
 
-    def _measure_one(self, choice: Choice) -> None:
+    def _measure_one(self, choice: RuntimeChoice) -> None:
         try:
             runtime = open_choice(self.artifact, choice)
             try:
@@ -184,31 +183,31 @@ class _Bench:
             self.skipped[_key(choice)] = Skipped(choice.row.name, choice.variant.name, str(error))
             self._last_error = error
 
-    def milliseconds(self, choice: Choice) -> float:
+    def milliseconds(self, choice: RuntimeChoice) -> float:
         """Median of its calls."""
         return statistics.median(self.times[_timed(choice)]) * 1000
 
-    def fastest(self) -> list[Choice]:
+    def fastest(self) -> list[RuntimeChoice]:
         """Those that were measured, the fastest first."""
         return sorted((self._choices[key] for key in self.times), key=self.milliseconds)
 
     def nothing(self) -> RuntimeUnavailableError:
         """The error of a machine on which nothing ran."""
-        told = f" ({self._last_error})" if self._last_error else ""
+        reason = f" ({self._last_error})" if self._last_error else ""
         return RuntimeUnavailableError(
-            f"nothing here runs {self.artifact.folder}{told}; `bert-onnx doctor` shows what is missing."
+            f"nothing here runs {self.artifact.folder}{reason}; `bert-onnx doctor` shows what is missing."
         )
 
 
-def _key(choice: Choice) -> tuple[str, ...]:
+def _key(choice: RuntimeChoice) -> tuple[str, ...]:
     return choice.row.name, choice.variant.name, choice.compute
 
 
-def _timed(choice: Choice) -> tuple[str, ...]:
+def _timed(choice: RuntimeChoice) -> tuple[str, ...]:
     return (*_key(choice), str(choice.threads))
 
 
-def _row(choice: Choice, milliseconds: float) -> TunedRow:
+def _row(choice: RuntimeChoice, milliseconds: float) -> TunedRow:
     return TunedRow(
         choice.row.name,
         choice.variant.name,
@@ -220,6 +219,6 @@ def _row(choice: Choice, milliseconds: float) -> TunedRow:
     )
 
 
-def _other_counts(choice: Choice, threads: int) -> list[int]:
+def _other_counts(choice: RuntimeChoice, threads: int) -> list[int]:
     """Half the threads, and one, beside all of them; a GPU does not care."""
     return sorted({1, max(1, threads // 2)} - {threads}) if choice.row.device == "cpu" else []

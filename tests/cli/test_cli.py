@@ -192,7 +192,7 @@ def test_unforeseen_errors_show_no_traceback(
     def fail(*_: object, **__: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr("runtimes.run_once.answer", fail)
+    monkeypatch.setattr("runtimes.run_once.predict", fail)
     status, _, err = _run(capsys, "run", "x", "y")
     assert status == 1
     assert "unforeseen KeyError" in err

