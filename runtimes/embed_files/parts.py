@@ -13,9 +13,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
+import filelock
 import numpy as np
 
 from bert_onnx.errors import StorageError, UsageError
@@ -62,7 +62,7 @@ class Parts:
         self.folder = folder
         self._job = job
         self._resume = resume
-        self._lock: Any = None
+        self._lock = filelock.FileLock(folder / _LOCK)
 
     def __enter__(self) -> Parts:
         """Make the folder, or take up the one that is there.
@@ -82,12 +82,12 @@ class Parts:
         try:
             self._check_job()
         except BaseException:
-            self._drop_lock()
+            self._lock.release()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._drop_lock()
+        self._lock.release()
 
     def names(self) -> list[Path]:
         """The complete parts, in order.
@@ -134,7 +134,7 @@ class Parts:
 
     def remove(self) -> None:
         """The output is written: nothing of the job is needed any more."""
-        self._drop_lock()
+        self._lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _check_job(self) -> None:
@@ -157,21 +157,10 @@ class Parts:
 
     def _take_lock(self) -> None:
         with _storage(self.folder):
-            self._lock = open(self.folder / _LOCK, "w")  # noqa: SIM115  # held until the job ends
-        try:
-            import fcntl
-        except ImportError:  # no such locks on Windows
-            return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._drop_lock()
-            raise UsageError(f"another process works in {self.folder}; wait for it, or end it.") from None
-
-    def _drop_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+            try:
+                self._lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise UsageError(f"another process works in {self.folder}; wait for it, or end it.") from None
 
 
 def write_whole(path: Path, texts: Sequence[str] | Iterator[str]) -> None:

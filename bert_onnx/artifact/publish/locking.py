@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 
-from bert_onnx.errors import ArtifactError, RuntimeUnavailableError
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from bert_onnx.errors import ArtifactError
 
 WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -29,50 +21,26 @@ def publishing_lock(path: Path, wait_seconds: float | None = None) -> Iterator[N
 
     Raises:
         ArtifactError: another process held it for all of `wait_seconds`.
-        RuntimeUnavailableError: a system without fcntl and without the filelock library.
         OSError: the file cannot be made, or the file system has no locks.
     """
+    import filelock  # here: it takes longer to import than the whole contract
+
     wait_seconds = WAIT_SECONDS if wait_seconds is None else wait_seconds
-    if fcntl is None:
-        with _library_lock(path, wait_seconds):
-            yield
-        return
-    deadline = time.monotonic() + wait_seconds
-    while (descriptor := _try_lock_file(path)) is None:
-        if time.monotonic() >= deadline:
-            raise _busy(path, wait_seconds)
-        time.sleep(_POLL_SECONDS)
+    lock = filelock.FileLock(path, timeout=wait_seconds)
+    try:
+        lock.acquire(poll_interval=_POLL_SECONDS)
+    except filelock.Timeout:
+        raise ArtifactError(
+            f"another export has held {path} for {wait_seconds:.0f} seconds; wait for it to finish, then try again."
+        ) from None
     try:
         yield
     finally:
-        with suppress(OSError):  # one that stays does not block
-            path.unlink()  # while it is still held; whoever waits sees that it is gone and makes another
-        os.close(descriptor)
-
-
-def _try_lock_file(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    if try_lock(descriptor) and _is_at(descriptor, path):
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
-def try_lock(descriptor: int) -> bool:
-    """Take the lock of an open file or folder unless another holds it; closing the descriptor gives it back.
-
-    Always true on systems without fcntl.
-
-    Raises:
-        OSError: the file system has no locks.
-    """
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        # What was published stays so, whatever this meets: a file that stays does not block.
+        with suppress(OSError):
+            path.unlink()  # while it is still held: filelock takes no lock of a file that is gone, and makes another
+        with suppress(OSError):
+            lock.release()
 
 
 def open_locked_folder(folder: Path) -> int | None:
@@ -81,13 +49,18 @@ def open_locked_folder(folder: Path) -> int | None:
     Raises:
         OSError: the file system has no locks.
     """
+    import fcntl  # here: Windows has no such locks, and no O_DIRECTORY, for which callers look first
+
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        if try_lock(descriptor) and _is_at(descriptor, folder):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(descriptor, folder):
             return descriptor
+    except BlockingIOError:
+        pass
     except OSError:
         os.close(descriptor)
         raise
@@ -103,24 +76,3 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
     ours = os.fstat(descriptor)
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
-
-
-@contextmanager
-def _library_lock(path: Path, wait_seconds: float) -> Iterator[None]:
-    try:
-        import filelock
-    except ImportError:
-        raise RuntimeUnavailableError(
-            "publishing an artifact on this system needs the filelock library; pip install 'bert-onnx[export]'."
-        ) from None
-    try:
-        with filelock.FileLock(path, timeout=wait_seconds):
-            yield
-    except filelock.Timeout:
-        raise _busy(path, wait_seconds) from None
-
-
-def _busy(path: Path, wait_seconds: float) -> ArtifactError:
-    return ArtifactError(
-        f"another export has held {path} for {wait_seconds:.0f} seconds; wait for it to finish, then try again."
-    )

@@ -40,7 +40,6 @@ def publish(staging: str | os.PathLike[str], destination: str | os.PathLike[str]
     Raises:
         ArtifactError: `staging` is not sealed, something is in the way, or another publication lasts too long.
         StorageError: the disk refuses; what was published before is untouched.
-        RuntimeUnavailableError: a system without file locks of its own and without the filelock library.
     """
     stage, target = Path(staging), resolve_destination(destination)
     with storing(target):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
-import os
-import sys
+import fcntl
 from pathlib import Path
-from typing import Any
 
 import pytest
-from artifact_builders import publish_small, versioned
+from artifact_builders import publish_small
 
-from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish import locking, staging_folder
 from bert_onnx.artifact.publish.storage import is_storage_failure, storage_error
-from bert_onnx.errors import ArtifactError, RuntimeUnavailableError, StorageError
+from bert_onnx.errors import ArtifactError, StorageError
 
 
 def test_lock_file_goes_away(tmp_path: Path) -> None:
@@ -29,15 +25,15 @@ def test_lock_file_goes_away(tmp_path: Path) -> None:
 
 def test_a_lock_file_that_is_removed_under_a_waiter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The waiter opens the file, the holder removes it and lets go: the waiter's lock is worth nothing."""
-    path, real, removed = tmp_path / "lock", locking.try_lock, []
+    path, real, removed = tmp_path / "lock", fcntl.flock, []
 
-    def late(descriptor: int) -> bool:
+    def late(descriptor: int, operation: int) -> None:
         if not removed:
             path.unlink()
             removed.append(True)
-        return real(descriptor)
+        real(descriptor, operation)
 
-    monkeypatch.setattr(locking, "try_lock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with locking.publishing_lock(path):
         assert path.exists()
         with pytest.raises(ArtifactError), locking.publishing_lock(path, 0.05):
@@ -48,39 +44,10 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(locking.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(StorageError, match="no file locks; choose a local folder"):
         publish_small(tmp_path / "artifact")
     assert not (tmp_path / "artifact").exists()
-
-
-def test_systems_without_fcntl_use_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locking, "fcntl", None)
-    publish_small(tmp_path / "artifact", files=versioned(1))
-    publish_small(tmp_path / "artifact", force=True, files=versioned(2))
-    assert Artifact.open(tmp_path / "artifact")
-    with (
-        locking.publishing_lock(tmp_path / "lock"),
-        pytest.raises(ArtifactError, match="another export"),
-        locking.publishing_lock(tmp_path / "lock", 0.05),
-    ):
-        pytest.fail("two hold one lock")
-
-
-def test_systems_without_any_locks_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locking, "fcntl", None)
-    monkeypatch.delitem(sys.modules, "filelock", raising=False)
-    real = builtins.__import__
-
-    def missing(name: str, *rest: Any, **named: Any) -> Any:
-        if name == "filelock":
-            raise ImportError(name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(RuntimeUnavailableError, match="filelock"):
-        publish_small(tmp_path / "artifact")
-    assert os.listdir(tmp_path) == []
 
 
 def test_sentences_about_the_storage(tmp_path: Path) -> None:
