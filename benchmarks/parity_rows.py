@@ -26,7 +26,7 @@ from bert_onnx.checkpoint.finding import sample_folder
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task
 from export.pipeline import export
 from export.reference.load import load_eager
-from export.reference.runtime import eager_runtime, input_limits
+from export.reference.runtime import eager_runtime
 from export.request import ExportRequest
 from export.verification.cases import verification_cases
 from export.verification.tolerances import find_tolerance
@@ -141,7 +141,7 @@ def measure(row: Row) -> Measured:
         reference = Reference(theirs, task, options)
         eager = load_eager(find_checkpoint(str(checkpoint)), task, options)
         ours, figures, count = eager_runtime(eager), {}, 0
-        with _open(artifact, input_limits(eager)) as runtime:
+        with _open(artifact, eager.config) as runtime:
             for case in verification_cases(task, eager.config, manifest.inputs):
                 expected = reference.run(case.inputs) if _is_comparable(row, case.inputs) else {}
                 eager_answer, answer = ours.run(case.inputs), runtime.run(case.inputs)

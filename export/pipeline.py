@@ -20,7 +20,7 @@ from export.plan import VariantPlan
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager, choose_task, load_eager
 from export.reference.prefetch import AnswersAhead, answers_ahead
-from export.reference.runtime import input_limits, reference_for
+from export.reference.runtime import reference_for
 from export.report import ExportReport, Progress, no_progress, tool_versions, within
 from export.request import ExportRequest, ExtendRequest
 from export.text_input.build import TextInput, check_text_input
@@ -121,7 +121,7 @@ def _make_variants(
     text_input = None
     if with_text:
         progress("comparing the tokenizer in the graph", 0.1)
-        text_input = TextInput(stage, eager.task, longest, input_limits(eager), before.outputs)
+        text_input = TextInput(stage, eager.task, longest, eager.config, before.outputs)
     built = builder.build_all(plans, within(progress, _BEGIN, _END))
     made = tuple(one.variant for one in built)
     names = {variant.name for variant in made}
@@ -129,7 +129,7 @@ def _make_variants(
     text_graphs = tuple(graph for graph in before.text_graphs if graph.variant not in names)
     if text_input is not None:
         text_graphs += text_input.add(made, before.inputs)
-    write_vectors(stage, builder.reference, input_limits(eager), longest, variants)
+    write_vectors(stage, builder.reference, eager.config, longest, variants)
     tools = before.tools | tool_versions(text_input=bool(text_graphs))
     manifest = replace(before, tools=tools, variants=variants, text_graphs=text_graphs, files={})
     return manifest, tuple(warning for one in built for warning in one.warnings)

@@ -25,7 +25,6 @@ from export.quantization.isa import DEFAULT_ISA
 from export.quantization.plan import QuantizationPlan, QuantizationResult
 from export.quantization.quantize import quantize_model
 from export.reference.load import Eager
-from export.reference.runtime import input_limits
 from export.report import Progress
 from export.request import PrecisionRequest
 from runtimes.engines.base import Runtime, RuntimeOptions
@@ -158,7 +157,7 @@ def open_variant(path: Path, eager: Eager, target: str, precision: str) -> Itera
     Raises:
         ArtifactError, RuntimeUnavailableError: it does not open.
     """
-    ports, limits = (eager.module.inputs, eager.module.outputs), input_limits(eager)
+    ports, limits = (eager.module.inputs, eager.module.outputs), eager.config
     if precision == "bf16" or (precision == "fp16" and target == "ort-cuda"):
         with open_emulated(path, *ports, limits) as emulated:
             yield emulated

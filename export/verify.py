@@ -15,7 +15,7 @@ from export.precision import LowerPrecision, open_variant
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager
 from export.reference.prefetch import answers_ahead
-from export.reference.runtime import input_limits, reference_for
+from export.reference.runtime import reference_for
 from export.report import Progress, no_progress
 from export.request import PrecisionRequest
 from export.targets import find_target
@@ -140,7 +140,7 @@ def _verify_text_graphs(artifact: Artifact, eager: Eager, progress: Progress) ->
     if not manifest.text_graphs:
         return {}
     progress("verifying the graphs that take text", 0.98)
-    longest, limits = manifest.model_max_length, input_limits(eager)
+    longest, limits = manifest.model_max_length, eager.config
     text_input = TextInput(artifact.folder, eager.task, longest, limits, manifest.outputs)
     return {
         graph.name: text_input.compare(artifact.folder / graph.file, artifact.path(graph.variant), manifest.inputs)

@@ -10,18 +10,11 @@ from export.reference.load import Eager
 from export.reference.prefetch import AnswersAhead
 from runtimes.engines.base import Runtime, RuntimeDescription
 from runtimes.engines.eager import EagerRuntime
-from runtimes.engines.inputs import InputLimits
 
 
 def eager_runtime(eager: Eager) -> Runtime:
     """The reference for graphs of `eager`."""
-    return EagerRuntime(eager.module, eager.module.inputs, eager.module.outputs, input_limits(eager))
-
-
-def input_limits(eager: Eager) -> InputLimits:
-    """What the model's tables can look up."""
-    config = eager.config
-    return InputLimits(config.vocab_size, config.max_position_embeddings, config.type_vocab_size)
+    return EagerRuntime(eager.module, eager.module.inputs, eager.module.outputs, eager.config)
 
 
 def reference_for(eager: Eager, ahead: AnswersAhead | None) -> Runtime:

@@ -15,7 +15,7 @@ import torch
 
 from export.reference.load import Eager, load_eager
 from export.reference.prefetch import Job, VectorJob, inputs_key
-from export.reference.runtime import eager_runtime, input_limits
+from export.reference.runtime import eager_runtime
 from export.verification.cases import verification_cases
 
 #: The process yields to the one that traces.
@@ -63,4 +63,4 @@ def _inputs(eager: Eager, questions: BinaryIO) -> Iterator[Mapping[str, np.ndarr
         return
     from export.verification.vectors import vector_inputs
 
-    yield from vector_inputs(Path(vectors.folder), ports, input_limits(eager), vectors.longest)
+    yield from vector_inputs(Path(vectors.folder), ports, eager.config, vectors.longest)

@@ -16,7 +16,7 @@ from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
 from export.reference.load import Eager
-from export.reference.runtime import eager_runtime, input_limits
+from export.reference.runtime import eager_runtime
 from export.verification.cases import verification_cases
 from export.verification.parity import compare, require_parity
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
@@ -58,7 +58,7 @@ def check_each_pass(
                 save(runnable, path)
                 check_file(path)
                 module = eager.module.without_postprocess()  # no pass has to do with them
-                with OnnxRuntimeCpu.open(path, module.inputs, module.outputs, limits=input_limits(eager)) as runtime:
+                with OnnxRuntimeCpu.open(path, module.inputs, module.outputs, limits=eager.config) as runtime:
                     cases = verification_cases(eager.task, eager.config, module.inputs, requires)
                     zeros = any(node.op_type == "NonZero" for node in runnable.graph)
                     parity = compare(

@@ -21,7 +21,7 @@ from bert_onnx.artifact import Variant
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, axis_length
 from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
 from runtimes.engines.base import Runtime, RuntimeOptions
-from runtimes.engines.inputs import InputLimits
+from runtimes.engines.inputs import Limits
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.pipelines.batches import pad
 from runtimes.pipelines.encoding import Window, encode
@@ -75,7 +75,7 @@ _SAMPLES = (
 
 
 def write_vectors(
-    stage: Path, reference: Runtime, limits: InputLimits, longest: int, variants: Iterable[Variant] = ()
+    stage: Path, reference: Runtime, limits: Limits, longest: int, variants: Iterable[Variant] = ()
 ) -> Path:
     """Write `stage`/vectors.json.
 
@@ -116,21 +116,19 @@ def write_vectors(
     return path
 
 
-def vector_inputs(
-    stage: Path, ports: Sequence[Port], limits: InputLimits, longest: int
-) -> Iterator[dict[str, np.ndarray]]:
+def vector_inputs(stage: Path, ports: Sequence[Port], limits: Limits, longest: int) -> Iterator[dict[str, np.ndarray]]:
     """What `write_vectors` will ask the reference; the same arguments."""
     for case in _make_cases(stage, ports, limits, longest):
         yield case.inputs
 
 
-def _make_cases(stage: Path, ports: Sequence[Port], limits: InputLimits, longest: int) -> list[_Case]:
+def _make_cases(stage: Path, ports: Sequence[Port], limits: Limits, longest: int) -> list[_Case]:
     tokenizer = load_tokenizer(stage) if (stage / "tokenizer.json").is_file() and longest >= _SHORTEST else None
     return [_make_case(sample, tokenizer, ports, limits, longest) for sample in _SAMPLES]
 
 
 def _make_case(
-    sample: _Sample, tokenizer: BertTokenizerFast | None, ports: Sequence[Port], limits: InputLimits, longest: int
+    sample: _Sample, tokenizer: BertTokenizerFast | None, ports: Sequence[Port], limits: Limits, longest: int
 ) -> _Case:
     """The arrays for `ports`. For multiple choice the texts of a sample are the choices of one question."""
     pairs = sample.pairs if limits.type_vocab_size > 1 else None

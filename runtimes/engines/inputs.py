@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +16,7 @@ MASKS = frozenset({"attention_mask", "encoder_attention_mask"})
 
 
 class Limits(Protocol):
-    """What a model's tables can look up; InputLimits, BertConfig and the manifest's ModelLimits all say it."""
+    """What a model's tables can look up; BertConfig and the manifest's ModelLimits say it."""
 
     @property
     def vocab_size(self) -> int:
@@ -33,15 +32,6 @@ class Limits(Protocol):
     def type_vocab_size(self) -> int:
         """Token types run from 0 up to, not including, this."""
         ...
-
-
-@dataclass(frozen=True)
-class InputLimits:
-    """The limits alone; for the meaning of each see `Limits`."""
-
-    vocab_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
 
 
 def check_inputs(

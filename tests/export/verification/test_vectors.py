@@ -15,7 +15,7 @@ from bert_onnx.tasks import TaskOptions
 from bert_onnx.tokenization import load_tokenizer
 from export.pipeline import export
 from export.reference.load import Eager
-from export.reference.runtime import eager_runtime, input_limits
+from export.reference.runtime import eager_runtime
 from export.request import ExportRequest
 from export.verification.vectors import VECTORS_NAME, write_vectors
 
@@ -27,7 +27,7 @@ def _write(folder: Path, eager: Eager, tokenizer: bool = True) -> dict[str, Any]
     if tokenizer:
         (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
         load_tokenizer(folder).save_pretrained(folder)
-    path = write_vectors(folder, eager_runtime(eager), input_limits(eager), LONGEST)
+    path = write_vectors(folder, eager_runtime(eager), eager.config, LONGEST)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -117,7 +117,7 @@ def test_published_with_answers_of_its_own_for_every_quantised_variant(tmp_path:
     assert all(case["variants"] == {} for case in json.loads(published)["cases"])
     eager = tiny_eager("sentence-similarity")
     quantised = dataclasses.replace(artifact.variant(), name="model_int8", precision="int8")
-    limits, longest = input_limits(eager), artifact.manifest.model_max_length
+    limits, longest = eager.config, artifact.manifest.model_max_length
     half = dataclasses.replace(
         artifact.variant(), name="model_bf16", precision="bf16", file="onnx/no-kernels-here.onnx"
     )
