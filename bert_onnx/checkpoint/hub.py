@@ -20,7 +20,7 @@ from bert_onnx.errors import BertOnnxError, HubError, UsageError
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-#: Seconds to wait for a connection, and then for each answer. Without a network a user hears of it at once.
+#: Seconds to wait for a connection, and then for each response. Without a network the error comes at once.
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 20.0
 #: Times that a download is begun or resumed when the connection breaks in the middle.

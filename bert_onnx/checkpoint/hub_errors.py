@@ -38,9 +38,11 @@ def _network_error(error: BaseException, model: str) -> BertOnnxError:
     if isinstance(error, requests.HTTPError) and status in (401, 403):
         return HubError(f"the hub refuses access to {model} (HTTP {status}); {_LOG_IN}.")
     if isinstance(error, requests.HTTPError) and status is not None:
-        return HubError(f"the hub answered HTTP {status} when asked for {model}; try again later, or {_OFFLINE_WAYS}.")
+        return HubError(
+            f"the hub responded with HTTP {status} to a request for {model}; try again later, or {_OFFLINE_WAYS}."
+        )
     if isinstance(error, requests.ReadTimeout):
-        return HubError(f"the hub did not answer in time when asked for {model}; try again later, or {_OFFLINE_WAYS}.")
+        return HubError(f"the hub did not respond in time when asked for {model}; try again later, or {_OFFLINE_WAYS}.")
     if isinstance(error, (requests.ConnectionError, hub.OfflineModeIsEnabled)):
         return HubError(f"the hub cannot be reached, so {model} cannot be fetched; {_OFFLINE_WAYS}.")
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
@@ -61,7 +63,7 @@ def _incomplete(model: str) -> HubError:
 def _other(error: BaseException) -> HubError:
     first = str(error).strip().splitlines()[:1]
     return HubError(
-        f"the hub's answer could not be used ({type(error).__name__}{': ' + first[0][:160] if first else ''}); check "
+        f"the hub's response could not be used ({type(error).__name__}{': ' + first[0][:160] if first else ''}); check "
         f"HF_ENDPOINT and your proxy, or {_OFFLINE_WAYS}."
     )
 

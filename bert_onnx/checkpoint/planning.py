@@ -70,8 +70,8 @@ def make_plan(
         CheckpointError: naming what is missing, unexpected, misshapen or not of a floating-point type.
     """
     found = _by_canonical_name(tensors, checkpoint)
-    foreign = _foreign_classifier(model_class, checkpoint.config.architectures)
-    usable = {name: tensor for name, tensor in found.items() if not (foreign and name.startswith(CLASSIFIER_HEAD))}
+    other_head = _other_classifier(model_class, checkpoint.config.architectures)
+    usable = {name: tensor for name, tensor in found.items() if not (other_head and name.startswith(CLASSIFIER_HEAD))}
     reads: list[tuple[Slot, TensorInfo]] = []
     compared: list[tuple[TensorInfo, TensorInfo]] = []
     missing: list[Slot] = []
@@ -102,7 +102,7 @@ def _by_canonical_name(tensors: Mapping[str, TensorInfo], checkpoint: Checkpoint
     return found
 
 
-def _foreign_classifier(model_class: str, architectures: Sequence[str]) -> bool:
+def _other_classifier(model_class: str, architectures: Sequence[str]) -> bool:
     """Whether the tensors `classifier.*` were trained for another of the heads that share this name."""
     trained_for = [name for name in architectures if name in CLASSIFIERS]
     return model_class in CLASSIFIERS and bool(trained_for) and model_class not in trained_for

@@ -123,8 +123,8 @@ class BertEncoder(nn.Module):
         """Run all layers on the embeddings `hidden` [B, S, D].
 
         Args:
-            head_masks: one a layer, each [1, H, 1, 1].
-            cache: one a layer.
+            head_masks: one per layer, each [1, H, 1, 1].
+            cache: one per layer.
         """
         before = [hidden]  # hidden states before each layer, and after the last
         results: list[LayerResult] = []

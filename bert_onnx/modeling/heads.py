@@ -39,7 +39,7 @@ def _classifier_dropout(config: BertConfig) -> nn.Dropout:
 
 
 class BertForNextSentencePrediction(BertPreTrainedModel):
-    """Tells whether the second text of a pair follows the first."""
+    """Predicts whether the second text of a pair follows the first."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)

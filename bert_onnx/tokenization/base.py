@@ -20,7 +20,7 @@ from bert_onnx.tokenization.encoding import (
     to_arrays,
 )
 from bert_onnx.tokenization.folder import write_folder
-from bert_onnx.tokenization.request import EncodeOptions, Text, Texts, Wanted, read_texts, resolve_options
+from bert_onnx.tokenization.request import EncodeOptions, EncodingRequest, Text, Texts, read_texts, resolve_options
 from bert_onnx.tokenization.special import HasSpecialTokens
 from bert_onnx.tokenization.truncation import row_windows
 from bert_onnx.tokenization.vocab import VOCAB_FILE, AddedToken, write_vocabulary
@@ -135,7 +135,7 @@ class Tokenizer(HasSpecialTokens):
         Raises InputError for a text that is no string or holds half a surrogate pair, and where texts cannot be cut
         to `max_length`; UsageError for options that do not exist or contradict each other.
         """
-        wanted = Wanted(
+        request = EncodingRequest(
             attention_mask=return_attention_mask,
             token_type_ids=return_token_type_ids,
             special_tokens_mask=return_special_tokens_mask,
@@ -155,7 +155,7 @@ class Tokenizer(HasSpecialTokens):
             padding_side,
             return_overflowing_tokens,
         )
-        return self._encode(read_texts(text, text_pair, is_split_into_words), options, wanted)
+        return self._encode(read_texts(text, text_pair, is_split_into_words), options, request)
 
     def _check_wanted(self, return_tensors: str | None, fast_only: bool) -> None:
         if return_tensors not in (None, "np"):
@@ -163,26 +163,26 @@ class Tokenizer(HasSpecialTokens):
         if fast_only and not self.is_fast:
             raise UsageError("Offsets and overflowing windows need BertTokenizerFast; encode with it instead.")
 
-    def _encode(self, texts: Texts, options: EncodeOptions, wanted: Wanted) -> BatchEncoding:
+    def _encode(self, texts: Texts, options: EncodeOptions, request: EncodingRequest) -> BatchEncoding:
         rows = self._rows(texts, options)
         cls, sep = self.cls_token_id, self.sep_token_id
         columns = {"input_ids": [row.ids(cls, sep) for row in rows]}
-        if wanted.attention_mask:
+        if request.attention_mask:
             columns["attention_mask"] = [row.fill(1, 1, 1, 1) for row in rows]
-        if wanted.token_type_ids:
+        if request.token_type_ids:
             columns["token_type_ids"] = [self._type_ids(row) for row in rows]
-        if wanted.special_tokens_mask:
+        if request.special_tokens_mask:
             columns["special_tokens_mask"] = [row.fill(0, 0, 1, 1) for row in rows]
         padding = padding_of(columns["input_ids"], options)
         padded: dict[str, list[Any]] = pad_columns(columns, padding, self.pad_token_id)
-        if wanted.offsets:
+        if request.offsets:
             padded["offset_mapping"] = [padding.apply(row.offsets(), NO_OFFSET) for row in rows]
         if options.overflowing:
             padded["overflow_to_sample_mapping"] = [row.sample for row in rows]
-        if wanted.length:
+        if request.length:
             padded["length"] = [len(ids) for ids in padded["input_ids"]]
         details = RowDetails(rows, padding, self.cls_token, self.sep_token, self.pad_token) if self.is_fast else None
-        if wanted.arrays:
+        if request.arrays:
             return BatchEncoding(to_arrays(padded), details)
         if texts.batched or options.overflowing:
             return BatchEncoding(padded, details)

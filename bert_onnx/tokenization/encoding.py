@@ -105,7 +105,7 @@ class BatchEncoding(Mapping[str, Any]):
     """The columns of an encoding, by key (`encoding["input_ids"]`) and by attribute (`encoding.input_ids`).
 
     A column is a list of integers for a single text, a list of such lists for a batch, or an int64 array [B, S]
-    with `return_tensors="np"`. Results of BertTokenizerFast also answer, row by row, `word_ids`, `sequence_ids`,
+    with `return_tensors="np"`. Results of BertTokenizerFast also have, row by row, `word_ids`, `sequence_ids`,
     `tokens` and `offsets`; results of BertTokenizer raise UsageError there.
     """
 

@@ -66,7 +66,7 @@ class BertTokenizerFast(Tokenizer):
         do_lower_case, tokenize_chinese_chars, strip_accents: as for BertTokenizer.
         clean_text: drop control characters and turn every white space into a space; with a vocab.txt only.
         wordpieces_prefix: what marks a piece that continues a word; with a vocab.txt only.
-        clean_up_tokenization_spaces: what `decode` does unless told otherwise; None means True with a vocab.txt, and
+        clean_up_tokenization_spaces: what `decode` does by default; None means True with a vocab.txt, and
             False with a tokenizer.json, whose decoder cleans up by itself.
         model_max_length: tokens that the model takes; None for no limit.
         padding_side, truncation_side: None means what the tokenizer.json says, else "right".

@@ -34,7 +34,7 @@ class EncodeOptions:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EncodingRequest:
     """What an encoding holds beside its input_ids."""
 
     attention_mask: bool

@@ -56,7 +56,7 @@ class BertTokenizer(Tokenizer):
         never_split: words that stay whole, with their case.
         tokenize_chinese_chars: make each ideograph a word.
         strip_accents: None means: when lower-casing.
-        clean_up_tokenization_spaces: what `decode` does unless told otherwise.
+        clean_up_tokenization_spaces: what `decode` does by default.
         model_max_length: tokens that the model takes; None for no limit.
         additional_special_tokens: further tokens that are never split.
 
@@ -252,7 +252,7 @@ class BertTokenizer(Tokenizer):
         return result
 
     def _type_ids(self, row: Row) -> list[int]:
-        # Without special tokens the reference class tells the texts of a pair apart no more.
+        # Without special tokens the reference class no longer separates the texts of a pair.
         return super()._type_ids(row) if row.special else row.fill(0, 0, 0, 0)
 
     # -- tokens to text

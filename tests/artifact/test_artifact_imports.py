@@ -1,4 +1,4 @@
-"""The contract lies on the way from a cold process to a first answer: what it may load, and how long that takes."""
+"""The contract lies on the way from a cold process to a first output: what it may load, and how long that takes."""
 
 from __future__ import annotations
 

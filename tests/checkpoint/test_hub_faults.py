@@ -49,7 +49,7 @@ def test_a_slow_hub(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "READ_TIMEOUT", 0.3)
     server.faults.append(Fault("GET /api/models", delay=1.5))
     start = time.perf_counter()
-    with pytest.raises(HubError, match="did not answer in time"):
+    with pytest.raises(HubError, match="did not respond in time"):
         find_checkpoint(TINY)
     assert time.perf_counter() - start < 1.4
 
@@ -58,7 +58,7 @@ def test_a_slow_hub(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("pattern", ["GET /api/models", "HEAD .*/config.json", "GET .*/model.safetensors"])
 def test_a_hub_that_is_broken(pattern: str, server: HubServer) -> None:
     server.faults.append(Fault(pattern, status=500))
-    with pytest.raises(HubError, match=r"answered HTTP 500 .*try again later") as caught:
+    with pytest.raises(HubError, match=r"responded with HTTP 500 .*try again later") as caught:
         find_checkpoint(TINY)
     assert "\n" not in str(caught.value)
 

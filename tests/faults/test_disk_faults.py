@@ -45,7 +45,7 @@ def test_refusal_at_every_step(tmp_path: Path, way: str, number: int) -> None:
 
         def work(step: int = step) -> None:
             def refuse(path: object) -> None:
-                os.mkfifo(struck)  # tells the parent; the hook does not see it
+                os.mkfifo(struck)  # the parent sees it; the hook does not see it
                 raise OSError(number, os.strerror(number), path)
 
             at_step(step, refuse)
@@ -188,7 +188,7 @@ def test_permission_denied() -> None:
 
 
 def test_a_writer_that_reports_no_error_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """numpy tells of a full disk by an OSError without errno; the free space then decides."""
+    """numpy reports a full disk by an OSError without errno; the free space then decides."""
     from bert_onnx.artifact.publish import storage
 
     destination = tmp_path / "artifact"

@@ -1,4 +1,4 @@
-"""The part of a model card that says what in-graph answers mean."""
+"""The part of a model card that says what the outputs of --postprocess mean."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SPAN_RULE = (
 _LABELS = "`config.json` has the names of labels: `id2label`."
 
 
-def answers_text(manifest: Manifest) -> str:
-    """What each answer is; empty where the graph gives none."""
+def postprocess_text(manifest: Manifest) -> str:
+    """What each of these outputs is; empty where the graph has none."""
     if not manifest.options.postprocess:
         return ""
     meanings = output_meanings(manifest.task, {port.name: len(port.axes) for port in manifest.outputs})
     lines = [f"- `{name}`: {meaning}" for name, meaning in meanings.items()]
     rules = [_SPAN_RULE] if manifest.task == "question-answering" else []
     rules += [_LABELS] if manifest.task in ("text-classification", "token-classification") else []
-    head = "The graph answers, too, so that a program needs no maths beside it:"
+    head = "The graph postprocesses, too, so that a program needs no maths beside it:"
     return "\n\n".join([head, "\n".join(lines), *rules])

@@ -17,8 +17,8 @@ def degraded_warning(manifest: Manifest) -> str:
     if not lines:
         return ""
     head = (
-        "> [!WARNING]\n> **Degraded.** These files answer worse than their budget allows, and were published only "
-        "because the person who exported them insisted (`--allow-degraded`):\n>\n"
+        "> [!WARNING]\n> **Degraded.** The outputs of these files are worse than their budget allows. They were "
+        "published because the person who exported them insisted (`--allow-degraded`):\n>\n"
     )
     return head + "\n".join(lines)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bert_onnx.artifact.card.markup import inline, table
-from bert_onnx.artifact.card.postprocess import answers_text
+from bert_onnx.artifact.card.postprocess import postprocess_text
 from bert_onnx.artifact.card.quality import degraded_warning, quality_text
 from bert_onnx.artifact.card.text_input import text_section
 from bert_onnx.artifact.card.usage import other_tools, python_example, runtime_example
@@ -37,7 +37,7 @@ def model_card(manifest: Manifest) -> str:
         _introduction(manifest),
         degraded_warning(manifest),
         "## Inputs and outputs\n\n" + _ports_table(manifest),
-        answers_text(manifest),
+        postprocess_text(manifest),
         "## Variants\n\n" + _variants_table(manifest),
         "## Measured differences\n\n" + _parity_text(manifest),
         quality_text(manifest),

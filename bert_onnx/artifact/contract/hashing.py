@@ -36,7 +36,7 @@ def hash_files(paths: Iterable[Path], threads: int | None = None) -> dict[Path, 
 
     Args:
         paths: regular files.
-        threads: how many to use; None means one a processor, up to eight.
+        threads: how many to use; None means one per processor, up to eight.
 
     Raises:
         OSError: the first that occurred.

@@ -2,9 +2,9 @@
 
     write journal  ->  rename NAME to .NAME.staging-...old  ->  rename .NAME.staging-... to NAME  ->  remove journal
 
-Between the renames nothing is called NAME. Whoever comes then, a reader or the next publisher, reads in the journal
-which complete folder was about to become NAME, and does the second rename itself. That needs no lock: a folder is
-never renamed onto one that is not empty, and names of staging folders do not come back.
+Between the renames nothing is called NAME. The next reader or publisher reads in the journal which complete folder was
+about to become NAME, and does the second rename itself. That needs no lock: a folder is never renamed onto one that is
+not empty, and names of staging folders do not come back.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ class Artifact:
     def is_current(self) -> bool:
         """Whether the folder still holds this artifact, and not one that was published after it was opened.
 
-        A model and its external data are two files: whoever loads them by path asks this afterwards, and opens the
-        artifact again when the answer is False.
+        A model and its external data are two files: a program that loads them by path asks this afterwards, and opens
+        the artifact again when it is False.
         """
         try:
             return _sha256(manifest_bytes(self.folder)) == self.manifest_sha256

@@ -38,7 +38,7 @@ class Parity:
         verdict: `pass` or `fail`.
         reference: what it was compared with, such as `eager float32`.
         runtime: what ran it, such as `onnxruntime CPU`.
-        outputs: the differences, one an output.
+        outputs: the differences, one per output.
         cases: names of the cases that were compared.
     """
 

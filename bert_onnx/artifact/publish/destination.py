@@ -63,9 +63,9 @@ def _check_replaceable(target: Path) -> None:
         listed = set(load_object(text, str(path)).get("files", ()))
     except (ArtifactError, TypeError):
         return  # damaged, so that it cannot say what belongs to it
-    foreign = unlisted_files(target, listed, is_dropping)
-    if foreign:
+    unknown = unlisted_files(target, listed, is_dropping)
+    if unknown:
         raise ArtifactError(
-            f"{target} holds {printable(foreign[0])}, "
+            f"{target} holds {printable(unknown[0])}, "
             "which is not part of the artifact and would be lost; move it away first."
         )

@@ -16,7 +16,7 @@ _AT_FDCWD = -100
 #: renameat2 by machine, for C libraries that do not wrap it.
 _SYSCALLS = {"x86_64": 316, "aarch64": 276, "arm64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}
 
-#: Answers that mean "not here" rather than "not now".
+#: Error numbers that mean "not here" rather than "not now".
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 

@@ -5,8 +5,8 @@
         seal(stage, manifest)                   # README.md, then manifest.json with a record of every file
         publish(stage, destination, force=force)
 
-Whoever opens `destination` meanwhile gets the old artifact or the new one, complete, whatever dies when. The lock is
-held for the publication alone: two exports to one folder run side by side, and publish one after the other.
+A reader that opens `destination` meanwhile gets the old artifact or the new one, complete, whichever process dies.
+The lock is held for the publication alone: two exports to one folder run side by side, and publish one after the other.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _swap_by_renames(staging: Path, target: Path) -> Path:
     except OSError:
         if not os.path.lexists(staging):
             return old  # a reader came between the two renames and did the second
-        with suppress(OSError):  # where this fails too, the journal stays, and whoever comes next does it
+        with suppress(OSError):  # where this fails too, the journal stays, and the next reader or publisher does it
             os.rename(old, target)
             journal.clear(target)
         raise

@@ -29,8 +29,8 @@ def lock_path(target: Path) -> Path:
 def staging_folder(destination: str | os.PathLike[str], needed: int | None = None) -> Iterator[Path]:
     """A new, empty folder beside `destination`, which is removed at the end unless it was published.
 
-    Missing parents of `destination` are made. The folder is locked while this process lives, which tells it from the
-    leftovers of dead ones. A full disk met inside the block, by whichever library, is raised as StorageError.
+    Missing parents of `destination` are made. The folder is locked while this process lives, which distinguishes it
+    from the leftovers of dead ones. A full disk met inside the block, by whichever library, is raised as StorageError.
 
     Args:
         destination: the folder that is to be published.
