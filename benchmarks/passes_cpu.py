@@ -1,6 +1,6 @@
 """Which operators are fastest on ONNX Runtime's CPU provider: every alternative, interleaved, in one run.
 
-    python benchmarks/passes_cpu.py [--model sample] [--seconds 20] [--shapes 1x16,8x128:0.5] [--only "raw;ort-cpu"]
+    python -m benchmarks.passes_cpu [--model sample] [--seconds 20] [--shapes 1x16,8x128:0.5] [--only "raw;ort-cpu"]
 
 Each alternative is the same model after other passes. All sessions have two threads that do not spin. In every round
 all alternatives run once, in another order each time. A ratio is the time of `raw` over the time of the alternative in
@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from benchmarks.attention_onnx import lower_attention_onnx
 from bert_onnx.checkpoint import find_checkpoint
 from export.onnx_file.save import save
-from export.passes.base import PassContext
-from export.passes.table import run_passes
+from export.passes.base import Pass, PassContext
+from export.passes.table import PASSES
 from export.reference.load import choose_task, load_eager
 from export.request import ExportRequest
 from export.targets import ALGEBRA, CLOSE, FUSE, PREPARE, RAISE, TARGETS
@@ -37,6 +38,9 @@ THREADS, LOADS = 2, 5
 #: are opened anew this often for each shape, and run at least so many rounds each time.
 OPENINGS, LEAST_ROUNDS = 4, 2
 _RAISED = (*PREPARE, *RAISE)
+
+#: Passes by name: those of exports, and what was measured and is not used.
+_PASSES: dict[str, Pass] = {**PASSES, "lower_attention_onnx": lower_attention_onnx}
 
 #: name -> (opset, passes). What differs from one line to the next is what is measured.
 ALTERNATIVES: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -104,7 +108,8 @@ def build(model: str, task: str, names: list[str], folder: Path) -> tuple[dict[s
     for number, name in enumerate(names):
         opset, passes = ALTERNATIVES[name]
         graph = graphs[opset].clone()
-        run_passes(graph, passes, PassContext(opset, eager.config))
+        for each in passes:
+            _PASSES[each](graph, PassContext(opset, eager.config))
         files[name], nodes[name] = folder / f"{number}.onnx", graph.graph.num_nodes()
         save(graph, files[name])
     return files, nodes, eager.config.vocab_size

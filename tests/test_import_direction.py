@@ -46,7 +46,7 @@ def test_bert_onnx_imports_neither_of_the_others(path: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     ["bert_onnx", "bert_onnx.config", "bert_onnx.tasks", "bert_onnx.tokenization", "bert_onnx.artifact",
-     "bert_onnx.checkpoint", "bert_onnx.cli.main", "bert_onnx.cli.render", "runtimes"],
+     "bert_onnx.checkpoint", "bert_onnx.onnx_wire", "bert_onnx.cli.main", "bert_onnx.cli.render", "runtimes"],
 )  # fmt: skip
 def test_the_torch_free_part_loads_no_torch(module: str) -> None:
     heavy = ("torch", "onnx", "onnxruntime", "transformers")

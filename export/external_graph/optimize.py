@@ -22,9 +22,10 @@ from bert_onnx.errors import StorageError, UsageError
 from bert_onnx.tasks import RIGHT_PADDING
 from export.external_graph.cases import ExternalInput, external_cases, longest_sequence, read_inputs
 from export.external_graph.compare import GraphComparison, compare_graphs
-from export.external_graph.read import count_fused, read_graph
+from export.external_graph.read import read_graph
 from export.external_graph.recognise import lower_recognised, recognise
 from export.onnx_file.check import check_file
+from export.onnx_file.fused_operators import count_fused
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.onnx_file.operators import count_operators
 from export.onnx_file.save import save, weight_bytes

@@ -1,43 +1,13 @@
-"""Reads an .onnx file that may come from anywhere, and says what is in it that was fused or could be."""
+"""Reads an .onnx file that may come from anywhere."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import onnx_ir as ir
 
 from bert_onnx.errors import ArtifactError
-from export.passes.graph.canonical import ATTENTION, DOMAIN, GELU
-
-#: Kinds of fused operators, and what they are called in each domain.
-FUSED_OPERATORS: dict[str, frozenset[tuple[str, str]]] = {
-    "attention": frozenset(
-        {
-            (DOMAIN, ATTENTION),
-            ("", "Attention"),
-            ("com.microsoft", "Attention"),
-            ("com.microsoft", "MultiHeadAttention"),
-        }
-    ),
-    "layer_norm": frozenset(
-        {
-            ("", "LayerNormalization"),
-            ("com.microsoft", "SkipLayerNormalization"),
-            ("com.microsoft", "EmbedLayerNormalization"),
-        }
-    ),
-    "gelu": frozenset(
-        {
-            (DOMAIN, GELU),
-            ("", "Gelu"),
-            ("com.microsoft", "Gelu"),
-            ("com.microsoft", "BiasGelu"),
-            ("com.microsoft", "FastGelu"),
-        }
-    ),
-}
 
 
 def read_graph(path: Path) -> ir.Model:
@@ -77,9 +47,3 @@ def _check_location(tensor: ir.ExternalTensor, path: Path) -> None:
         raise ArtifactError(f"{path.name} wants weights from {tensor.location}, outside of its folder.")
     if not file.is_file():
         raise ArtifactError(f"{path.name} wants weights from {tensor.location}, which does not exist.")
-
-
-def count_fused(model: ir.Model) -> dict[str, int]:
-    """How many operators of each kind of `FUSED_OPERATORS` the graph has."""
-    operators = Counter((node.domain, node.op_type) for node in model.graph.all_nodes())
-    return {kind: sum(operators[name] for name in names) for kind, names in FUSED_OPERATORS.items()}

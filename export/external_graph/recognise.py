@@ -8,7 +8,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bert_onnx.errors import UsageError
-from export.external_graph.read import count_fused
+from export.onnx_file.fused_operators import count_fused
 from export.onnx_file.operators import check_operators
 from export.passes.base import PassContext, Refusal
 from export.passes.raising.head_layout import UNKNOWN_HEADS, assume_heads

@@ -1,8 +1,7 @@
 """Writes an .onnx file weight by weight, so that a model is not held two more times in memory while it is saved.
 
 Protobuf's own way makes a message with a copy of every weight, then the bytes of that message. Here the message is
-made without the large weights, and each of them goes from where it is into the file. The encoding is that of
-https://protobuf.dev/programming-guides/encoding; field numbers are those of onnx.proto.
+made without the large weights, and each of them goes from where it is into the file.
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-_MODEL_GRAPH = 7
-_GRAPH_INITIALIZER = 5
-_TENSOR_RAW_DATA = 9
-_LENGTH_DELIMITED = 2
+from bert_onnx.onnx_wire import GRAPH_INITIALIZER, MODEL_GRAPH, TENSOR_RAW_DATA, field_header
 
 #: Bytes from which on a weight is not put into the message.
 _LARGE = 1024
@@ -39,7 +35,7 @@ def write_model(model: ir.Model, path: Path) -> None:
     message.ClearField("graph")
     size = len(graph) + sum(len(opening) + (0 if data is None else data.nbytes) for opening, data in parts)
     with open(path, "wb") as file:
-        file.write(message.SerializeToString() + _opening(_MODEL_GRAPH, size) + graph)
+        file.write(message.SerializeToString() + field_header(MODEL_GRAPH, size) + graph)
         for opening, data in parts:
             file.write(opening)
             if data is not None:
@@ -70,10 +66,10 @@ def _initializer(head: onnx.TensorProto, data: ir.TensorProtocol | None) -> tupl
     """The bytes of an initializer up to its data, and the data; where it has none but its own, all of its bytes."""
     if data is None:
         own = head.SerializeToString()
-        return _opening(_GRAPH_INITIALIZER, len(own)) + own, None
+        return field_header(GRAPH_INITIALIZER, len(own)) + own, None
     head.ClearField("raw_data")
-    own = head.SerializeToString() + _opening(_TENSOR_RAW_DATA, data.nbytes)
-    return _opening(_GRAPH_INITIALIZER, len(own) + data.nbytes) + own, data
+    own = head.SerializeToString() + field_header(TENSOR_RAW_DATA, data.nbytes)
+    return field_header(GRAPH_INITIALIZER, len(own) + data.nbytes) + own, data
 
 
 def _write_data(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
@@ -84,18 +80,3 @@ def _write_data(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
         file.write(tensor.tobytes())
     if file.tell() - begun != tensor.nbytes:
         raise OSError(f"{tensor.name} gave {file.tell() - begun} bytes and has {tensor.nbytes}")
-
-
-def _opening(field: int, length: int) -> bytes:
-    """Tag and length of a field that is a message or bytes."""
-    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; the highest bit says that more follow."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

@@ -24,7 +24,6 @@ from export.passes.cleanup.simplify_expands import simplify_expands
 from export.passes.cleanup.simplify_shapes import simplify_shapes
 from export.passes.cleanup.simplify_transposes import simplify_transposes
 from export.passes.cleanup.transpose_weights import transpose_weights
-from export.passes.lowering.attention_onnx import lower_attention_onnx
 from export.passes.lowering.attention_ort import lower_attention_microsoft
 from export.passes.lowering.attention_ort_cuda import lower_attention_lengths
 from export.passes.lowering.fuse_bias_gelu import fuse_bias_gelu
@@ -66,7 +65,6 @@ PASSES: dict[str, Pass] = {
     "lower_mha": lower_mha,
     "lower_mha_biases_apart": lower_mha_biases_apart,
     "merge_qkv": merge_qkv,
-    "lower_attention_onnx": lower_attention_onnx,
     "lower_gelu": lower_gelu,
     "lower_plain": lower_plain,
     "drop_guards": drop_guards,

@@ -1,7 +1,6 @@
 """What an .onnx file says of itself, read without the onnx package: inputs, outputs, operators, metadata.
 
-For runtimes that tell too little about a graph, or that should not meet just any. The encoding is that of
-https://protobuf.dev/programming-guides/encoding; field numbers are those of onnx.proto. Weights are stepped over.
+For runtimes that say too little about a graph, or that should not meet just any. Weights are stepped over.
 """
 
 from __future__ import annotations
@@ -12,16 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bert_onnx.errors import ArtifactError
+from bert_onnx.onnx_wire import (
+    GRAPH_INITIALIZER,
+    GRAPH_INPUT,
+    GRAPH_NODE,
+    GRAPH_OUTPUT,
+    MODEL_GRAPH,
+    MODEL_METADATA,
+    MODEL_OPSETS,
+    NODE_DOMAIN,
+    NODE_OPERATOR,
+    TENSOR_NAME,
+    Field,
+    read_fields,
+)
 
-_MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 7, 8, 14
-_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
-_NODE_OPERATOR, _NODE_DOMAIN = 4, 7
-_TENSOR_NAME = 8
-_FIRST, _SECOND = 1, 2  # the name of a value; domain and version of an opset; key and value of metadata
-
-_VARINT, _LENGTH_DELIMITED = 0, 2
-_FIXED = {1: 8, 5: 4}
-_LONGEST_VARINT = 10
+#: Field numbers: the name of a value; domain and version of an opset; key and value of metadata.
+_FIRST, _SECOND = 1, 2
 
 
 @dataclass(frozen=True)
@@ -60,86 +66,54 @@ def summarize_graph(path: Path) -> GraphSummary:
 
 
 def _model(data: mmap.mmap) -> GraphSummary:
-    graph: tuple[int, int] | None = None
+    graph: Field | None = None
     metadata: dict[str, str] = {}
     opset = 0
-    for number, value in _fields(data, 0, len(data)):
-        if number == _MODEL_GRAPH and isinstance(value, tuple):
-            graph = value
-        elif number == _MODEL_METADATA and isinstance(value, tuple):
-            pair = _texts(data, value)
+    for field in read_fields(data, 0, len(data)):
+        if field.integer is not None:
+            continue
+        if field.number == MODEL_GRAPH:
+            graph = field
+        elif field.number == MODEL_METADATA:
+            pair = _texts(data, field, _FIRST, _SECOND)
             metadata[pair.get(_FIRST, "")] = pair.get(_SECOND, "")
-        elif number == _MODEL_OPSETS and isinstance(value, tuple):
-            entry = dict(_fields(data, *value))
-            version, domain = entry.get(_SECOND), _texts(data, value).get(_FIRST, "")
-            opset = version if domain in ("", "ai.onnx") and isinstance(version, int) else opset
+        elif field.number == MODEL_OPSETS and _texts(data, field, _FIRST).get(_FIRST, "") in ("", "ai.onnx"):
+            versions = [part.integer for part in _parts(data, field) if part.number == _SECOND]
+            opset = next((version for version in reversed(versions) if version is not None), opset)
     if graph is None:
         raise ValueError("it holds no graph")
     inputs: list[str] = []
     outputs: list[str] = []
     weights: set[str] = set()
     operators: set[str] = set()
-    for number, value in _fields(data, *graph):
-        if not isinstance(value, tuple):
+    for field in _parts(data, graph):
+        if field.integer is not None:
             continue
-        if number == _GRAPH_NODE:
-            operators.add(_operator(data, value))
-        elif number == _GRAPH_INITIALIZER:
-            weights.add(_texts(data, value, _TENSOR_NAME).get(_TENSOR_NAME, ""))
-        elif number in (_GRAPH_INPUT, _GRAPH_OUTPUT):
-            (inputs if number == _GRAPH_INPUT else outputs).append(_texts(data, value, _FIRST).get(_FIRST, ""))
+        if field.number == GRAPH_NODE:
+            operators.add(_operator(data, field))
+        elif field.number == GRAPH_INITIALIZER:
+            weights.add(_texts(data, field, TENSOR_NAME).get(TENSOR_NAME, ""))
+        elif field.number in (GRAPH_INPUT, GRAPH_OUTPUT):
+            names = inputs if field.number == GRAPH_INPUT else outputs
+            names.append(_texts(data, field, _FIRST).get(_FIRST, ""))
     takes = tuple(name for name in inputs if name not in weights)
     return GraphSummary(takes, tuple(outputs), frozenset(operators), opset, metadata)
 
 
-def _operator(data: mmap.mmap, node: tuple[int, int]) -> str:
-    found = _texts(data, node, _NODE_OPERATOR, _NODE_DOMAIN)
-    domain = found.get(_NODE_DOMAIN, "")
-    return found.get(_NODE_OPERATOR, "") if domain in ("", "ai.onnx") else f"{domain}.{found.get(_NODE_OPERATOR, '')}"
+def _operator(data: mmap.mmap, node: Field) -> str:
+    found = _texts(data, node, NODE_OPERATOR, NODE_DOMAIN)
+    name, domain = found.get(NODE_OPERATOR, ""), found.get(NODE_DOMAIN, "")
+    return name if domain in ("", "ai.onnx") else f"{domain}.{name}"
 
 
-def _texts(data: mmap.mmap, message: tuple[int, int], *wanted: int) -> dict[int, str]:
-    """Fields of a message that are texts, by number: those of `wanted`, or the first two."""
-    found = {}
-    for number, value in _fields(data, *message):
-        if isinstance(value, tuple) and number in (wanted or (_FIRST, _SECOND)):
-            found[number] = data[value[0] : value[1]].decode("utf-8")
-    return found
+def _texts(data: mmap.mmap, message: Field, *wanted: int) -> dict[int, str]:
+    """Those of the fields `wanted` of a message that are texts, by number."""
+    return {
+        part.number: data[part.start : part.stop].decode("utf-8")
+        for part in _parts(data, message)
+        if part.integer is None and part.number in wanted
+    }
 
 
-def _fields(data: mmap.mmap, start: int, stop: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """Number and value of each field in [start, stop): an integer, or where a value with a length lies.
-
-    Raises:
-        ValueError: it is no message.
-    """
-    while start < stop:
-        tag, start = _varint(data, start, stop)
-        number, kind = tag >> 3, tag & 7
-        if number == 0:
-            raise ValueError("a field has no number")
-        if kind == _VARINT:
-            value, start = _varint(data, start, stop)
-            yield number, value
-            continue
-        if kind == _LENGTH_DELIMITED:
-            length, start = _varint(data, start, stop)
-        elif kind in _FIXED:
-            length = _FIXED[kind]
-        else:
-            raise ValueError(f"a field is of the unknown kind {kind}")
-        if start + length > stop:
-            raise ValueError("it ends in the middle")
-        yield number, (start, start + length)
-        start += length
-
-
-def _varint(data: mmap.mmap, start: int, stop: int) -> tuple[int, int]:
-    """The integer at `start`, and where it ends."""
-    value = 0
-    for place in range(start, min(stop, start + _LONGEST_VARINT)):
-        byte = data[place]
-        value |= (byte & 0x7F) << (7 * (place - start))
-        if byte < 0x80:
-            return value, place + 1
-    raise ValueError("it ends in the middle of a number")
+def _parts(data: mmap.mmap, message: Field) -> Iterator[Field]:
+    return read_fields(data, message.start, message.stop)

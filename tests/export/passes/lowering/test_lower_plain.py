@@ -1,4 +1,4 @@
-"""lower_plain, lower_gelu and lower_attention_onnx: the canonical form means the same in standard operators."""
+"""lower_plain and lower_gelu: the canonical form means the same in standard operators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from builders import INT64, GraphBuilder, assert_close, attention_reference, ope
 
 from export.passes.base import PassContext
 from export.passes.graph import canonical
-from export.passes.lowering.attention_onnx import lower_attention_onnx
 from export.passes.lowering.gelu import lower_gelu
 from export.passes.lowering.plain import lower_plain
 
@@ -118,32 +117,6 @@ def test_attention_in_plain_operators(opset: int, bias: str, past: bool, outputs
         assert_close(array, reference[name])
 
 
-@pytest.mark.parametrize("bias", ["none", "mask", "full"])
-@pytest.mark.parametrize(("past", "outputs"), [(False, 1), (True, 1), (True, 3), (True, 4), (False, 4)])
-def test_attention_of_opset_23(bias: str, past: bool, outputs: int) -> None:
-    model = attention_model(23, bias, past, outputs)
-    feeds, reference = feeds_and_reference(model)
-    outcome = lower_attention_onnx(model, PassContext(23))
-    assert outcome.count == 1
-    lower_plain(model, PassContext(23))
-    assert operators(model)["Attention"] == 1
-    for name, array in run(model, feeds).items():
-        assert_close(array, reference[name])
-
-
-def test_no_attention_of_opset_23_below_it() -> None:
-    model = attention_model(18)
-    outcome = lower_attention_onnx(model, PassContext(18))
-    assert outcome.count == 0
-    assert "opset 23" in outcome.refusals[0].reason
-    assert operators(model)[f"{canonical.DOMAIN}.Attention"] == 1
-
-
-def test_no_attention_of_opset_23_where_the_file_gets_a_lower_one() -> None:
-    model = attention_model(23)
-    assert lower_attention_onnx(model, PassContext(18)).count == 0
-
-
 def test_a_scale_of_one_costs_nothing() -> None:
     build = GraphBuilder()
     query, key, value = (build.input(name, [BATCH, SEQUENCE, D]) for name in ("query", "key", "value"))
@@ -157,12 +130,10 @@ def test_an_empty_row_gives_no_nan() -> None:
         model = attention_model(opset)
         feeds, reference = feeds_and_reference(model)
         feeds["mask"][0] = 0
-        lower_attention_onnx(model, PassContext(opset))
         lower_plain(model, PassContext(opset))
         context = run(model, feeds, optimise=True)["context"]
         assert_close(context[1], reference["context"][1])
-        if opset == 18:  # ONNX Runtime's own Attention gives zeros
-            assert_close(context[0], np.broadcast_to(feeds["value"][0].mean(0), (S, D)))
+        assert_close(context[0], np.broadcast_to(feeds["value"][0].mean(0), (S, D)))
         assert np.isfinite(context).all()
 
 
@@ -171,5 +142,4 @@ def test_nothing_to_do() -> None:
     x = build.input("x", [BATCH, SEQUENCE, D])
     model = build.model({"y": build.op("Relu", [x])})
     assert lower_plain(model, PassContext(18)).count == 0
-    assert lower_attention_onnx(model, PassContext(23)).count == 0
     assert operators(model) == {"Relu": 1}
