@@ -13,17 +13,18 @@ from pathlib import Path
 import bert_onnx
 from bert_onnx.artifact import CARD_NAME, SCHEMA_VERSION, Artifact, Manifest, ModelLimits
 from bert_onnx.artifact.publish import check_destination, publish, seal, staging_folder
-from bert_onnx.checkpoint import Checkpoint, find_checkpoint
+from bert_onnx.checkpoint import Checkpoint
 from bert_onnx.checkpoint.finding import with_digest
 from bert_onnx.checkpoint.write_companions import write_companions
+from export.check import CheckedExport, check_export
 from export.plan import VariantPlan
 from export.reference.from_artifact import checkpoint_of, eager_of
-from export.reference.load import Eager, choose_task, load_eager
+from export.reference.load import Eager, load_eager
 from export.reference.prefetch import AnswersAhead, answers_ahead
 from export.reference.runtime import reference_for
 from export.report import ExportReport, Progress, no_progress, tool_versions, within
 from export.request import ExportRequest, ExtendRequest
-from export.text_input.build import TextInput, check_text_input
+from export.text_input.build import TextInput
 from export.variant import VariantBuilder, WriteOptions
 from export.verification.vectors import write_vectors
 from runtimes.background import Background
@@ -33,7 +34,10 @@ _BEGIN, _END = 0.15, 0.97
 
 
 def export(
-    request: ExportRequest, progress: Progress = no_progress, started: AnswersAhead | None = None
+    request: ExportRequest,
+    progress: Progress = no_progress,
+    started: AnswersAhead | None = None,
+    checked: CheckedExport | None = None,
 ) -> ExportReport:
     """Make, verify and publish the artifact that `request` describes.
 
@@ -41,20 +45,16 @@ def export(
         request: see there.
         progress: called as steps begin.
         started: a process that waits to compute eager answers, see `start_early`.
+        checked: what `check_export` made of `request`, where the caller has asked it already.
 
     Raises:
         BertOnnxError: one of its kinds; whatever was published before is untouched.
     """
     begun = time.monotonic()
-    destination = check_destination(request.destination, request.force)
     progress("finding the checkpoint", 0.0)
-    checkpoint = find_checkpoint(
-        request.model, revision=request.revision, offline=request.offline, random_seed=request.random_seed, digest=False
-    )
+    checked = checked or check_export(request)
+    destination, checkpoint, task, options = checked.destination, checked.checkpoint, checked.task, checked.options
     hashing = Background(partial(with_digest, checkpoint))
-    task, options = choose_task(request, checkpoint)
-    if request.text_input:
-        check_text_input(task)
     with ExitStack() as stack:
         ahead = stack.enter_context(answers_ahead(checkpoint, task, options, request.allow_new_heads, started))
         progress("loading the weights", 0.05)

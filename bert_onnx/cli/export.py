@@ -15,7 +15,8 @@ from bert_onnx.cli.printing import print_json
 from bert_onnx.tasks import POOLINGS, TASKS
 
 if TYPE_CHECKING:
-    from export.reference.prefetch import AnswersAhead
+    from export.check import CheckedExport
+    from export.request import ExportRequest
 
 
 def add(commands: Any) -> None:
@@ -64,10 +65,12 @@ def add(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from export.reference.prefetch import start_early
+    from export.check import check_export
 
-    with _no_garbage_collection(), start_early(arguments.model) as started:  # the imports are a good part of it
-        _export_uncollected(arguments, started)
+    request = _request(arguments)
+    checked = check_export(request)
+    with _no_garbage_collection():  # the imports make objects, too
+        _export_checked(request, checked, arguments.json)
 
 
 @contextmanager
@@ -86,12 +89,10 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _export_uncollected(arguments: argparse.Namespace, started: AnswersAhead | None) -> None:
-    from bert_onnx.cli.render import progress_bar, show_artifact
-    from export.pipeline import export
+def _request(arguments: argparse.Namespace) -> ExportRequest:
     from export.request import ExportRequest
 
-    request = ExportRequest(
+    return ExportRequest(
         model=arguments.model,
         task=arguments.task,
         output=arguments.output,
@@ -111,8 +112,16 @@ def _export_uncollected(arguments: argparse.Namespace, started: AnswersAhead | N
         force=arguments.force,
         check_each_pass=arguments.check_each_pass,
     )
-    with progress_bar(quiet=arguments.json) as progress:
-        report = export(request, progress, started)
+
+
+def _export_checked(request: ExportRequest, checked: CheckedExport, as_json: bool) -> None:
+    from bert_onnx.cli.render import progress_bar, show_artifact
+    from export.reference.prefetch import start_early
+
+    with progress_bar(quiet=as_json) as progress, start_early(request.model) as started:
+        from export.pipeline import export
+
+        report = export(request, progress, started, checked)
     for warning in report.warnings:
         print(f"bert-onnx: note: {warning}", file=sys.stderr)
-    print_json(report.to_dict()) if arguments.json else show_artifact(report.artifact, report.seconds)
+    print_json(report.to_dict()) if as_json else show_artifact(report.artifact, report.seconds)

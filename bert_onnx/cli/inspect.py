@@ -37,6 +37,9 @@ def _inspect(arguments: argparse.Namespace) -> None:
         artifact = Artifact.open(path)
         print(artifact.manifest.to_json(), end="") if arguments.json else show_artifact(artifact)
     else:
+        from export.check import check_graph_file
+
+        check_graph_file(path)
         from export.onnx_file.summary import inspect_graph
 
         graph = inspect_graph(path)

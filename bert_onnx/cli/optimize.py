@@ -34,11 +34,15 @@ def _optimize(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from bert_onnx.cli.render import show_optimized
+    from export.check import check_optimize
+
+    source, destination = Path(arguments.source), Path(arguments.destination)
+    check_optimize(source, destination, arguments.target, arguments.heads, arguments.hidden, arguments.opset)
     from export.external_graph.optimize import optimize
 
     report = optimize(
-        Path(arguments.source),
-        Path(arguments.destination),
+        source,
+        destination,
         arguments.target,
         heads=arguments.heads,
         hidden=arguments.hidden,

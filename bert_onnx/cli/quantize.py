@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 def _quantize(arguments: argparse.Namespace) -> None:
     from bert_onnx.cli.render import progress_bar, show_artifact
-    from export.pipeline import extend
+    from export.check import check_extend
     from export.request import ExtendRequest
 
     request = ExtendRequest(
@@ -46,6 +46,9 @@ def _quantize(arguments: argparse.Namespace) -> None:
         checkpoint=arguments.checkpoint,
         offline=arguments.offline,
     )
+    check_extend(request)
+    from export.pipeline import extend
+
     with progress_bar(quiet=arguments.json) as progress:
         report = extend(request, progress)
     for warning in report.warnings:

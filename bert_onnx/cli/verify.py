@@ -32,11 +32,14 @@ def add(commands: Any) -> None:
 
 def _verify(arguments: argparse.Namespace) -> None:
     from bert_onnx.cli.render import progress_bar, show_verdicts
-    from export.verify import verify_artifact
+    from export.check import check_verify
 
     if arguments.runtimes is not None:
         _compare_runtimes(arguments)
         return
+    check_verify(arguments.folder, arguments.checkpoint, arguments.offline, arguments.evaluation)
+    from export.verify import verify_artifact
+
     with progress_bar(quiet=arguments.json) as progress:
         report = verify_artifact(
             arguments.folder, arguments.checkpoint, arguments.offline, progress, arguments.evaluation
@@ -48,6 +51,9 @@ def _verify(arguments: argparse.Namespace) -> None:
 def _compare_runtimes(arguments: argparse.Namespace) -> None:
     """The parity matrix: every variant on every runtime here."""
     from bert_onnx.cli.render import progress_bar, show_matrix
+    from export.check import check_matrix
+
+    check_matrix(arguments.folder, arguments.runtimes)
     from export.verification.runtime_matrix import runtime_matrix
 
     with progress_bar(quiet=arguments.json) as progress:

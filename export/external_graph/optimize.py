@@ -18,8 +18,9 @@ from typing import Any
 import onnx_ir as ir
 
 from bert_onnx.config import BertConfig
-from bert_onnx.errors import StorageError, UsageError
+from bert_onnx.errors import StorageError
 from bert_onnx.tasks import RIGHT_PADDING
+from export.check import check_optimize
 from export.external_graph.cases import ExternalInput, external_cases, longest_sequence, read_inputs
 from export.external_graph.compare import GraphComparison, compare_graphs
 from export.external_graph.read import read_graph
@@ -32,7 +33,7 @@ from export.onnx_file.save import save, weight_bytes
 from export.passes.base import PassContext, Refusal
 from export.passes.graph.values import is_operator
 from export.passes.table import Ledger
-from export.targets import Target, check_opset, find_target
+from export.targets import Target, find_target
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def optimize(
         VerificationError: the new graph does not compute what the old one does; nothing was written.
         StorageError: the disk refuses.
     """
+    check_optimize(source, destination, target, heads, hidden, opset)
     row = find_target(target)
-    wanted = check_opset(opset or row.opset)
-    _check_request(source, destination, heads, hidden)
+    wanted = opset or row.opset
     model = read_graph(source)
     nodes_before, fused_before = _count_nodes(model), count_fused(model)
     inputs, longest = read_inputs(model.graph), longest_sequence(model.graph)
@@ -143,17 +144,6 @@ def _write(
         comparison.raise_if_failed(source, written)
         _move(written, data, destination)
     return comparison, None if data is None else destination.with_name(data.name)
-
-
-def _check_request(source: Path, destination: Path, heads: int | None, hidden: int | None) -> None:
-    if destination.resolve() == source.resolve():
-        raise UsageError("the output is the input; name another file: the input is left untouched.")
-    if not destination.parent.is_dir():
-        raise UsageError(f"the folder {destination.parent} does not exist; make it, or name another file.")
-    if (heads is None) != (hidden is None):
-        raise UsageError("--heads and --hidden belong together; give both or neither.")
-    if heads is not None and hidden is not None and (heads < 1 or hidden < 1 or hidden % heads):
-        raise UsageError(f"--hidden {hidden} cannot be split into --heads {heads}.")
 
 
 def _padding_to_ignore(model: ir.Model, target: Target, inputs: tuple[ExternalInput, ...]) -> str | None:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from bert_onnx.errors import ArtifactError
 from bert_onnx.tasks import Port
+from export.check import check_graph_file
 from export.onnx_file.operators import operator_name
 
 
@@ -52,8 +53,7 @@ def inspect_graph(path: Path) -> FileSummary:
     Raises:
         ArtifactError: the file is missing or not a graph.
     """
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist; name an artifact folder or an .onnx file.")
+    check_graph_file(path)
     try:
         model = ir.load(path)
         graph = model.graph

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 
 import bert_onnx
-from bert_onnx.checkpoint import Checkpoint, Pooling, load_weights, read_pooling, tensor_names
+from bert_onnx.checkpoint import Checkpoint, load_weights
 from bert_onnx.config import BertConfig
-from bert_onnx.errors import CheckpointError
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
 from bert_onnx.modeling.pretrained import BertPreTrainedModel
-from bert_onnx.postprocess import postprocess_of
-from bert_onnx.tasks import POOLINGS, Task, TaskOptions, find_task, infer_task, input_ports, output_ports
+from bert_onnx.tasks import Task, TaskOptions, input_ports, output_ports
 from export.reference.module import GraphModule
-
-if TYPE_CHECKING:
-    from export.request import ExportRequest
-
-_POOLER = "pooler.dense.weight"
 
 
 @dataclass(frozen=True)
@@ -40,32 +32,6 @@ class Eager:
     task: Task
     options: TaskOptions
     warnings: tuple[str, ...]
-
-
-def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, TaskOptions]:
-    """The task and its options: what was asked for, else what the checkpoint says, else mean and normalised.
-
-    Raises:
-        UsageError: `auto` cannot tell, or the task has no postprocess outputs and they were asked for.
-        CheckpointError: the checkpoint's pooling is damaged, or one that we do not compute.
-    """
-    from export.request import AUTO
-
-    stated = _stated_pooling(request, checkpoint) if request.task in (AUTO, "sentence-similarity") else None
-    pooled = stated is not None or request.pooling is not None
-    task = infer_task(checkpoint.config, pooled) if request.task == AUTO else find_task(request.task)
-    pooling = request.pooling or (stated.mode if stated else POOLINGS[0])
-    if request.postprocess:
-        postprocess_of(task.name, checkpoint.config)
-    normalize = request.normalize if request.normalize is not None else (stated.normalize if stated else True)
-    return task, TaskOptions(
-        pooling=pooling,
-        normalize=normalize,
-        pooler=task.name == "feature-extraction" and _has_pooler(checkpoint),
-        output_attentions=request.output_attentions,
-        output_hidden_states=request.output_hidden_states,
-        postprocess=request.postprocess,
-    )
 
 
 def load_eager(checkpoint: Checkpoint, task: Task, options: TaskOptions, *, allow_new_heads: bool = False) -> Eager:
@@ -103,20 +69,3 @@ def load_eager(checkpoint: Checkpoint, task: Task, options: TaskOptions, *, allo
     inputs, outputs = input_ports(task, config), output_ports(task, config, options)
     module = GraphModule(model.eval(), task, options, inputs, outputs).eval()
     return Eager(module, config, task, options, warnings)
-
-
-def _stated_pooling(request: ExportRequest, checkpoint: Checkpoint) -> Pooling | None:
-    """What the checkpoint says of its pooling; a pooling that we do not compute matters only if it is to be used."""
-    try:
-        return read_pooling(checkpoint)
-    except CheckpointError:
-        if request.pooling is None:
-            raise
-        return None
-
-
-def _has_pooler(checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint has a trained pooler; a random model always has one."""
-    if checkpoint.source.kind == "random":
-        return True
-    return any(name == _POOLER or name.endswith(f".{_POOLER}") for name in tensor_names(checkpoint))

@@ -13,10 +13,11 @@ from bert_onnx.artifact import Conformance, OutputParity, Parity, TextGraph, Var
 from bert_onnx.artifact.contract.parity import FAIL, PASS
 from bert_onnx.errors import TokenizerError, UsageError, VerificationError
 from bert_onnx.tasks import Port, Task
-from bert_onnx.text_input import PAIRED, WITHOUT_TEXT, takes_pairs, text_inputs, text_outputs
+from bert_onnx.text_input import PAIRED, takes_pairs, text_inputs, text_outputs
 from bert_onnx.tokenization import load_tokenizer
 from export.onnx_file.check import check_file
 from export.onnx_file.stream import write_model
+from export.text_input.check import check_text_input
 from export.text_input.conformance import TextBatch, TokenizerReference, different_rows, measure_conformance
 from export.text_input.front import TextPlan, operators_of_tokenizer, put_in_front, tokenizer_graph
 from export.text_input.samples import sample_texts
@@ -24,7 +25,7 @@ from export.text_input.settings import tokenizer_tables
 from export.verification.tolerances import find_tolerance
 from runtimes.engines.inputs import Limits
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
-from runtimes.engines.ort.text import TextRuntime, import_extensions
+from runtimes.engines.ort.text import TextRuntime
 from runtimes.engines.table import find_runtime
 
 #: Targets whose graphs get a tokenizer: those that ONNX Runtime on CPUs is meant to run.
@@ -33,18 +34,6 @@ TEXT_TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded")
 _OPSET, _IR_VERSION = 18, 8
 #: [CLS], [SEP], [SEP] and a token.
 _SHORTEST = 4
-
-
-def check_text_input(task: Task) -> None:
-    """Refuse at once what can never take text.
-
-    Raises:
-        UsageError: the task feeds tokens back.
-        RuntimeUnavailableError: onnxruntime-extensions is missing.
-    """
-    if task.name in WITHOUT_TEXT:
-        raise UsageError(f"--text-input has no meaning for {task.name}, which reads its own tokens; leave it out.")
-    import_extensions()
 
 
 class TextInput:

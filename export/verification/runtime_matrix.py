@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from bert_onnx.artifact import Artifact, Variant
-from bert_onnx.errors import CheckpointError, HubError, UsageError
+from bert_onnx.errors import CheckpointError, HubError
+from export.check import chosen_rows
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.runtime import eager_runtime
 from export.report import Progress, no_progress
@@ -20,7 +21,7 @@ from export.verification.runtime_cells import Matrix
 from export.verification.runtime_comparison import Comparison
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
-from runtimes.engines.table import RUNTIMES, RuntimeRow, find_runtime
+from runtimes.engines.table import RuntimeRow
 from runtimes.machine.processor import this_processor
 
 
@@ -41,7 +42,7 @@ def runtime_matrix(
         UsageError: a runtime that does not exist.
         RuntimeUnavailableError: onnxruntime is missing, which everything is compared with.
     """
-    rows = _chosen_rows(runtimes) if isinstance(runtimes, str) else list(runtimes)
+    rows = chosen_rows(runtimes) if isinstance(runtimes, str) else list(runtimes)
     progress("checking every file", 0.0)
     artifact = Artifact.open(folder)
     processor = this_processor()
@@ -55,15 +56,6 @@ def runtime_matrix(
             cells.append(Comparison(artifact, variant, reference).cell(row, compute, processor))
     progress("done", 1.0)
     return Matrix(str(artifact.folder), name, tuple(cells))
-
-
-def _chosen_rows(runtimes: str) -> list[RuntimeRow]:
-    if runtimes == "all":
-        return list(RUNTIMES.values())
-    names = [name.strip() for name in runtimes.split(",") if name.strip()]
-    if not names:
-        raise UsageError("--runtimes is empty; give all, or names with commas.")
-    return [find_runtime(name) for name in names]
 
 
 def _ways(row: RuntimeRow, variant: Variant) -> tuple[str, ...]:

@@ -1,0 +1,103 @@
+"""A wrong input is refused before anything heavy is imported, by every command that takes input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from export_samples import save_checkpoint
+
+from bert_onnx.cli.main import main
+
+#: Seconds to import, each; none of them may be in memory when a command refuses.
+HEAVY = ("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "transformers")
+
+_PROGRAM = f"""
+import sys
+from bert_onnx.cli.main import main
+status = main(sys.argv[1:])
+print(status, [name for name in {HEAVY} if name in sys.modules])
+"""
+
+CASES: dict[str, tuple[int, str]] = {
+    # What is wrong -> exit status, command.
+    "an unknown folder": (5, "export no/such/folder"),
+    "a name that no hub can have": (5, "export no--such"),
+    "a hub model that is not in the cache": (9, "export nobody/nothing --offline --output {new}"),
+    "a folder without config.json": (4, "export {empty} --output {new}"),
+    "a config.json of another model": (4, "export {roberta} --output {new}"),
+    "a config.json that is not JSON": (4, "export {damaged} --output {new}"),
+    "no weights": (5, "export {weightless} --output {new}"),
+    "damaged weights": (5, "export {broken} --output {new}"),
+    "an unknown task": (2, "export {checkpoint} --task translation"),
+    "an unknown target": (2, "export {checkpoint} --target toaster"),
+    "an unknown precision": (2, "export {checkpoint} --precision fp8"),
+    "an opset out of range": (2, "export {checkpoint} --opset 99"),
+    "a precision that a target lacks": (2, "export {checkpoint} --target ort-cuda --precision int8"),
+    "an unknown method": (2, "export {checkpoint} --precision int8 --method magic"),
+    "an unknown instruction set": (2, "export {checkpoint} --precision int8 --isa sse2"),
+    "no file to judge by": (7, "export {checkpoint} --precision int8 --eval {empty}/no.txt"),
+    "no file to calibrate with": (7, "export {checkpoint} --precision int8 --calibration {empty}/no.txt"),
+    "an output that exists": (8, "export {checkpoint} --output {artifact}"),
+    "an output that is no artifact": (8, "export {checkpoint} --output {checkpoint} --force"),
+    "text input for a task without": (2, "export {checkpoint} --task text-generation --text-input --output {new}"),
+    "quantize: no artifact": (8, "quantize {empty}"),
+    "quantize: an unknown target": (2, "quantize {artifact} --target toaster"),
+    "quantize: fp32": (2, "quantize {artifact} --precision fp32"),
+    "quantize: no such precision there": (2, "quantize {artifact} --target ort-cuda"),
+    "quantize: no file to judge by": (7, "quantize {artifact} --eval {empty}/no.txt"),
+    "quantize: the checkpoint has moved": (5, "quantize {artifact}"),
+    "quantize: not a checkpoint": (4, "quantize {artifact} --checkpoint {empty}"),
+    "verify: no artifact": (8, "verify {empty}"),
+    "verify: no file to judge by": (7, "verify {artifact} --eval {empty}/no.txt"),
+    "verify: the checkpoint has moved": (5, "verify {artifact}"),
+    "verify: an unknown runtime": (2, "verify {artifact} --runtimes abacus"),
+    "verify: no artifact for the matrix": (8, "verify {empty} --runtimes all"),
+    "inspect: no artifact": (8, "inspect {empty}"),
+    "inspect: no file": (8, "inspect {empty}/no.onnx"),
+    "optimize: no file": (8, "optimize {empty}/no.onnx {new}.onnx --target ort-cpu"),
+    "optimize: an unknown target": (2, "optimize {graph} {new}.onnx --target toaster"),
+    "optimize: an opset out of range": (2, "optimize {graph} {new}.onnx --target ort-cpu --opset 5"),
+    "optimize: the output is the input": (2, "optimize {graph} {graph} --target ort-cpu"),
+    "optimize: no folder for the output": (2, "optimize {graph} {new}/out.onnx --target ort-cpu"),
+    "optimize: heads alone": (2, "optimize {graph} {new}.onnx --target ort-cpu --heads 4"),
+    "convert-weights: no folder": (5, "convert-weights {new}"),
+    "convert-weights: no pickle": (5, "convert-weights {empty}"),
+    "convert-weights: nothing to convert": (5, "convert-weights {checkpoint}"),
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders with one thing wrong in each, by the names that `CASES` has for them."""
+    folder = tmp_path_factory.mktemp("refusals")
+    checkpoint = save_checkpoint(folder / "checkpoint", "fill-mask")
+    places = {name: folder / name for name in ("empty", "roberta", "damaged", "weightless", "broken")}
+    for place in places.values():
+        place.mkdir()
+    (places["roberta"] / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    (places["damaged"] / "config.json").write_text("{")
+    for name in ("weightless", "broken"):
+        shutil.copy(checkpoint / "config.json", places[name])
+    (places["broken"] / "model.safetensors").write_bytes(b"\xff" * 64)
+    assert main(["export", str(checkpoint), "--output", str(folder / "artifact")]) == 0
+    graph = folder / "artifact" / "onnx" / "model.onnx"
+    return places | {"checkpoint": checkpoint, "artifact": folder / "artifact", "graph": graph, "new": folder / "new"}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_nothing_heavy_is_imported(
+    what: str, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, command = CASES[what]
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    arguments = [word.format(**places) for word in command.split()]
+    result = subprocess.run([sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == f"{status} []", result.stderr
+    assert result.stderr.startswith("bert-onnx: error: ")
+    assert result.stderr.count("\n") == 1
+    assert not places["new"].exists()
