@@ -1,4 +1,5 @@
-"""What BERT is: config, tokenizers, PyTorch models, errors.
+"""The door: `export` makes an artifact, `load` runs it, `optimize` rewrites other graphs. And what BERT is: config,
+tokenizers, PyTorch models, errors.
 
 Names are imported when they are first used, so that `import bert_onnx` loads no torch.
 """
@@ -24,6 +25,7 @@ from bert_onnx.errors import (
 )
 
 if TYPE_CHECKING:
+    from bert_onnx.api import export, optimize
     from bert_onnx.config import BertConfig
     from bert_onnx.modeling.heads import (
         BertForMultipleChoice,
@@ -47,11 +49,15 @@ if TYPE_CHECKING:
     )
     from bert_onnx.modeling.pretrained import BertPreTrainedModel
     from bert_onnx.tokenization import BertTokenizer, BertTokenizerFast
+    from runtimes.loading import load
 
 __version__ = "0.1.0"
 
 #: Module of every name that is imported when it is first used.
 _LAZY = {
+    "export": "bert_onnx.api",
+    "load": "runtimes.loading",
+    "optimize": "bert_onnx.api",
     "BertConfig": "bert_onnx.config",
     "BertTokenizer": "bert_onnx.tokenization",
     "BertTokenizerFast": "bert_onnx.tokenization",
@@ -111,6 +117,9 @@ __all__ = [
     "TokenizerError",
     "UsageError",
     "VerificationError",
+    "export",
+    "load",
+    "optimize",
 ]
 
 

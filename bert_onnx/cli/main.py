@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from bert_onnx import __version__
+from bert_onnx.api import missing_package
 from bert_onnx.cli import (
     convert_weights,
     doctor,
@@ -21,13 +22,10 @@ from bert_onnx.cli import (
     tune,
     verify,
 )
-from bert_onnx.errors import BertOnnxError, RuntimeUnavailableError, exit_status
+from bert_onnx.errors import BertOnnxError, exit_status
 
 #: Every command, in the order of `--help`.
 COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, tune, doctor, convert_weights)
-
-#: What only an install that exports has.
-EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "huggingface_hub", "rich")
 
 #: Set to 1 to see where an error came from.
 TRACEBACK_VARIABLE = "BERT_ONNX_TRACEBACK"
@@ -51,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        known = error if isinstance(error, BertOnnxError) else _missing_package(error)
+        known = error if isinstance(error, BertOnnxError) else missing_package(error)
         if known is not None:
             print(f"bert-onnx: error: {known}", file=sys.stderr)
             return exit_status(known)
@@ -71,14 +69,6 @@ def console() -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(status)
-
-
-def _missing_package(error: Exception) -> BertOnnxError | None:
-    """What to say of an import that fails since only a part of bert-onnx's packages was installed."""
-    package = (getattr(error, "name", None) or "").partition(".")[0]
-    if not isinstance(error, ModuleNotFoundError) or package not in EXPORT_PACKAGES:
-        return None
-    return RuntimeUnavailableError(f'{package} is not installed; install it with pip install "bert-onnx[export]".')
 
 
 def build_parser() -> argparse.ArgumentParser:

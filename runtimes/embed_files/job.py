@@ -53,7 +53,7 @@ class EmbedRequest:
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """What was written: how many vectors of which width, how many lines were broken, and where those are told."""
+    """What was written: how many vectors of which width, how many lines were broken, and the file that lists them."""
 
     output: str
     vectors: int
@@ -106,7 +106,7 @@ def _parts_folder(output: Path) -> Path:
 
 
 def errors_path(output: Path) -> Path:
-    """Where broken lines are told."""
+    """The file that lists broken lines."""
     return output.with_name(f"{output.name}.errors.jsonl")
 
 
@@ -160,9 +160,9 @@ def _finish(request: EmbedRequest, parts: Parts, width: int, resumed: int) -> Em
         rows += len(part.lines)
         broken += list(part.broken)
     if not rows:
-        told = f"; line {broken[0].line}: {broken[0].reason}" if broken else ""
+        first = f"; line {broken[0].line}: {broken[0].reason}" if broken else ""
         parts.remove()
-        raise InputError(f"{request.source} has no text to embed ({len(broken)} broken lines{told}).")
+        raise InputError(f"{request.source} has no text to embed ({len(broken)} broken lines{first}).")
     errors = errors_path(request.output)
     if broken:
         write_whole(errors, (json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in broken))

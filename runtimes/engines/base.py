@@ -115,19 +115,19 @@ class Runtime(Protocol):
         ...
 
 
-def chosen_outputs(ports: Iterable[Port], wanted: Sequence[str] | None) -> list[str]:
-    """Names of the outputs to compute: `wanted`, or every port's.
+def chosen_outputs(ports: Iterable[Port], asked: Sequence[str] | None) -> list[str]:
+    """Names of the outputs to compute: `asked`, or every port's.
 
     Raises:
-        UsageError: `wanted` names an output that there is not.
+        UsageError: `asked` names an output that there is not.
     """
     names = [port.name for port in ports]
-    if wanted is None:
+    if asked is None:
         return names
-    for name in wanted:
+    for name in asked:
         if name not in names:
             raise UsageError(f"there is no output {name!r}; this model returns {', '.join(names)}.")
-    return list(wanted)
+    return list(asked)
 
 
 def check_finite(outputs: Mapping[str, np.ndarray], model: str) -> None:

@@ -41,7 +41,7 @@ def check_inputs(
 
     Integers of any width and booleans become int64, floats become float32. A row whose mask is all zero is
     refused: no token of it is real, so that a mean over it divides by zero, and a runtime that masks with
-    -infinity answers NaN. Limits are checked where given.
+    -infinity makes the outputs NaN. Limits are checked where given.
 
     Raises:
         InputError: the first thing that is wrong, with the input's name, the index, the value and the limit.

@@ -104,8 +104,8 @@ class FeatureExtraction(TokenizingPipeline):
 
     def __init__(self, parts: PipelineParts) -> None:
         super().__init__(parts)
-        wanted = ("last_hidden_state", "pooler_output")
-        self._outputs = [port.name for port in self.runtime.outputs if port.name in wanted]
+        names = ("last_hidden_state", "pooler_output")
+        self._outputs = [port.name for port in self.runtime.outputs if port.name in names]
 
     def __call__(self, texts: str | Sequence[str], batch_size: int = 32) -> list[TokenVectors]:
         """The vectors of the tokens of each text, in their order.

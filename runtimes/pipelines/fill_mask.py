@@ -43,7 +43,7 @@ class FilledText(Result):
 
 
 @dataclass(frozen=True)
-class PretrainingAnswer(Result):
+class PretrainingPrediction(Result):
     """What both heads say: for each mask its likeliest tokens, and, for a pair, whether the second text follows."""
 
     masks: tuple[tuple[TokenGuess, ...], ...]
@@ -140,7 +140,7 @@ class Pretraining(_MaskPipeline):
         pairs: str | Sequence[str] | None = None,
         top_k: int = 5,
         batch_size: int = 8,
-    ) -> list[PretrainingAnswer]:
+    ) -> list[PretrainingPrediction]:
         """What both heads say of each text (or pair), in their order.
 
         Args:
@@ -156,10 +156,10 @@ class Pretraining(_MaskPipeline):
         first = check_texts(texts)
         second = check_pairs(first, pairs, "pair")
 
-        def finish(window: Window, row: Row) -> PretrainingAnswer:
+        def finish(window: Window, row: Row) -> PretrainingPrediction:
             guesses = self._guesses(window, row["prediction_logits"], top_k, None)
             follows = None if second is None else next_sentence(row["seq_relationship_logits"], window.truncated)
-            return PretrainingAnswer(guesses, follows, window.truncated)
+            return PretrainingPrediction(guesses, follows, window.truncated)
 
         outputs = ["prediction_logits", "seq_relationship_logits"]
         return self._run(self._encode(first, second), outputs, batch_size, finish)

@@ -24,7 +24,7 @@ class NextSentence(Result):
 
 
 def next_sentence(logits: np.ndarray, truncated: bool) -> NextSentence:
-    """The answer in `logits` [2]: class 0 is "follows", class 1 "random"."""
+    """The prediction in `logits` [2]: class 0 is "follows", class 1 "random"."""
     score = float(softmax(logits)[0])
     return NextSentence(bool(logits[0] >= logits[1]), score, truncated)
 
@@ -35,7 +35,7 @@ class NextSentencePrediction(TokenizingPipeline):
     def __call__(
         self, texts: str | Sequence[str], pairs: str | Sequence[str] | None, batch_size: int = 32
     ) -> list[NextSentence]:
-        """An answer for each pair, in their order.
+        """A prediction for each pair, in their order.
 
         Raises:
             InputError: there is no second text, or not one for each.

@@ -60,11 +60,11 @@ class TokenClassification(TokenizingPipeline):
             return [entity for entity in found if entity.label not in ignore_labels]
 
         found = self._run(windows, ["logits"], batch_size, finish)
-        answers: list[list[list[Entity]]] = [[] for _ in checked]
+        by_text: list[list[list[Entity]]] = [[] for _ in checked]
         for window, entities in zip(windows, found, strict=True):
-            answers[window.sample].append(entities)
+            by_text[window.sample].append(entities)
         cut = {window.sample for window in windows if window.truncated}
-        return [Entities(tuple(without_overlaps(parts)), index in cut) for index, parts in enumerate(answers)]
+        return [Entities(tuple(without_overlaps(parts)), index in cut) for index, parts in enumerate(by_text)]
 
     def _pieces(self, window: Window, row: Row, text: str) -> list[Piece]:
         """The tokens of `window` that stand for text, with the probabilities of their labels."""

@@ -1,7 +1,7 @@
 """CUDA graphs: one capture for each (batch, length) bucket, on buffers that stay where they are.
 
 A captured graph replays kernels with the addresses and shapes of its capture. So each bucket has input and output
-buffers of its own on the device; a smaller batch is padded to the bucket, and its part of the answer is cut out.
+buffers of its own on the device; a smaller batch is padded to the bucket, and its part of the outputs is cut out.
 """
 
 from __future__ import annotations

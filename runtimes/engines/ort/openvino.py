@@ -93,9 +93,9 @@ def _register(library: ModuleType) -> None:
         RuntimeUnavailableError: onnxruntime is too old for that, or the library is missing or does not load.
     """
     if not hasattr(library, "register_execution_provider_library"):
-        wanted = ".".join(map(str, _OLDEST))
+        oldest = ".".join(map(str, _OLDEST))
         raise RuntimeUnavailableError(
-            f"onnxruntime {library.__version__} loads no providers from libraries of others; install {wanted} or newer."
+            f"onnxruntime {library.__version__} loads no providers from libraries of others; install {oldest} or newer."
         )
     try:
         import onnxruntime_ep_openvino

@@ -29,17 +29,17 @@ def share_threads(threads: int | None = None) -> int:
         RuntimeUnavailableError: onnxruntime is not installed.
     """
     global _threads
-    wanted = threads or usable_threads()
+    size = threads or usable_threads()
     with _lock:
-        if _threads == wanted:
-            return wanted
+        if _threads == size:
+            return size
         if _threads is not None:
-            raise UsageError(f"the shared pool has {_threads} threads; its size cannot change to {wanted}.")
+            raise UsageError(f"the shared pool has {_threads} threads; its size cannot change to {size}.")
         if _opened:
             raise UsageError("a session with threads of its own is open; call share_threads before the first load.")
-        import_onnxruntime().set_global_thread_pool_sizes(wanted, 1)
-        _threads = wanted
-    return wanted
+        import_onnxruntime().set_global_thread_pool_sizes(size, 1)
+        _threads = size
+    return size
 
 
 def pool_for_session() -> int | None:
