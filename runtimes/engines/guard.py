@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +14,10 @@ import numpy as np
 from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.tasks import RIGHT_PADDING, Port
 from runtimes.engines.base import RuntimeDescription, RuntimeOptions, check_finite, chosen_outputs
+from runtimes.engines.graph_file import Engine, GraphFile, Opened
 from runtimes.engines.inputs import Limits, check_inputs, check_right_padding
 from runtimes.engines.table import find_runtime
 
-Engine = TypeVar("Engine")
 Self = TypeVar("Self", bound="GuardedEngine[Any]")
 
 
@@ -61,56 +61,6 @@ class Guard:
         """
         check_finite(results, self.model)
         return results
-
-
-@dataclass(frozen=True)
-class GraphFile:
-    """A file that is to be opened, and what its manifest says of it.
-
-    Args:
-        path: the .onnx file.
-        inputs, outputs: the ports that it must have.
-        limits: what its tables can look up, where that is known.
-    """
-
-    path: Path
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    limits: Limits | None = None
-
-    def check_ports(self, takes: Iterable[str], returns: Iterable[str]) -> None:
-        """Compare the names of a graph's own inputs and outputs with the manifest's.
-
-        Raises:
-            ArtifactError: it takes others, or lacks an output.
-        """
-        takes, returns = sorted(takes), sorted(returns)
-        if takes != sorted(port.name for port in self.inputs) or not {p.name for p in self.outputs} <= set(returns):
-            raise ArtifactError(
-                f"{self.path.name} takes {takes} and returns {returns}, which is not what its manifest says; "
-                "export it again."
-            )
-
-
-@dataclass(frozen=True)
-class Opened(Generic[Engine]):
-    """A graph that an engine has opened.
-
-    Args:
-        engine: what computes: a session, a compiled model.
-        takes, returns: names of the graph's inputs and outputs.
-        requires: what its metadata says of its inputs, under `REQUIRES`.
-        providers, library, threads, notes: see `RuntimeDescription`.
-    """
-
-    engine: Engine
-    takes: Iterable[str]
-    returns: Iterable[str]
-    requires: str
-    providers: tuple[str, ...]
-    library: str
-    threads: int
-    notes: tuple[str, ...] = ()
 
 
 class GuardedEngine(Generic[Engine]):

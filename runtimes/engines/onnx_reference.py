@@ -10,7 +10,8 @@ import numpy as np
 from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
 from bert_onnx.tasks import REQUIRES
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
+from runtimes.engines.graph_file import GraphFile, Opened
+from runtimes.engines.guard import GuardedRuntime
 
 INSTALL = "pip install onnx"
 

@@ -13,7 +13,8 @@ import numpy as np
 from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
 from bert_onnx.tasks import REQUIRES
 from runtimes.engines.base import RuntimeOptions, is_out_of_memory, out_of_memory
-from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
+from runtimes.engines.graph_file import GraphFile, Opened
+from runtimes.engines.guard import GuardedRuntime
 from runtimes.machine.cpu import usable_threads
 
 INSTALL = "pip install openvino"

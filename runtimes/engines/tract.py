@@ -12,8 +12,9 @@ import numpy as np
 from bert_onnx.errors import InferenceError, RuntimeUnavailableError
 from bert_onnx.tasks import REQUIRES
 from runtimes.engines.base import RuntimeOptions, is_out_of_memory, out_of_memory
+from runtimes.engines.graph_file import GraphFile, Opened
 from runtimes.engines.graph_summary import GraphSummary, summarize_graph
-from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
+from runtimes.engines.guard import GuardedRuntime
 from runtimes.engines.tract_rehearsal import reason_of, rehearse
 
 INSTALL = "pip install tract"

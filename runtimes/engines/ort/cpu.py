@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
+from runtimes.engines.graph_file import GraphFile, Opened
+from runtimes.engines.guard import GuardedRuntime
 from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.ort.session import open_session, opened, run_session, session_options
 from runtimes.engines.ort.shared_pool import pool_for_session

@@ -12,7 +12,8 @@ import numpy as np
 
 from bert_onnx.errors import InputError, RuntimeUnavailableError
 from runtimes.engines.base import RuntimeOptions, chosen_outputs
-from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
+from runtimes.engines.graph_file import GraphFile, Opened
+from runtimes.engines.guard import GuardedRuntime
 from runtimes.engines.ort.cuda_graphs import NO_GRAPH, CapturedGraph, find_bucket, run_options
 from runtimes.engines.ort.cuda_graphs import check_ports as check_graph_ports
 from runtimes.engines.ort.cuda_options import CudaOptions

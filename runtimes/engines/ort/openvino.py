@@ -12,7 +12,8 @@ import numpy as np
 
 from bert_onnx.errors import RuntimeUnavailableError
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.guard import GraphFile, GuardedRuntime, Opened
+from runtimes.engines.graph_file import GraphFile, Opened
+from runtimes.engines.guard import GuardedRuntime
 from runtimes.engines.openvino import CAPABILITIES, HINTS
 from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.ort.session import nodes_elsewhere, open_session, opened, run_session, session_options

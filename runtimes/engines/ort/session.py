@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
 from bert_onnx.tasks import REQUIRES
 from runtimes.engines.base import RuntimeOptions, is_out_of_memory, out_of_memory
-from runtimes.engines.guard import Engine, Opened
+from runtimes.engines.graph_file import Engine, Opened
 from runtimes.engines.ort.library import CPU_PROVIDER
 from runtimes.engines.ort.shared_pool import pool_for_session
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from bert_onnx.errors import StorageError, UsageError
 from bert_onnx.tasks import BATCH, SEQUENCE, Port
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.guard import GraphFile, Opened
+from runtimes.engines.graph_file import GraphFile, Opened
 from runtimes.engines.ort.cuda import PROVIDER as CUDA_PROVIDER
 from runtimes.engines.ort.cuda import GpuSession, OnnxRuntimeCuda, open_gpu_session
 from runtimes.engines.ort.cuda_options import CudaOptions

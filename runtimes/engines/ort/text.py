@@ -12,7 +12,8 @@ import numpy as np
 from bert_onnx.errors import InputError, RuntimeUnavailableError
 from bert_onnx.text_input import PAIR, TEXT
 from runtimes.engines.base import RuntimeOptions, chosen_outputs
-from runtimes.engines.guard import GraphFile, GuardedEngine, Opened
+from runtimes.engines.graph_file import GraphFile, Opened
+from runtimes.engines.guard import GuardedEngine
 from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.ort.session import open_session, opened, run_session, session_options
 from runtimes.engines.ort.shared_pool import pool_for_session

@@ -16,7 +16,7 @@ from toy_artifacts import CONFIG, INPUTS, OUTPUTS, save_graph, table
 from bert_onnx.errors import RuntimeUnavailableError, StorageError, UsageError
 from bert_onnx.tasks import Port
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.guard import GraphFile
+from runtimes.engines.graph_file import GraphFile
 from runtimes.engines.ort.length_profiles import Profile, length_profiles, profile_options
 from runtimes.engines.ort.tensorrt import OnnxRuntimeTensorRt, cache_key, provider_options
 from runtimes.engines.ort.tensorrt_options import TensorRtOptions
