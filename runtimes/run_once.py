@@ -9,6 +9,7 @@ from typing import Any
 from bert_onnx.errors import UsageError
 from runtimes.loading import load_request
 from runtimes.pipelines.results import Result
+from runtimes.selection.open import check_request
 from runtimes.selection.request import RuntimeRequest
 
 #: Tasks that take a second text, and those that rank or generate a number of things that can be chosen.
@@ -43,14 +44,14 @@ def predict(
     request = request or RuntimeRequest()
     if request.text_input and not (top_k is None and max_new_tokens is None):
         raise UsageError("--top-k and --max-new-tokens have no meaning with --text-input; leave them out.")
+    task = check_request(folder, request).task
+    options = _options(task, top_k, max_new_tokens)
+    if pair is not None and task not in _PAIRED and not request.text_input:
+        raise UsageError(f"--pair has no meaning for {task}; it is for {', '.join(_PAIRED)}.")
+    if task == _CHOOSING and len(texts) < 2:
+        raise UsageError("multiple-choice needs a prompt and at least one choice: TEXT CHOICE [CHOICE ...].")
     with load_request(folder, request) as pipeline:
-        task = pipeline.task
-        options = _options(task, top_k, max_new_tokens)
-        if pair is not None and task not in _PAIRED and not request.text_input:
-            raise UsageError(f"--pair has no meaning for {task}; it is for {', '.join(_PAIRED)}.")
         if task == _CHOOSING:
-            if len(texts) < 2:
-                raise UsageError("multiple-choice needs a prompt and at least one choice: TEXT CHOICE [CHOICE ...].")
             return list(pipeline([texts[0]], [list(texts[1:])]))
         if task in _PAIRED or request.text_input:  # a graph that takes text says itself whether it takes pairs
             return list(pipeline(list(texts), pair, **options))

@@ -77,19 +77,19 @@ def embed_file(request: EmbedRequest, progress: bool | None = None) -> EmbedRepo
         ArtifactError, RuntimeUnavailableError, InferenceError: as `runtimes.load` and its pipelines.
     """
     from bert_onnx.artifact import Artifact
-    from runtimes.loading import load
+    from runtimes.loading import load_request
+    from runtimes.selection.open import check_request
+    from runtimes.selection.request import RuntimeRequest
 
     finishing = request.resume and _parts_folder(request.output).exists()
     check_output(request.output, request.force or finishing)
     digest, total = _hash_and_count(request.source)
     content = Artifact.open(request.artifact).manifest_sha256
-    with load(
-        request.artifact, request.variant, request.runtime, request.precision, request.threads, check_hashes=False
-    ) as model:
-        if model.task != "sentence-similarity":
-            raise UsageError(
-                f"{request.artifact} is for {model.task}; embeddings come from sentence-similarity models."
-            )
+    wanted = RuntimeRequest(request.variant, request.runtime, request.precision, request.threads)
+    task = check_request(request.artifact, wanted).task
+    if task != "sentence-similarity":
+        raise UsageError(f"{request.artifact} is for {task}; embeddings come from sentence-similarity models.")
+    with load_request(request.artifact, wanted, check_hashes=False) as model:
         described = model.describe()
         job = Job(digest, request.column, content, described.variant, described.runtime.name, described.precision)
         with Parts(_parts_folder(request.output), job, request.resume) as parts:

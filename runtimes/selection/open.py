@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from bert_onnx.artifact import Artifact, Manifest
 from bert_onnx.errors import RuntimeUnavailableError
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.machine.processor import Processor, this_processor
@@ -12,8 +14,19 @@ from runtimes.selection.request import RuntimeRequest
 from runtimes.selection.select import RuntimeChoice, choices
 
 if TYPE_CHECKING:
-    from bert_onnx.artifact import Artifact
     from runtimes.selection.tuned import Tuned
+
+
+def check_request(folder: str | os.PathLike[str], request: RuntimeRequest) -> Manifest:
+    """The manifest of `folder`, where it could be opened as `request` says; no runtime is imported to find out.
+
+    Raises:
+        ArtifactError, RuntimeUnavailableError, UsageError: as `runtimes.load`, but for what only opening shows.
+    """
+    manifest = Artifact.open(folder, check_hashes=False).manifest
+    if not request.text_input:
+        choices(manifest, request, this_processor(), None)
+    return manifest
 
 
 def open_best(artifact: Artifact, request: RuntimeRequest) -> tuple[RuntimeChoice, Runtime, str]:

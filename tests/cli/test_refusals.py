@@ -65,6 +65,20 @@ CASES: dict[str, tuple[int, str]] = {
     "optimize: the output is the input": (2, "optimize {graph} {graph} --target ort-cpu"),
     "optimize: no folder for the output": (2, "optimize {graph} {new}/out.onnx --target ort-cpu"),
     "optimize: heads alone": (2, "optimize {graph} {new}.onnx --target ort-cpu --heads 4"),
+    "run: no artifact": (8, "run {empty} text"),
+    "run: an unknown variant": (8, "run {artifact} text --variant other"),
+    "run: an unknown runtime": (2, "run {artifact} text --runtime abacus"),
+    "run: an unknown precision": (2, "run {artifact} text --precision fp8"),
+    "run: a precision that is not there": (2, "run {artifact} text --precision int4"),
+    "run: an option of another task": (2, "run {artifact} text --max-new-tokens 4"),
+    "run: a second text for a task without": (2, "run {artifact} text --pair text"),
+    "embed: no artifact": (8, "embed {empty} {text} {new}.npy"),
+    "embed: an artifact of another task": (2, "embed {artifact} {text} {new}.npy"),
+    "embed: no input": (7, "embed {artifact} {empty}/no.txt {new}.npy"),
+    "embed: an unknown kind of output": (2, "embed {artifact} {text} {new}.xls"),
+    "embed: an output that exists": (2, "embed {artifact} {text} {vectors}"),
+    "tune: no artifact": (8, "tune {empty}"),
+    "tune: no time": (2, "tune {artifact} --seconds 0"),
     "convert-weights: no folder": (5, "convert-weights {new}"),
     "convert-weights: no pickle": (5, "convert-weights {empty}"),
     "convert-weights: nothing to convert": (5, "convert-weights {checkpoint}"),
@@ -86,6 +100,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (places["broken"] / "model.safetensors").write_bytes(b"\xff" * 64)
     assert main(["export", str(checkpoint), "--output", str(folder / "artifact")]) == 0
     graph = folder / "artifact" / "onnx" / "model.onnx"
+    (folder / "text.txt").write_text("the cat\n")
+    (folder / "vectors.npy").write_bytes(b"")
+    places |= {"text": folder / "text.txt", "vectors": folder / "vectors.npy"}
     return places | {"checkpoint": checkpoint, "artifact": folder / "artifact", "graph": graph, "new": folder / "new"}
 
 
