@@ -86,6 +86,8 @@ def export(
         StorageError: the disk refuses.
         RuntimeUnavailableError: a package of `pip install "bert-onnx[export]"` is missing.
     """
+    from export.check import check_export
+    from export.report import no_progress
     from export.request import ExportRequest, PrecisionRequest
 
     request = ExportRequest(
@@ -117,9 +119,10 @@ def export(
         check_each_pass=check_each_pass,
     )
     with _export_packages():
+        checked = check_export(request)  # before the pipeline, which imports torch
         from export.pipeline import export as run_export
 
-        return run_export(request) if progress is None else run_export(request, progress)
+        return run_export(request, progress or no_progress, checked=checked)
 
 
 def optimize(
@@ -152,13 +155,14 @@ def optimize(
         StorageError: the disk refuses.
         RuntimeUnavailableError: a package of `pip install "bert-onnx[export]"` is missing.
     """
-    from export.targets import find_target
+    from export.check import check_optimize
 
-    find_target(target)
+    source, destination = Path(input), Path(output)
+    check_optimize(source, destination, target, heads, hidden, opset)
     with _export_packages():
         from export.external_graph.optimize import optimize as run_optimize
 
-        return run_optimize(Path(input), Path(output), target, heads=heads, hidden=hidden, opset=opset)
+        return run_optimize(source, destination, target, heads=heads, hidden=hidden, opset=opset)
 
 
 def missing_package(error: Exception) -> BertOnnxError | None:

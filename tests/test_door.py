@@ -21,6 +21,7 @@ from toy_artifacts import publish_toy, save_graph
 import bert_onnx
 import runtimes
 from bert_onnx.errors import ArtifactError, RuntimeUnavailableError
+from export.report import no_progress
 from export.request import ExportRequest, PrecisionRequest
 
 DOOR = (bert_onnx.load, bert_onnx.export, bert_onnx.optimize)
@@ -97,9 +98,10 @@ def test_a_wrong_argument_is_refused_before_torch_is_imported(call: str) -> None
 
 def test_export_makes_the_request_of_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("export.pipeline.export", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr("export.check.check_export", lambda request: None)
+    monkeypatch.setattr("export.pipeline.export", lambda *arguments, checked: asked.append(arguments))
     bert_onnx.export("sample")
-    assert asked.pop() == (ExportRequest("sample"),)
+    assert asked.pop() == (ExportRequest("sample"), no_progress)
     texts = tmp_path / "texts.txt"
     texts.write_text("one\n", encoding="utf-8")
     changed: dict[str, Any] = {
@@ -155,9 +157,10 @@ def test_optimize_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_without_the_exporters_packages_the_message_has_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, checked: Any) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
+    monkeypatch.setattr("export.check.check_export", lambda request: None)
     monkeypatch.setattr("export.pipeline.export", fail)
     with pytest.raises(RuntimeUnavailableError, match=r"torch is not installed; install it with pip install"):
         bert_onnx.export("sample")

@@ -7,7 +7,7 @@ from bert_onnx.tasks import CHOICES, Port
 
 _TEXTS = '["The first text.", "Another one, a little longer."]'
 
-#: What a pipeline of `runtimes.load` is called with.
+#: What a pipeline of `bert_onnx.load` is called with.
 _CALLS: dict[str, str] = {
     "feature-extraction": f"pipeline({_TEXTS})",
     "sentence-similarity": f"pipeline({_TEXTS})",
@@ -56,7 +56,7 @@ def python_example(manifest: Manifest) -> str:
     """With bert-onnx, on the command line and in Python."""
     command = _COMMANDS.get(manifest.task, 'bert-onnx run DIR "The first text."')
     return f"### With bert-onnx\n\n{_block('sh', command)}\n\n" + _block(
-        "python", f'from runtimes import load\n\npipeline = load("DIR")\nprint({_CALLS[manifest.task]})'
+        "python", f'import bert_onnx\n\npipeline = bert_onnx.load("DIR")\nprint({_CALLS[manifest.task]})'
     )
 
 
