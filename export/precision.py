@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from export.evaluation.examples import TextSet
 from export.evaluation.gate import GateReport, held_out_texts, require_quality, run_gate
 from export.evaluation.subject import Subject
 from export.plan import HALVES, VariantPlan
-from export.quantization.float16.convert import convert_to_half
+from export.quantization.feeds import CalibrationFeeds, calibration_feeds
+from export.quantization.float16.convert import convert_to_half, half_warnings
 from export.quantization.float16.emulation import open_emulated
-from export.quantization.float16.targets import half_warnings
-from export.quantization.isa import DEFAULT_ISA
-from export.quantization.plan import QuantizationPlan, QuantizationResult
-from export.quantization.quantize import quantize_model
+from export.quantization.int8.closeness import Closeness
+from export.quantization.int8.dynamic import quantize_dynamic
+from export.quantization.int8.static import quantize_static
+from export.quantization.result import GroupRecord, QuantizationResult
+from export.quantization.weight_only.quantize import quantize_weights
 from export.reference.load import Eager
 from export.report import Progress
 from export.request import PrecisionRequest
@@ -53,7 +56,6 @@ class Lowered:
         quantization: what the manifest says of it; None for floats.
         blame: layers with the largest share of the error, the worst first.
         warnings: what the user should know.
-        invariant: a text's answer must not depend on its batch.
     """
 
     model: ir.Model
@@ -62,7 +64,6 @@ class Lowered:
     quantization: Quantization | None = None
     blame: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    invariant: bool = True
 
 
 class LowerPrecision:
@@ -97,15 +98,16 @@ class LowerPrecision:
             warnings = half_warnings(plan.precision, plan.target.name) + report.warnings()
             return Lowered(model, (record,), warnings=warnings)
         texts = None if plan.method == "dynamic" else self._calibration
-        result = quantize_model(
-            model,
-            self._quantization_plan(plan),
-            () if texts is None else texts.texts,
-            self._eager.module.inputs,
-            self._subject.tokenizer,
-            progress,
-        )
-        return _lowered(result, plan, texts)
+        return _lowered(self._quantize(model, plan, progress), plan, texts)
+
+    def _quantize(self, model: ir.Model, plan: VariantPlan, progress: Progress) -> QuantizationResult:
+        if plan.method == "weights":
+            nbits = plan.target.name.startswith("ort-")
+            return quantize_weights(model, plan.precision, nbits, self._calibration_feeds.fit, progress)
+        assert plan.isa is not None
+        if plan.method == "dynamic":
+            return quantize_dynamic(model, plan.isa)
+        return quantize_static(model, plan.isa, self._calibration_feeds, self._goal(plan), progress)
 
     def judge(self, runtime: Runtime, plan: VariantPlan, lowered: Lowered) -> Quality:
         """The gate's verdict on what `runtime` runs.
@@ -113,25 +115,19 @@ class LowerPrecision:
         Raises:
             VerificationError: it is below its budget, and nobody allowed that.
         """
-        report = self.measure(runtime, plan.budget, lowered.invariant)
+        report = self.measure(runtime, plan.budget)
         what = f"the {plan.title}"
         return require_quality(report, what, lowered.blame, allow_degraded=self.request.allow_degraded)
 
-    def measure(self, runtime: Runtime, budget: str, invariant: bool = True) -> GateReport:
+    def measure(self, runtime: Runtime, budget: str) -> GateReport:
         """What the gate finds of `runtime`, judged by the row `budget`."""
-        return run_gate(self._evaluation, runtime, find_budget(budget, self.request.budget, invariant))
+        return run_gate(self._evaluation, runtime, find_budget(budget, self.request.budget))
 
-    def _quantization_plan(self, plan: VariantPlan) -> QuantizationPlan:
+    def _goal(self, plan: VariantPlan) -> Closeness:
+        """What the search must keep, so that other texts are within the budget, too."""
         budget = find_budget(plan.budget, self.request.budget).thresholds
-        return QuantizationPlan(
-            precision=plan.precision,
-            method=plan.method or "static",
-            isa=DEFAULT_ISA if plan.isa is None else plan.isa.name,
-            cosine_mean=_with_margin(budget.get("cosine_mean", _COSINE_MEAN)),
-            cosine_min=_with_margin(budget.get("cosine_min", _COSINE_MIN)),
-            max_length=self._subject.max_length,
-            microsoft=plan.method == "weights" and plan.target.name.startswith("ort-"),
-        )
+        cosines = budget.get("cosine_mean", _COSINE_MEAN), budget.get("cosine_min", _COSINE_MIN)
+        return Closeness(*(1 - SEARCH_MARGIN * (1 - cosine) for cosine in cosines))
 
     @cached_property
     def _subject(self) -> Subject:
@@ -142,6 +138,13 @@ class LowerPrecision:
     def _calibration(self) -> TextSet:
         name = self.request.calibration
         return built_in("calibration") if name is None else read_text_set(name)
+
+    @cached_property
+    def _calibration_feeds(self) -> CalibrationFeeds:
+        """The same for every variant: all graphs of a model take the same inputs."""
+        subject = self._subject
+        inputs = self._eager.module.inputs
+        return calibration_feeds(self._calibration.texts, inputs, subject.tokenizer, subject.max_length)
 
     @cached_property
     def _evaluation(self) -> Evaluation:
@@ -168,12 +171,8 @@ def open_variant(path: Path, eager: Eager, target: str, precision: str) -> Itera
         yield runtime
 
 
-def _with_margin(cosine: float) -> float:
-    return 1 - SEARCH_MARGIN * (1 - cosine)
-
-
 def _isa_warnings(plan: VariantPlan) -> tuple[str, ...]:
-    """A file that this very machine must not run is told."""
+    """Says so where this very machine must not run the file."""
     if plan.isa is None or not this_processor().saturates(plan.isa.name):
         return ()
     return (
@@ -183,14 +182,14 @@ def _isa_warnings(plan: VariantPlan) -> tuple[str, ...]:
 
 
 def _lowered(result: QuantizationResult, plan: VariantPlan, texts: TextSet | None) -> Lowered:
-    structures: dict[str, int] = {}
-    for record in result.records:
-        structures[record.structure] = structures.get(record.structure, 0) + 1
-    shares = sorted(result.records, key=lambda record: -(record.share if record.share is not None else record.error))
+    def cost(record: GroupRecord) -> float:
+        return record.error if record.sensitivity is None else record.sensitivity
+
+    worst = sorted(result.records, key=cost, reverse=True)[:_BLAMED]
     quantization = Quantization(
         method=plan.method or "static",
         isa=None if plan.isa is None else plan.isa.name,
-        groups=dict(sorted(structures.items())),
+        groups=dict(sorted(Counter(record.scheme for record in result.records).items())),
         calibration=None if texts is None else texts.name,
         calibration_sha256=None if texts is None else texts.sha256,
         calibration_count=0 if texts is None else len(texts.texts),
@@ -204,6 +203,5 @@ def _lowered(result: QuantizationResult, plan: VariantPlan, texts: TextSet | Non
         ),
         excluded_nodes=result.excluded_nodes,
         quantization=quantization,
-        blame=tuple(record.nodes[0] for record in shares[:_BLAMED]),
-        invariant=result.invariant,
+        blame=tuple(record.nodes[0] for record in worst),
     )

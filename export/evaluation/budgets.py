@@ -1,4 +1,4 @@
-"""The only table of budgets: what a variant must keep of the eager model's answers, by precision and figure."""
+"""The only table of budgets: what a variant must keep of the eager model's predictions, by precision and figure."""
 
 from __future__ import annotations
 
@@ -64,17 +64,15 @@ class Budget:
         return {name: limit for name, limit in self.thresholds.items() if name in figures}
 
 
-def find_budget(precision: str, principal: float | None = None, invariant: bool = True) -> Budget:
+def find_budget(precision: str, principal: float | None = None) -> Budget:
     """The budget of a precision.
 
     Args:
         precision: `int8`, or with what was done after a hyphen, which may have a row of its own.
         principal: what the user asks of the principal figure (mean cosine, agreement) in place of the table's row.
-        invariant: whether a text's answer must not depend on its batch; false for per-tensor dynamic quantisation,
-            which cannot do that.
 
     Raises:
-        UsageError: a precision without a row, or a budget that is no share.
+        UsageError: a precision without a row, or a budget out of range.
     """
     family = precision if precision in BUDGETS else precision.partition("-")[0]
     if family not in BUDGETS:
@@ -85,4 +83,4 @@ def find_budget(precision: str, principal: float | None = None, invariant: bool 
             raise UsageError(f"--budget {principal} is out of range; give a cosine or an agreement above 0, up to 1.")
         kept = {name: thresholds[name] for name in _ALWAYS if name in thresholds}
         thresholds = dict.fromkeys(PRINCIPAL, principal) | kept
-    return Budget({name: limit for name, limit in thresholds.items() if invariant or name != "invariance"})
+    return Budget(thresholds)

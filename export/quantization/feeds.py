@@ -1,4 +1,4 @@
-"""Texts to the arrays that a graph takes, and which of its tokens are real."""
+"""Texts to the arrays that a graph takes, and which of their tokens are real."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ TOKENS_PER_BATCH = 1024
 FEWEST_TEXTS = 16
 FEWEST_TOKENS = 256
 
+#: One text in so many is held out of calibration, to judge what was made.
+HELD_OUT = 4
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -34,19 +37,39 @@ class Feed:
     mask: np.ndarray
 
 
-def check_texts(texts: Sequence[str], purpose: str) -> tuple[str, ...]:
-    """The different texts among `texts` that hold anything.
+@dataclass(frozen=True)
+class CalibrationFeeds:
+    """Calibration texts for every graph of a model, whatever its target.
+
+    Args:
+        fit: what ranges are learned from and weights are rounded by.
+        held_out: one text in HELD_OUT, which judges what the others made.
+    """
+
+    fit: Sequence[Feed]
+    held_out: Sequence[Feed]
+
+
+def calibration_feeds(
+    texts: Sequence[str], ports: Sequence[Port], tokenizer: BertTokenizerFast, max_length: int
+) -> CalibrationFeeds:
+    """The different texts among `texts` that hold anything, cut to `max_length` tokens.
 
     Raises:
-        InputError: there are too few to learn ranges from.
+        InputError: there are too few to learn ranges from, or they are too short, or one cannot be tokenised.
+        UsageError: the model takes something that cannot be made from text.
     """
     kept = tuple(dict.fromkeys(text for text in texts if text.strip()))
     if len(kept) < FEWEST_TEXTS:
         raise InputError(
-            f"{purpose} has {len(kept)} different texts; at least {FEWEST_TEXTS} are needed, and a few hundred are "
-            "better. Leave it out to use the built-in ones."
+            f"the calibration text has {len(kept)} different texts; at least {FEWEST_TEXTS} are needed, and a few "
+            "hundred are better. Leave it out to use the built-in ones."
         )
-    return kept
+    fit = [text for number, text in enumerate(kept) if number % HELD_OUT]
+    return CalibrationFeeds(
+        make_feeds(fit, ports, tokenizer, max_length),
+        make_feeds(kept[::HELD_OUT], ports, tokenizer, max_length, fewest_tokens=0),
+    )
 
 
 def make_feeds(

@@ -19,7 +19,7 @@ class IntegerWeight:
 
     Args:
         values: int8 [I, O], symmetric around zero.
-        scales: float32, [O] for one a column, or [blocks, O] for one for each `block` rows of a column.
+        scales: float32, per output channel [O], or [blocks, O] with one for each `block` rows of a channel.
         block: rows that share a scale; None for all of them.
     """
 
@@ -32,8 +32,8 @@ class IntegerWeight:
         return self.values * _of_rows(self.scales, self.block, len(self.values))
 
 
-def column_scales(weight: np.ndarray, limit: int, pair: int | None = None) -> np.ndarray:
-    """Scales [O] with which the largest weight of each column becomes `limit`, and none of its pairs exceeds `pair`."""
+def channel_scales(weight: np.ndarray, limit: int, pair: int | None = None) -> np.ndarray:
+    """Scales [O]: the largest weight of each output channel becomes `limit`, and none of its pairs exceeds `pair`."""
     needed = np.abs(weight).max(axis=0, initial=0.0) / limit
     if pair is not None:
         even, odd = weight[: len(weight) // 2 * 2 : 2], weight[1::2]
@@ -44,9 +44,9 @@ def column_scales(weight: np.ndarray, limit: int, pair: int | None = None) -> np
 def block_scales(weight: np.ndarray, limit: int, block: int | None, pair: int | None = None) -> np.ndarray:
     """Scales [O], or with `block` those of each block of rows, [blocks, O]."""
     if block is None:
-        return column_scales(weight, limit, pair)
+        return channel_scales(weight, limit, pair)
     starts = range(0, len(weight), block)
-    return np.stack([column_scales(weight[start : start + block], limit, pair) for start in starts])
+    return np.stack([channel_scales(weight[start : start + block], limit, pair) for start in starts])
 
 
 def round_nearest(weight: np.ndarray, limit: int, block: int | None = None, pair: int | None = None) -> IntegerWeight:
@@ -72,7 +72,7 @@ def round_by_output(
         weight: W [I, O].
         gram: X^T X [I, I] of the inputs X.
         limit: largest magnitude of an integer.
-        block: rows that share a scale, in the order of W; None for one scale a column.
+        block: rows that share a scale, in the order of W; None for per-channel scales.
         pair: most that the integers of rows 2k and 2k+1 may come to where they have the same sign; None for any.
     """
     scales = block_scales(weight, limit, block, pair)
@@ -111,7 +111,7 @@ def _beside(integers: np.ndarray, others: np.ndarray, pair: int, share: float = 
 
 
 def relative_error(exact: Sequence[np.ndarray], rounded: Sequence[IntegerWeight]) -> float:
-    """Squared error of some weights as a share of their square."""
+    """Squared error of some weights relative to their square."""
     lost = sum(float(np.sum((w - r.dequantize()) ** 2)) for w, r in zip(exact, rounded, strict=True))
     return lost / max(sum(float(np.sum(w**2)) for w in exact), _SMALLEST)
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from bert_onnx.errors import ExportError
-from export.passes.base import PassContext, PassOutcome, Refusal
+from export.passes.base import PassContext
 from export.passes.cleanup.finish import finish
 from export.passes.graph.values import add_constant, constant_array
 from export.quantization.float16.formats import (
@@ -43,6 +43,9 @@ from export.quantization.float16.rules import (
 #: A relative change that rounding to 11 bits makes anyway.
 _NOTICEABLE = 2.0**-11
 
+#: Targets whose clients may run a file on a GPU, where it is about twice as fast, or on a CPU, where it is not.
+_CPU_TOO = ("portable", "openvino", "openvino-unpadded")
+
 
 @dataclass(frozen=True)
 class HalfReport:
@@ -64,12 +67,6 @@ class HalfReport:
     clipped: int
     underflows: tuple[Underflow, ...]
 
-    def outcome(self) -> PassOutcome:
-        """For the ledger: the count of narrow nodes, and each constant that lost values."""
-        lost = (f"{u.zeros} of {u.size} values are too small for {self.precision}" for u in self.underflows)
-        refusals = tuple(Refusal(u.name, reason) for u, reason in zip(self.underflows, lost, strict=True))
-        return PassOutcome(self.narrow, refusals)
-
     def warnings(self) -> tuple[str, ...]:
         """What the user should know: constants that lost a noticeable share of themselves."""
         return tuple(
@@ -79,13 +76,12 @@ class HalfReport:
         )
 
 
-def convert_to_half(model: ir.Model, precision: str, keep_wide: frozenset[str] = frozenset()) -> HalfReport:
+def convert_to_half(model: ir.Model, precision: str) -> HalfReport:
     """Change `model`, a finished float32 graph, in place.
 
     Args:
         model: any target's graph, after all its passes.
         precision: `fp16` or `bf16`.
-        keep_wide: operators to leave in float32 beside those of the rules.
 
     Raises:
         ExportError: a constant that overflows, a graph that is quantised already or has subgraphs.
@@ -93,9 +89,23 @@ def convert_to_half(model: ir.Model, precision: str, keep_wide: frozenset[str] =
     """
     half = find_half_format(precision)
     _check(model, precision)
-    report = _Conversion(model.graph, half, keep_wide).run()
+    report = _Conversion(model.graph, half).run()
     finish(model, PassContext(model.graph.opset_imports[""]))
     return report
+
+
+def half_warnings(precision: str, target: str) -> tuple[str, ...]:
+    """What the user should know of `precision` on `target`: where 16 bits gain nothing.
+
+    Measured on all-MiniLM-L6-v2, ONNX Runtime 1.31, one core of Zen 4: fp16 takes 1.7 times as long as fp32 at 1x16,
+    and the same time at 1x128 and 8x128.
+    """
+    if precision == "fp16" and target in _CPU_TOO:
+        return (
+            "fp16 halves the file and gains no time on x86 CPUs, which compute it in fp32: it is for GPUs. "
+            "On a CPU take int8, or fp32 on OpenVINO, which computes in bf16 where the CPU can.",
+        )
+    return ()
 
 
 def _check(model: ir.Model, precision: str) -> None:
@@ -114,10 +124,9 @@ def _check(model: ir.Model, precision: str) -> None:
 class _Conversion:
     """One conversion: what each value is, and the casts and constants that were made."""
 
-    def __init__(self, graph: ir.Graph, half: HalfFormat, keep_wide: frozenset[str]) -> None:
+    def __init__(self, graph: ir.Graph, half: HalfFormat) -> None:
         self._graph = graph
         self._half = half
-        self._keep_wide = keep_wide
         self._kinds: dict[ir.Value, str] = {
             value: WIDE if value.dtype == ir.DataType.FLOAT else OTHER for value in graph.inputs
         }
@@ -147,7 +156,7 @@ class _Conversion:
 
     def _convert(self, node: ir.Node) -> None:
         kinds = [OTHER if value is None else self._kind(value) for value in node.inputs]
-        mode = computes_in(node, kinds, self._keep_wide)
+        mode = computes_in(node, kinds)
         # A cast reads any type and makes the one that it names.
         if node.op_type != "Cast":
             self._modes[mode] += 1

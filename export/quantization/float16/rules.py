@@ -55,7 +55,7 @@ _ALWAYS_WIDE: dict[tuple[str, str], frozenset[int]] = {
 }
 
 
-def computes_in(node: ir.Node, inputs: Sequence[str], keep_wide: frozenset[str]) -> str:
+def computes_in(node: ir.Node, inputs: Sequence[str]) -> str:
     """NARROW or WIDE, or OTHER where no floats go in.
 
     Softmax, sums, norms and powers are in no list and so stay wide, as does whatever is unknown: a sum over 512 tokens
@@ -64,13 +64,10 @@ def computes_in(node: ir.Node, inputs: Sequence[str], keep_wide: frozenset[str])
     Args:
         node: the node.
         inputs: what each of its inputs is.
-        keep_wide: operators that the caller wants in float32.
     """
     floats = [kind for kind in inputs if kind in (NARROW, WIDE, CONSTANT)]
     if not floats:
         return OTHER
-    if node.op_type in keep_wide:
-        return WIDE
     if (node.domain, node.op_type) in _NARROW:
         return NARROW
     if node.domain == "" and node.op_type in _FOLLOWING:

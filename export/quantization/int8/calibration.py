@@ -1,7 +1,7 @@
-"""Statistics of what weight MatMuls read: smallest and largest value a channel, and a sample of rows. Padding is out.
+"""Calibration: per-channel minimum and maximum of what weight MatMuls read, and a sample of its rows, without padding.
 
-The texts are split in two: ranges are taken from one half and judged on the other, so that a choice that only fits
-the texts that it was made on loses. What is published takes its ranges from both.
+The texts are split in two: ranges come from one half and are judged on the other, so that a candidate that only fits
+the texts that it was made from loses. What is published takes its ranges from both.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import onnx_ir as ir
 
 from bert_onnx.errors import InputError
 from export.quantization.feeds import Feed
-from export.quantization.int8.sites import Site
+from export.quantization.int8.groups import QuantGroup
 from export.quantization.sessions import GraphSession
 
-#: Rows kept of each site, and bytes that the rows of all sites of one run may take.
+#: Rows kept of each group, and bytes that the rows of all groups of one run may take.
 ROWS = 4096
 MAX_BYTES = 2**29
 _FLOAT = 4
@@ -28,11 +28,11 @@ class Statistics:
     """What was seen of one activation x [..., I].
 
     Args:
-        low, high: smallest and largest value of each channel [I], in all texts.
-        fit_low, fit_high: the same in one half of the texts.
+        low, high: per-channel minimum and maximum [I], over all texts.
+        fit_low, fit_high: the same over one half of the texts.
         rows: a sample of real tokens of all texts [N, I].
         judge: a sample of real tokens of the other half [M, I].
-        count: tokens that were seen.
+        count: how many real tokens there were.
     """
 
     low: np.ndarray
@@ -45,25 +45,25 @@ class Statistics:
 
 
 def calibrate(
-    model: ir.Model, sites: Sequence[Site], feeds: Sequence[Feed], rows: int = ROWS, max_bytes: int = MAX_BYTES
-) -> Iterator[tuple[Site, Statistics]]:
-    """Statistics of each site, a few sites at a time, so that memory stays bounded: each group is one more run.
+    model: ir.Model, groups: Sequence[QuantGroup], feeds: Sequence[Feed], rows: int = ROWS, max_bytes: int = MAX_BYTES
+) -> Iterator[tuple[QuantGroup, Statistics]]:
+    """Statistics of each group. Rows of as many groups as fit into `max_bytes` are kept at a time; the next ones cost
+    another run of `model`.
 
     Raises:
         InputError: an activation is not finite.
     """
-    per_site = {site.source: site for site in sites}
-    group: list[Site] = []
+    together: list[QuantGroup] = []
     used = 0
-    for site in per_site.values():
-        needed = min(rows, _tokens(feeds)) * site.inputs * _FLOAT
-        if group and used + needed > max_bytes:
-            yield from _run(model, group, feeds, rows)
-            group, used = [], 0
-        group.append(site)
+    for group in groups:
+        needed = min(rows, _tokens(feeds)) * group.inputs * _FLOAT
+        if together and used + needed > max_bytes:
+            yield from _run(model, together, feeds, rows)
+            together, used = [], 0
+        together.append(group)
         used += needed
-    if group:
-        yield from _run(model, group, feeds, rows)
+    if together:
+        yield from _run(model, together, feeds, rows)
 
 
 def expose(model: ir.Model, names: Sequence[str]) -> ir.Model:
@@ -90,23 +90,25 @@ def _tokens(feeds: Sequence[Feed]) -> int:
     return int(sum(feed.mask.sum() for feed in feeds))
 
 
-def _run(model: ir.Model, sites: Sequence[Site], feeds: Sequence[Feed], rows: int) -> Iterator[tuple[Site, Statistics]]:
-    names = [site.source for site in sites]
+def _run(
+    model: ir.Model, groups: Sequence[QuantGroup], feeds: Sequence[Feed], rows: int
+) -> Iterator[tuple[QuantGroup, Statistics]]:
+    names = [group.source for group in groups]
     share = min(1.0, rows / max(1, _tokens(feeds)))
-    collectors = [_Collector(site, share) for site in sites]
+    collectors = [_Collector(group, share) for group in groups]
     with GraphSession(expose(model, names)) as session:
         for number, feed in enumerate(feeds):
             for collector, array in zip(collectors, session.run(names, feed), strict=True):
                 collector.add(real_rows(array, feed.mask), fit=number % 2 == 0)
-    for site, collector in zip(sites, collectors, strict=True):
-        yield site, collector.finish()
+    for group, collector in zip(groups, collectors, strict=True):
+        yield group, collector.finish()
 
 
 class _Collector:
-    """Statistics of one site, batch by batch."""
+    """Statistics of one group, batch by batch."""
 
-    def __init__(self, site: Site, share: float) -> None:
-        self._site = site
+    def __init__(self, group: QuantGroup, share: float) -> None:
+        self._group = group
         self._share = share
         self._rng = np.random.default_rng(0)
         self._bounds: dict[bool, list[np.ndarray]] = {}
@@ -117,7 +119,7 @@ class _Collector:
         """Take the rows [N, I] of one batch, of the half that ranges are made from or of the one that judges them."""
         low, high = rows.min(axis=0), rows.max(axis=0)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise InputError(f"what {self._site.name} reads is not finite; the weights are damaged.")
+            raise InputError(f"what {self._group.name} reads is not finite; the weights are damaged.")
         if fit in self._bounds:
             low, high = np.minimum(low, self._bounds[fit][0]), np.maximum(high, self._bounds[fit][1])
         self._bounds[fit] = [low, high]

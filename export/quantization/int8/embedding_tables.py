@@ -1,4 +1,4 @@
-"""Embedding tables in int8, a scale a row.
+"""Embedding tables in int8, with a scale per row.
 
     Gather(table [V, D], ids)  ->  Cast(Gather(values int8 [V, D], ids)) * Gather(scales [V, 1], ids)
 

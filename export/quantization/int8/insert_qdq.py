@@ -2,11 +2,11 @@
 
     MatMul(x, W)  ->  MatMul(DQ(Q(x)), DQ(W'))                                   one scale for all tokens
                   ->  MatMul(DQ(Q((x - z) / m)), DQ((m W)')) + z W               smoothed, and shifted
-                  ->  MatMul(DQ(Q(x / s)), DQ(W')) * s                           a scale a token, s [..., 1]
+                  ->  MatMul(DQ(Q(x / s)), DQ(W')) * s                           per-token scale, s [..., 1]
 
-Q and DQ of the activation have one scale, those of the weights one a column. MatMuls that read the same x share its Q
-and DQ. Nothing else is quantised: neither Q K^T nor P V, nor any output, so that a text's answer does not depend on
-the texts beside it. A site that stays float reads Cast(W') * scale, which runtimes compute once, while they load.
+Q and DQ of the activation have one scale, DQ of a weight has per-channel scales. MatMuls that read the same x share its
+Q and DQ. Nothing else is quantised: neither Q K^T nor P V, nor any output, so that a text's answer does not depend on
+the texts beside it. A group that stays in float reads Cast(W') * scale, which runtimes compute once, while they load.
 
 Where x is the output of a LayerNormalization, (x - z) / m is a second one of the same input, with scale / m and
 (bias - z) / m: it costs as much as the multiplication alone would. z W goes into the bias that follows.
@@ -21,19 +21,19 @@ import onnx_ir as ir
 
 from export.passes.graph.values import is_operator
 from export.passes.graph.writer import Emitter, scope_of
+from export.quantization.int8.groups import constant_norm, nodes_of, weight_of
 from export.quantization.int8.ranges import TokenRange
-from export.quantization.int8.recipe import Recipe, Structure
-from export.quantization.int8.sites import constant_norm, nodes_of, weight_of
+from export.quantization.int8.recipe import Recipe, Scheme
 from export.quantization.int8.smoothing import Smoothing
 from export.quantization.integer_weights import IntegerWeight
 from export.quantization.isa import Isa
 
 
 def insert_recipes(model: ir.Model, recipes: Sequence[Recipe], isa: Isa) -> None:
-    """Change `model` in place. Each site of `recipes` is in it, in float."""
+    """Change `model` in place. Each group of `recipes` is in it, in float."""
     for recipe in recipes:
-        nodes = nodes_of(model, recipe.site.nodes)
-        if recipe.structure is Structure.FLOAT:
+        nodes = nodes_of(model, recipe.group.nodes)
+        if recipe.scheme is Scheme.FLOAT:
             _leave_float(nodes, recipe)
         else:
             _quantize(nodes, recipe, isa)

@@ -1,49 +1,49 @@
-"""What is done at a site: the structure, and the numbers that go into the graph."""
+"""How one quantization group is computed: the scheme, and the numbers that go into the graph."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
+from export.quantization.int8.groups import QuantGroup
 from export.quantization.int8.ranges import Range, TokenRange
-from export.quantization.int8.sites import Site
 from export.quantization.int8.smoothing import Smoothing
 from export.quantization.integer_weights import IntegerWeight
 
 
-class Structure(Enum):
-    """How a site is computed, from the fastest to the most exact; the value is what records call it."""
+class Scheme(Enum):
+    """How a group is computed, from the fastest to the most exact; the value is what manifests call it."""
 
     PLAIN = "int8"
     SMOOTHED = "int8, smoothed"
     SHIFTED = "int8, smoothed and shifted"
-    TOKEN = "int8, a scale a token"
+    PER_TOKEN = "int8, per-token scale"
     FLOAT = "float, weights int8"
 
     @property
     def smoothed(self) -> bool:
         """Channels of x are scaled before it is quantised."""
-        return self in (Structure.SMOOTHED, Structure.SHIFTED)
+        return self in (Scheme.SMOOTHED, Scheme.SHIFTED)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One site, decided.
+    """One group, decided.
 
     Args:
-        site: where.
-        structure: how.
+        group: which.
+        scheme: how.
         weights: the integer weights of its MatMuls, in their order.
         activation: the range of x, after smoothing; None where x stays float.
         smoothing: what is done to the channels of x; None for nothing.
-        strength: exponent a of the smoothing.
-        error: squared error of the output as a share of its square, on texts that the ranges had not seen.
+        error: squared error of the group's output relative to its square, on texts that the ranges had not seen.
+        sensitivity: how far the mean cosine falls where this group alone is quantised; None before it is measured.
     """
 
-    site: Site
-    structure: Structure
+    group: QuantGroup
+    scheme: Scheme
     weights: tuple[IntegerWeight, ...]
     activation: Range | TokenRange | None = None
     smoothing: Smoothing | None = None
-    strength: float = 0.0
     error: float = 0.0
+    sensitivity: float | None = None

@@ -1,79 +1,78 @@
-"""Decides the numbers of one site: strength of smoothing and range, by the error of its output."""
+"""Decides the numbers of one quantization group, migration strength and range, by the error of its output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from export.quantization.int8.calibration import Statistics
-from export.quantization.int8.ranges import SYMMETRIC, Range, TokenRange, choose_range, make_range, make_token_range
-from export.quantization.int8.recipe import Recipe, Structure
-from export.quantization.int8.sites import Site
-from export.quantization.int8.smoothing import STRENGTHS, Smoothing, make_smoothing, no_smoothing
+from export.quantization.int8.groups import QuantGroup
+from export.quantization.int8.ranges import SYMMETRIC, Range, TokenRange, make_range, make_token_range
+from export.quantization.int8.recipe import Recipe, Scheme
+from export.quantization.int8.smoothing import MIGRATION_STRENGTHS, Smoothing, make_smoothing, no_smoothing
 from export.quantization.integer_weights import IntegerWeight, round_by_output, round_nearest
+from export.quantization.isa import Isa
 
-#: Rows that a choice is judged on; more change no choice.
+#: Rows that a candidate is judged on; more change no decision.
 _JUDGED = 512
 
-#: Factors on the range that was seen; more than 1 leaves room for what was not. Less than 1 won on calibration text
-#: and lost on text of another domain: clipping made up to three quarters of a site's error there.
-_STRETCHES = (1.15, 1.0)
-
-#: Levels of zero that a scale a token is tried with; below SYMMETRIC for what lies on one side of zero.
-_ZERO_POINTS = (SYMMETRIC, 32, 24, 16)
-
 #: Largest magnitude of weights that no integer product reads.
-WHOLE_RANGE = 127
+_WHOLE_RANGE = 127
 
 
 @dataclass(frozen=True)
-class SearchOptions:
-    """What the search may do.
+class PerTensor:
+    """One scale for all tokens: the range that was seen, times `stretch`. More than 1 leaves room for the unseen."""
 
-    Args:
-        ranges: a method of `export.quantization.int8.ranges`; "output" takes the range with the least output error.
-        weight_limit, pair_limit: of the integer weights, see `export.quantization.isa`.
-        compensate: round weights so that the output is kept, not to the nearest.
-    """
-
-    ranges: str = "output"
-    weight_limit: int = WHOLE_RANGE
-    pair_limit: int | None = None
-    compensate: bool = True
+    stretch: float
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The numbers of a structure before its weights are rounded by output.
+class PerToken:
+    """A scale per token; `zero_point` is below SYMMETRIC for what lies on one side of zero."""
+
+    zero_point: int
+
+
+#: Ranges that are tried. Stretches below 1 won on calibration text and lost on text of another domain: clipping made up
+#: to three quarters of a group's error there.
+_PER_TENSOR = (PerTensor(1.15), PerTensor(1.0))
+_PER_TOKEN = (PerToken(SYMMETRIC), PerToken(32), PerToken(24), PerToken(16))
+
+#: Room below the lowest value that was seen, where a scale per token has few levels for it.
+_ROOM_BELOW = 1.15
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The numbers of a scheme before its weights are rounded by output.
 
     Args:
-        strength: of smoothing; 0 for none.
-        room: factor on the range that was seen, or the zero point of a scale a token.
+        alpha: migration strength of the smoothing; 0 for none.
+        granularity: what one scale serves, and which range it covers.
         error: see `Recipe`.
     """
 
-    strength: float
-    room: float
+    alpha: float
+    granularity: PerTensor | PerToken
     error: float
 
 
-class SiteSearch:
-    """Everything that is known of a site while it is decided.
+class GroupSearch:
+    """Everything that is known of a group while it is decided.
 
     Args:
-        site: the site.
+        group: the group.
         statistics: of its activation.
         weights: of its MatMuls, each [I, O].
-        options: see there.
+        isa: limits the integer weights.
     """
 
-    def __init__(
-        self, site: Site, statistics: Statistics, weights: Sequence[np.ndarray], options: SearchOptions
-    ) -> None:
-        self.site = site
-        self.options = options
+    def __init__(self, group: QuantGroup, statistics: Statistics, weights: Sequence[np.ndarray], isa: Isa) -> None:
+        self.group = group
+        self._isa = isa
         self._statistics = statistics
         self._weights = weights
         self._joined = np.concatenate(weights, axis=1)
@@ -81,72 +80,58 @@ class SiteSearch:
         self._wanted = self._judge @ self._joined
         self._energy = max(float(np.mean(self._wanted**2)), 1e-20)
 
-    def decide(self, structure: Structure) -> Recipe:
-        """The best numbers for a structure."""
-        if structure is Structure.FLOAT:
-            whole = replace(self.options, weight_limit=WHOLE_RANGE, pair_limit=None)  # a float product adds exactly
-            return Recipe(self.site, structure, tuple(self._round(no_smoothing(self.site.inputs), whole)))
-        return self.recipe(structure, self.choose(structure))
+    def decide(self, scheme: Scheme) -> Recipe:
+        """The best numbers for a scheme."""
+        if scheme is Scheme.FLOAT:  # a float product adds exactly, whatever the instruction set
+            return Recipe(self.group, scheme, self._round(no_smoothing(self.group.inputs), _WHOLE_RANGE, None))
+        return self.recipe(scheme, self.best(scheme))
 
-    def choose(self, structure: Structure) -> Choice:
-        """The numbers with the least error."""
-        return min(self._choices(structure), key=lambda choice: choice.error)
+    def best(self, scheme: Scheme) -> Candidate:
+        """The candidate with the least error; `scheme` is not FLOAT."""
+        return min(self._candidates(scheme), key=lambda candidate: candidate.error)
 
-    def _choices(self, structure: Structure) -> Iterator[Choice]:
-        limit, pair = self.options.weight_limit, self.options.pair_limit
-        for strength in STRENGTHS if structure.smoothed else (0.0,):
-            smoothing = self._smoothing(structure, strength, fit=True)
-            weight = round_nearest(smoothing.of_weight(self._joined), limit, pair=pair).dequantize()
+    def _candidates(self, scheme: Scheme) -> Iterator[Candidate]:
+        for alpha in MIGRATION_STRENGTHS if scheme.smoothed else (0.0,):
+            smoothing = self._smoothing(scheme, alpha, fit=True)
+            scaled = smoothing.of_weight(self._joined)
+            weight = round_nearest(scaled, self._isa.weight_limit, pair=self._isa.pair_limit).dequantize()
             rows = smoothing.of(self._judge)
             constant = 0.0 if smoothing.shift is None else smoothing.shift @ self._joined
-            for room in self._rooms(structure):
-                levels = self._range(structure, smoothing, room, fit=True)
+            for granularity in _PER_TOKEN if scheme is Scheme.PER_TOKEN else _PER_TENSOR:
+                levels = self._range(granularity, smoothing, fit=True)
                 product = levels.round_trip(rows) @ weight + constant
-                yield Choice(strength, room, float(np.mean((product - self._wanted) ** 2)) / self._energy)
+                yield Candidate(alpha, granularity, float(np.mean((product - self._wanted) ** 2)) / self._energy)
 
-    def _rooms(self, structure: Structure) -> Sequence[float]:
-        if structure is Structure.TOKEN:
-            return _ZERO_POINTS
-        return _STRETCHES if self.options.ranges == "output" else (1.0,)
-
-    def recipe(self, structure: Structure, choice: Choice) -> Recipe:
-        """What a choice comes to, with ranges from all texts."""
-        smoothing = self._smoothing(structure, choice.strength, fit=False)
+    def recipe(self, scheme: Scheme, candidate: Candidate) -> Recipe:
+        """What a candidate comes to, with ranges from all texts."""
+        smoothing = self._smoothing(scheme, candidate.alpha, fit=False)
         return Recipe(
-            site=self.site,
-            structure=structure,
-            weights=tuple(self._round(smoothing, self.options)),
-            activation=self._range(structure, smoothing, choice.room, fit=False),
-            smoothing=smoothing if structure.smoothed else None,
-            strength=choice.strength,
-            error=choice.error,
+            group=self.group,
+            scheme=scheme,
+            weights=self._round(smoothing, self._isa.weight_limit, self._isa.pair_limit),
+            activation=self._range(candidate.granularity, smoothing, fit=False),
+            smoothing=smoothing if scheme.smoothed else None,
+            error=candidate.error,
         )
 
-    def _round(self, smoothing: Smoothing, options: SearchOptions) -> list[IntegerWeight]:
-        limit, pair = options.weight_limit, options.pair_limit
-        weights = [smoothing.of_weight(weight) for weight in self._weights]
-        if not options.compensate:
-            return [round_nearest(weight, limit, pair=pair) for weight in weights]
+    def _round(self, smoothing: Smoothing, limit: int, pair: int | None) -> tuple[IntegerWeight, ...]:
         rows = smoothing.of(self._statistics.rows)
         gram = (rows.T @ rows).astype(np.float64)
-        return [round_by_output(weight, gram, limit, pair=pair) for weight in weights]
+        return tuple(round_by_output(smoothing.of_weight(weight), gram, limit, pair=pair) for weight in self._weights)
 
-    def _range(self, structure: Structure, smoothing: Smoothing, room: float, fit: bool) -> Range | TokenRange:
+    def _range(self, granularity: PerTensor | PerToken, smoothing: Smoothing, fit: bool) -> Range | TokenRange:
         low, high = self._bounds(fit)
         smallest, largest = float(smoothing.of(low).min()), float(smoothing.of(high).max())
-        if structure is Structure.TOKEN:
-            return make_token_range(int(room), smallest * max(_STRETCHES))
-        if self.options.ranges == "output":
-            return make_range(smallest * room, largest * room)
-        rows = self._statistics.judge if fit else self._statistics.rows
-        return choose_range(self.options.ranges, smoothing.of(rows), smallest, largest)
+        if isinstance(granularity, PerToken):
+            return make_token_range(granularity.zero_point, smallest * _ROOM_BELOW)
+        return make_range(smallest * granularity.stretch, largest * granularity.stretch)
 
-    def _smoothing(self, structure: Structure, strength: float, fit: bool) -> Smoothing:
-        if not structure.smoothed:
-            return no_smoothing(self.site.inputs)
-        return make_smoothing(*self._bounds(fit), self._joined, strength, structure is Structure.SHIFTED)
+    def _smoothing(self, scheme: Scheme, alpha: float, fit: bool) -> Smoothing:
+        if not scheme.smoothed:
+            return no_smoothing(self.group.inputs)
+        return make_smoothing(*self._bounds(fit), self._joined, alpha, scheme is Scheme.SHIFTED)
 
     def _bounds(self, fit: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Smallest and largest value of each channel, in one half of the texts or in all of them."""
+        """Per-channel minimum and maximum, over one half of the texts or all of them."""
         statistics = self._statistics
         return (statistics.fit_low, statistics.fit_high) if fit else (statistics.low, statistics.high)

@@ -1,8 +1,8 @@
-"""Lets a site be computed more exactly, one after the other, until the answers are close enough.
+"""Computes one group after the other more exactly, until the quantised graph is close enough to the float graph.
 
-Every site starts at the fastest structure that is nearly as good as the next one. A site's share is what it alone takes
-from the mean cosine. While the whole is below its budget, the site with the largest share for what the next step costs
-takes that step: from one scale to a scale a token, and from there to float.
+Every group starts at the fastest scheme that is nearly as good as the next one. A group's sensitivity is how far the
+mean cosine falls where it alone is quantised. While the whole is below its goal, the group with the largest sensitivity
+for what the next scheme costs takes that scheme: from one scale to a scale per token, and from there to float.
 """
 
 from __future__ import annotations
@@ -14,96 +14,81 @@ import numpy as np
 import onnx_ir as ir
 
 from export.quantization.feeds import Feed
+from export.quantization.int8.closeness import Closeness, compare_vectors, text_vectors
 from export.quantization.int8.embedding_tables import quantize_tables
+from export.quantization.int8.groups import QuantGroup
 from export.quantization.int8.insert_qdq import insert_recipes
-from export.quantization.int8.measure import Closeness, answers, compare_answers
-from export.quantization.int8.recipe import Recipe, Structure
-from export.quantization.int8.search import SiteSearch
-from export.quantization.int8.sites import Site
+from export.quantization.int8.recipe import Recipe, Scheme
+from export.quantization.int8.search import GroupSearch
 from export.quantization.isa import Isa
 
-#: How many times the error of the next structure a faster one may have. Smoothing is cheap; a scale a token takes two
+#: How many times the error of the next scheme a faster one may have. Smoothing is cheap; a scale per token takes two
 #: passes over x and one over the output.
-NEARLY_AS_GOOD = {Structure.SMOOTHED: 1.25, Structure.SHIFTED: 1.25, Structure.TOKEN: 4.0}
+NEARLY_AS_GOOD = {Scheme.SMOOTHED: 1.25, Scheme.SHIFTED: 1.25, Scheme.PER_TOKEN: 4.0}
 
 #: What a pass over an element costs in multiplications of a float product (ONNX Runtime, two cores with AVX2: 3
 #: elements and 40 multiplications a nanosecond), and the share of them that an integer product saves.
 _PASS = 12
 _SAVED = 0.75
 
-Decide = Callable[[Site, Structure], Recipe]
+Decide = Callable[[QuantGroup, Scheme], Recipe]
 
 
-@dataclass(frozen=True)
-class Decided:
-    """A site's recipe and what it alone costs.
+def schemes_of(group: QuantGroup) -> tuple[Scheme, ...]:
+    """The schemes of a group, from fast to exact.
 
-    Args:
-        recipe: the recipe.
-        share: what the site takes from the mean cosine; None before it is measured.
+    The output of a LayerNormalization is alike in all tokens, and is smoothed and shifted at the price of a second one.
+    A group that narrows is not smoothed: what it reads (after GELU) has channels that are silent in most texts, and a
+    factor learned from silence clips the text where they speak. A scale per token clips nothing.
     """
-
-    recipe: Recipe
-    share: float | None = None
-
-
-def ladder(site: Site) -> tuple[Structure, ...]:
-    """The structures of a site, from fast to exact.
-
-    What a LayerNormalization gives is alike in all tokens, and is smoothed and shifted for the price of a second one.
-    A site that narrows is not smoothed: what it reads (after GELU) has channels that are silent in most texts, and a
-    factor learned from silence clips the text where they speak. A scale a token clips nothing.
-    """
-    if site.normalized:
-        return (Structure.PLAIN, Structure.SHIFTED, Structure.FLOAT)
-    if site.inputs > site.outputs:
-        return (Structure.PLAIN, Structure.TOKEN, Structure.FLOAT)
-    return (Structure.PLAIN, Structure.SMOOTHED, Structure.TOKEN, Structure.FLOAT)
+    if group.normalized:
+        return (Scheme.PLAIN, Scheme.SHIFTED, Scheme.FLOAT)
+    if group.inputs > group.outputs:
+        return (Scheme.PLAIN, Scheme.PER_TOKEN, Scheme.FLOAT)
+    return (Scheme.PLAIN, Scheme.SMOOTHED, Scheme.PER_TOKEN, Scheme.FLOAT)
 
 
-def next_step(recipe: Recipe) -> Structure | None:
-    """The structure above that of `recipe`; None for float."""
-    steps = ladder(recipe.site)
-    place = steps.index(recipe.structure) + 1
-    return steps[place] if place < len(steps) else None
+def next_scheme(recipe: Recipe) -> Scheme | None:
+    """The scheme above that of `recipe`; None for float."""
+    schemes = schemes_of(recipe.group)
+    place = schemes.index(recipe.scheme) + 1
+    return schemes[place] if place < len(schemes) else None
 
 
-def first_step(search: SiteSearch) -> Recipe:
-    """Where a site starts: the fastest structure that the next one does not beat by much."""
-    structure, *steps = ladder(search.site)[:-1]
-    choice = search.choose(structure)
-    for better in steps:
-        other = search.choose(better)
-        if choice.error <= NEARLY_AS_GOOD[better] * other.error:
+def first_recipe(search: GroupSearch) -> Recipe:
+    """Where a group starts: the fastest scheme that the next one does not beat by much."""
+    scheme, *better = schemes_of(search.group)[:-1]
+    candidate = search.best(scheme)
+    for other in better:
+        rival = search.best(other)
+        if candidate.error <= NEARLY_AS_GOOD[other] * rival.error:
             break
-        structure, choice = better, other
-    return search.recipe(structure, choice)
+        scheme, candidate = other, rival
+    return search.recipe(scheme, candidate)
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What recipes are judged by.
+    """Measures graphs with recipes against the float graph.
 
     Args:
         model: the float graph.
         feeds: held-out texts.
-        expected: the float graph's answers to them.
+        expected: the float graph's vectors of them.
         isa: the row that graphs are made for.
-        tables: embedding tables are int8, too, when the whole is judged.
     """
 
     model: ir.Model
     feeds: Sequence[Feed]
     expected: np.ndarray
     isa: Isa
-    tables: bool = True
 
     def closeness(self, recipes: Sequence[Recipe]) -> Closeness:
         """Of the graph with `recipes`, as it would be published."""
-        return self._compare(recipes, self.tables)
+        return self._compare(recipes, tables=True)
 
-    def share(self, recipe: Recipe) -> float:
-        """What one site takes from the mean cosine."""
+    def sensitivity(self, recipe: Recipe) -> float:
+        """How far the mean cosine falls where this group alone is quantised."""
         return max(0.0, 1.0 - self._compare([recipe], tables=False).mean)
 
     def _compare(self, recipes: Sequence[Recipe], tables: bool) -> Closeness:
@@ -112,40 +97,38 @@ class Judge:
         if tables:
             quantize_tables(model)
             model.graph.sort()
-        return compare_answers(self.expected, answers(model, self.feeds))
+        return compare_vectors(self.expected, text_vectors(model, self.feeds))
 
 
-def reach_budget(
-    recipes: Sequence[Recipe], judge: Judge, decide: Decide, good_enough: Callable[[Closeness], bool]
-) -> tuple[tuple[Decided, ...], Closeness]:
-    """Recipes that are good enough, or all of them in float.
+def reach_goal(recipes: Sequence[Recipe], judge: Judge, decide: Decide, goal: Closeness) -> tuple[Recipe, ...]:
+    """Recipes that reach `goal` together, or all of them in float.
 
-    Shares are measured only if the first try is not good enough: each takes a run of its own.
+    Sensitivities are measured only if the first try is not good enough: each takes a run of its own.
     """
-    decided = [Decided(recipe) for recipe in recipes]
-    found = judge.closeness(recipes)
-    if not good_enough(found):
-        decided = [replace(one, share=judge.share(one.recipe)) for one in decided]
-    while not good_enough(found):
-        open_ones = [i for i, one in enumerate(decided) if one.recipe.structure is not Structure.FLOAT]
-        if not open_ones:
+    found = list(recipes)
+    close = judge.closeness(found).reaches(goal)
+    if not close:
+        found = [replace(recipe, sensitivity=judge.sensitivity(recipe)) for recipe in found]
+    while not close:
+        quantized = [i for i, recipe in enumerate(found) if recipe.scheme is not Scheme.FLOAT]
+        if not quantized:
             break
-        worst = max(open_ones, key=lambda i: _urgency(decided[i]))
-        step = next_step(decided[worst].recipe)
-        assert step is not None
-        recipe = decide(decided[worst].recipe.site, step)
-        decided[worst] = Decided(recipe, judge.share(recipe))
-        found = judge.closeness([one.recipe for one in decided])
-    return tuple(decided), found
+        worst = max(quantized, key=lambda i: _urgency(found[i]))
+        scheme = next_scheme(found[worst])
+        assert scheme is not None
+        recipe = decide(found[worst].group, scheme)
+        found[worst] = replace(recipe, sensitivity=judge.sensitivity(recipe))
+        close = judge.closeness(found).reaches(goal)
+    return tuple(found)
 
 
-def _urgency(one: Decided) -> float:
-    """What a site takes from the cosine, by what the next step costs a token."""
-    return (one.share or 0.0) / _cost(one.recipe.site, next_step(one.recipe))
+def _urgency(recipe: Recipe) -> float:
+    """The sensitivity of a group by what the next scheme costs a token."""
+    return (recipe.sensitivity or 0.0) / _cost(recipe.group, next_scheme(recipe))
 
 
-def _cost(site: Site, structure: Structure | None) -> float:
+def _cost(group: QuantGroup, scheme: Scheme | None) -> float:
     """Multiplications of float products that a token takes more than in plain int8."""
-    if structure is Structure.FLOAT:
-        return _SAVED * site.inputs * site.outputs
-    return _PASS * (2 * site.inputs + site.outputs if structure is Structure.TOKEN else site.inputs)
+    if scheme is Scheme.FLOAT:
+        return _SAVED * group.inputs * group.outputs
+    return _PASS * (2 * group.inputs + group.outputs if scheme is Scheme.PER_TOKEN else group.inputs)

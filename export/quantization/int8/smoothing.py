@@ -1,11 +1,11 @@
-"""Smoothing: takes size from the channels of x that have too much of it and gives it to the weights.
+"""Smoothing: takes size from the channels of x that have too much of it and gives it to the weights (SmoothQuant).
 
     x W  =  ((x - z) / m) (m W)  +  z W        m_j = amax_j^a / wmax_j^(1-a)
 
-amax_j is the largest magnitude of channel j after the shift, wmax_j that of row j of W. Without a shift this is Xiao et
-al. 2022, "SmoothQuant" (arXiv 2211.10438), equation 4. The shift z_j = (low_j + high_j) / 2 is that of Wei et al. 2023,
-"Outlier Suppression+" (arXiv 2304.09145): what is large in a channel, but always there, goes into the bias. The
-strength a is searched; m is scaled to a geometric mean of 1.
+amax_j is the largest magnitude of channel j after the shift, wmax_j that of row j of W, a the migration strength
+(alpha), which is searched; m is scaled to a geometric mean of 1. Without a shift this is Xiao et al. 2022,
+"SmoothQuant" (arXiv 2211.10438), equation 4. The shift z_j = (low_j + high_j) / 2 is that of Wei et al. 2023, "Outlier
+Suppression+" (arXiv 2304.09145): what is large in a channel, but always there, goes into the bias.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Strengths that are tried.
-STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
+#: Migration strengths that are tried.
+MIGRATION_STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 #: Least magnitude of a channel or of a row, as a share of the median: dead ones must not get endless factors.
 _FLOOR = 0.01
@@ -47,25 +47,25 @@ def no_smoothing(size: int) -> Smoothing:
     return Smoothing(np.ones(size, np.float32))
 
 
-def make_smoothing(low: np.ndarray, high: np.ndarray, weight: np.ndarray, strength: float, shifts: bool) -> Smoothing:
-    """The smoothing of a strength; with `shifts`, the middle of each channel becomes zero. See `smoothing_factors`."""
+def make_smoothing(low: np.ndarray, high: np.ndarray, weight: np.ndarray, alpha: float, shifts: bool) -> Smoothing:
+    """The smoothing of a migration strength; with `shifts`, the middle of each channel becomes zero."""
     if not shifts:
-        return Smoothing(smoothing_factors(low, high, weight, strength))
+        return Smoothing(smoothing_factors(low, high, weight, alpha))
     middle = ((low + high) / 2).astype(np.float32)
-    return Smoothing(smoothing_factors(low - middle, high - middle, weight, strength), middle)
+    return Smoothing(smoothing_factors(low - middle, high - middle, weight, alpha), middle)
 
 
-def smoothing_factors(low: np.ndarray, high: np.ndarray, weight: np.ndarray, strength: float) -> np.ndarray:
+def smoothing_factors(low: np.ndarray, high: np.ndarray, weight: np.ndarray, alpha: float) -> np.ndarray:
     """m [I].
 
     Args:
-        low, high: smallest and largest value of each channel of x [I].
+        low, high: per-channel minimum and maximum of x [I].
         weight: W [I, O].
-        strength: a, 0 to 1; 1 makes all channels equally large.
+        alpha: migration strength, 0 to 1; 1 makes all channels equally large.
     """
     channels = _floored(np.maximum(np.abs(low), np.abs(high)))
     rows = _floored(np.abs(weight).max(axis=1))
-    logarithm = strength * np.log(channels) - (1 - strength) * np.log(rows)
+    logarithm = alpha * np.log(channels) - (1 - alpha) * np.log(rows)
     return np.exp(logarithm - logarithm.mean()).astype(np.float32)
 
 

@@ -9,26 +9,30 @@ import numpy as np
 import onnx_ir as ir
 
 from export.passes.graph.writer import MICROSOFT, Emitter, scope_of
-from export.quantization.int8.sites import Site, nodes_of
+from export.quantization.int8.groups import QuantGroup, nodes_of
 from export.quantization.integer_weights import IntegerWeight
-from export.quantization.plan import QuantizationPlan
 
-#: Rows of a column that share a scale, in MatMulNBits and in int4.
+#: Rows of an output channel that share a scale, in MatMulNBits and in int4.
 BLOCK = 32
+
+#: accuracy_level of MatMulNBits: activations are rounded to int8, block by block; 1 would compute in float.
+ACCURACY_LEVEL = 4
 
 _BITS = {"int8": 8, "int4": 4}
 
 
-def insert_weights(model: ir.Model, site: Site, weights: Sequence[IntegerWeight], plan: QuantizationPlan) -> None:
-    """Change the MatMuls of `site` in place."""
-    for node, weight in zip(nodes_of(model, site.nodes), weights, strict=True):
+def insert_weights(
+    model: ir.Model, group: QuantGroup, weights: Sequence[IntegerWeight], precision: str, nbits: bool
+) -> None:
+    """Change the MatMuls of `group` in place; see `quantize_weights`."""
+    for node, weight in zip(nodes_of(model, group.nodes), weights, strict=True):
         emit, stem = Emitter(node), scope_of(node).replace("/", ".")
-        if plan.microsoft:
-            emit.finish({node.outputs[0]: _n_bits(emit, node, weight, plan, stem)})
-        elif plan.precision == "int4":
+        if nbits:
+            emit.finish({node.outputs[0]: _n_bits(emit, node, weight, precision, stem)})
+        elif precision == "int4":
             node.replace_input_with(1, _blocked(emit, weight, stem))
         else:
-            node.replace_input_with(1, _columns(emit, weight, stem))
+            node.replace_input_with(1, _whole(emit, weight, stem))
 
 
 def pack(weight: IntegerWeight, bits: int) -> np.ndarray:
@@ -47,12 +51,12 @@ def pack(weight: IntegerWeight, bits: int) -> np.ndarray:
     return laid_out
 
 
-def _n_bits(emit: Emitter, node: ir.Node, weight: IntegerWeight, plan: QuantizationPlan, stem: str) -> ir.Value:
+def _n_bits(emit: Emitter, node: ir.Node, weight: IntegerWeight, precision: str, stem: str) -> ir.Value:
     """MatMulNBits(x, W', scales)."""
-    bits, (rows, columns) = _BITS[plan.precision], weight.values.shape
-    packed = emit.constant(f"{stem}.weight_{plan.precision}", pack(weight, bits))
+    bits, (rows, columns) = _BITS[precision], weight.values.shape
+    packed = emit.constant(f"{stem}.weight_{precision}", pack(weight, bits))
     scales = emit.constant(f"{stem}.weight_scale", np.ascontiguousarray(weight.scales.T))
-    attributes = {"K": rows, "N": columns, "bits": bits, "block_size": BLOCK, "accuracy_level": plan.accuracy_level}
+    attributes = {"K": rows, "N": columns, "bits": bits, "block_size": BLOCK, "accuracy_level": ACCURACY_LEVEL}
     return emit.add("MatMulNBits", [node.inputs[0], packed, scales], attributes, MICROSOFT, ir.DataType.FLOAT)
 
 
@@ -64,8 +68,8 @@ def _blocked(emit: Emitter, weight: IntegerWeight, stem: str) -> ir.Value:
     return emit.add("DequantizeLinear", [values, scales], attributes, dtype=ir.DataType.FLOAT)
 
 
-def _columns(emit: Emitter, weight: IntegerWeight, stem: str) -> ir.Value:
-    """Cast(W') * scales."""
+def _whole(emit: Emitter, weight: IntegerWeight, stem: str) -> ir.Value:
+    """Cast(W') * scales [O]."""
     values = emit.constant(f"{stem}.weight_int8", weight.values)
     scales = emit.constant(f"{stem}.weight_scale", weight.scales)
     whole = emit.add("Cast", [values], {"to": int(ir.DataType.FLOAT)}, dtype=ir.DataType.FLOAT)

@@ -124,13 +124,6 @@ def test_a_budget_of_the_user_replaces_all_but_invariance_and_the_metric() -> No
     assert budget["metric_loss"] == BUDGETS["int8"]["metric_loss"]
 
 
-def test_what_cannot_be_invariant_is_not_asked_to_be() -> None:
-    assert "invariance" not in find_budget("int8", invariant=False).thresholds
-    assert "invariance" not in find_budget("int8", 0.9, invariant=False).thresholds
-    assert find_budget("int8-static").thresholds == BUDGETS["int8"]
-    assert find_budget("int8-dynamic").thresholds == BUDGETS["int8-dynamic"]
-
-
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.0001, 99.0, float("nan")])
 def test_a_budget_is_a_share(share: float) -> None:
     with pytest.raises(UsageError, match="is out of range"):

@@ -10,9 +10,9 @@ from tiny_encoder import PORTS, run, sentences, set_weight, tiny_encoder, tiny_t
 
 from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tasks import BATCH, CHOICES, PAST, SEQUENCE, Port
-from export.quantization.feeds import Feed, check_texts, make_feeds
+from export.quantization.feeds import Feed, calibration_feeds, make_feeds
 from export.quantization.int8.calibration import calibrate, expose, real_rows
-from export.quantization.int8.sites import find_sites
+from export.quantization.int8.groups import find_groups
 
 TYPES = Port("token_type_ids", "int64", (BATCH, SEQUENCE))
 
@@ -49,14 +49,17 @@ def test_what_cannot_be_made_from_text_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("texts", [[], ["the cat"] * 100, ["", " ", "\n"], sentences(15)])
-def test_too_few_texts_are_refused(texts: list[str]) -> None:
+def test_too_few_texts_are_refused(texts: list[str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"calibration text has \d+ different texts; at least 16"):
-        check_texts(texts, "the calibration text")
+        calibration_feeds(texts, PORTS, tiny_tokenizer(tmp_path), 40)
 
 
-def test_doubles_and_empty_texts_are_left_out() -> None:
-    texts = sentences(20)
-    assert check_texts([*texts, "  ", *texts], "it") == tuple(texts)
+def test_doubles_and_empty_texts_are_left_out_and_one_text_in_four_is_held_out(tmp_path: Path) -> None:
+    tokenizer, texts = tiny_tokenizer(tmp_path), sentences(80)
+    found = calibration_feeds([*texts, "  ", *texts], PORTS, tokenizer, 40)
+    assert [sum(len(feed.mask) for feed in feeds) for feeds in (found.fit, found.held_out)] == [60, 20]
+    (held_out,) = make_feeds(texts[::4], PORTS, tokenizer, 40, fewest_tokens=0)
+    np.testing.assert_array_equal(found.held_out[0].inputs["input_ids"], held_out.inputs["input_ids"])
 
 
 def test_too_short_texts_are_refused(tmp_path: Path) -> None:
@@ -66,13 +69,13 @@ def test_too_short_texts_are_refused(tmp_path: Path) -> None:
 
 def test_statistics_are_those_of_real_tokens(tmp_path: Path) -> None:
     model, feeds = tiny_encoder(), make_feeds(sentences(80), PORTS, tiny_tokenizer(tmp_path), 40)
-    sites = find_sites(model)
-    found = dict(calibrate(model, sites, feeds))
-    assert list(found) == list(sites)
-    for site in sites:
-        exposed = expose(model, [site.source])
-        rows = np.concatenate([run(exposed, **feed.inputs)[site.source][feed.mask] for feed in feeds])
-        statistics = found[site]
+    groups = find_groups(model)
+    found = dict(calibrate(model, groups, feeds))
+    assert list(found) == list(groups)
+    for group in groups:
+        exposed = expose(model, [group.source])
+        rows = np.concatenate([run(exposed, **feed.inputs)[group.source][feed.mask] for feed in feeds])
+        statistics = found[group]
         assert statistics.count == len(rows)
         np.testing.assert_allclose(statistics.low, rows.min(axis=0), atol=1e-5)
         np.testing.assert_allclose(statistics.high, rows.max(axis=0), atol=1e-5)
@@ -88,7 +91,7 @@ def test_padding_has_no_part_in_the_statistics(tmp_path: Path) -> None:
     set_weight(model, "embeddings.weight", table)
     other = [Feed({**f.inputs, "input_ids": np.where(f.mask, f.inputs["input_ids"], 7)}, f.mask) for f in feeds]
     for (_, with_pad), (_, without) in zip(
-        calibrate(model, find_sites(model), feeds), calibrate(model, find_sites(model), other), strict=True
+        calibrate(model, find_groups(model), feeds), calibrate(model, find_groups(model), other), strict=True
     ):
         np.testing.assert_allclose(with_pad.low, without.low, atol=1e-4)
         np.testing.assert_allclose(with_pad.high, without.high, atol=1e-4)
@@ -103,16 +106,19 @@ def test_rows_of_packed_tokens_are_all_real() -> None:
 
 def test_groups_and_fewer_rows_change_no_bounds(tmp_path: Path) -> None:
     model, feeds = tiny_encoder(), make_feeds(sentences(80), PORTS, tiny_tokenizer(tmp_path), 40)
-    sites = find_sites(model)
-    whole, parts = dict(calibrate(model, sites, feeds)), dict(calibrate(model, sites, feeds, rows=100, max_bytes=15000))
-    for site in sites:
-        np.testing.assert_array_equal(whole[site].low, parts[site].low)
-        np.testing.assert_array_equal(whole[site].high, parts[site].high)
-        assert len(parts[site].rows) < 160
+    groups = find_groups(model)
+    whole, parts = (
+        dict(calibrate(model, groups, feeds)),
+        dict(calibrate(model, groups, feeds, rows=100, max_bytes=15000)),
+    )
+    for group in groups:
+        np.testing.assert_array_equal(whole[group].low, parts[group].low)
+        np.testing.assert_array_equal(whole[group].high, parts[group].high)
+        assert len(parts[group].rows) < 160
 
 
 def test_an_activation_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     model, feeds = tiny_encoder(), make_feeds(sentences(60), PORTS, tiny_tokenizer(tmp_path), 40)
     set_weight(model, "attention/norm.bias", np.full(32, np.nan))
     with pytest.raises(InputError, match="what ffn1/MatMul reads is not finite"):
-        list(calibrate(model, find_sites(model), feeds))
+        list(calibrate(model, find_groups(model), feeds))

@@ -17,9 +17,8 @@ from bert_onnx.errors import ExportError, UsageError
 from bert_onnx.tasks import TASKS, TaskOptions
 from export.onnx_file.save import save, weight_bytes
 from export.plan import check_precision
-from export.quantization.float16.convert import convert_to_half
+from export.quantization.float16.convert import convert_to_half, half_warnings
 from export.quantization.float16.formats import FILL
-from export.quantization.float16.targets import half_warnings
 from export.reference.runtime import eager_runtime
 from export.targets import TARGETS, find_target
 from export.verification.cases import verification_cases
@@ -89,15 +88,6 @@ def test_a_cast_is_made_once() -> None:
     assert len(sources) == len(set(sources))
 
 
-def test_operators_can_be_kept_wide() -> None:
-    model, _ = finished("feature-extraction")
-    convert_to_half(model, "fp16", frozenset({"LayerNormalization"}))
-    types = element_types(model)
-    for node in model.graph:
-        if node.op_type == "LayerNormalization":
-            assert {types[value.name] for value in node.inputs if value is not None} == {TensorProto.FLOAT}
-
-
 def test_the_same_bytes_each_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
         model, _ = finished("fill-mask")
@@ -135,8 +125,7 @@ def test_what_is_too_small_is_reported() -> None:
     assert (lost.name, lost.zeros, lost.size) == ("layer.weight", 2, 6)
     assert lost.share < 1e-7
     assert report.warnings() == ()  # beside 1.0 nobody misses them
-    assert report.outcome().count == 1
-    assert "too small for fp16" in report.outcome().refusals[0].reason
+    assert report.narrow == 1
 
     small = np.full((4, 3), 1e-8, np.float32)
     report = convert_to_half(one_matmul(small), "fp16")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -14,18 +15,23 @@ from tiny_encoder import operators, run
 
 from bert_onnx.tasks import TASKS, Port
 from bert_onnx.tokenization import BertTokenizerFast
-from export.quantization.feeds import Feed, make_feeds
-from export.quantization.plan import QuantizationPlan, QuantizationResult
-from export.quantization.quantize import quantize_model
+from export.quantization.feeds import CalibrationFeeds, Feed, calibration_feeds, make_feeds
+from export.quantization.int8.closeness import Closeness
+from export.quantization.int8.dynamic import quantize_dynamic
+from export.quantization.int8.static import quantize_static
+from export.quantization.isa import ISAS
+from export.quantization.result import QuantizationResult
+from export.quantization.weight_only.quantize import quantize_weights
 
-PLANS = {
-    "static": QuantizationPlan(cosine_mean=0.5, cosine_min=0.1, max_length=30),
-    "dynamic": QuantizationPlan(method="dynamic", max_length=30),
-    "weights": QuantizationPlan(method="weights", max_length=30),
-    "nbits": QuantizationPlan(method="weights", microsoft=True, precision="int4", max_length=30),
+VNNI = ISAS["avx512_vnni"]
+METHODS: dict[str, Callable[[ir.Model, CalibrationFeeds], QuantizationResult]] = {
+    "static": lambda model, feeds: quantize_static(model, VNNI, feeds, Closeness(0.5, 0.1)),
+    "dynamic": lambda model, feeds: quantize_dynamic(model, VNNI),
+    "weights": lambda model, feeds: quantize_weights(model, "int8", feeds=feeds.fit),
+    "nbits": lambda model, feeds: quantize_weights(model, "int4", nbits=True, feeds=feeds.fit),
 }
 
-#: Largest error as a share of the answers' size.
+#: Largest error relative to the size of the outputs.
 LIMITS = {"static": 0.1, "dynamic": 0.1, "weights": 0.05, "nbits": 0.6}
 
 
@@ -43,10 +49,11 @@ def texts() -> tuple[str, ...]:
 
 
 def quantized(
-    task: str, target: str, plan: QuantizationPlan, tokenizer: BertTokenizerFast
+    task: str, target: str, method: str, tokenizer: BertTokenizerFast
 ) -> tuple[ir.Model, QuantizationResult, tuple[Port, ...]]:
     model, eager = finished(task, target)
-    return model, quantize_model(model, plan, texts(), eager.module.inputs, tokenizer), eager.module.inputs
+    ports = eager.module.inputs
+    return model, METHODS[method](model, calibration_feeds(texts(), ports, tokenizer, 30)), ports
 
 
 def feed_of(ports: tuple[Port, ...], tokenizer: BertTokenizerFast) -> Feed:
@@ -77,12 +84,10 @@ def check_close(model: ir.Model, other: ir.Model, feed: Feed, limit: float) -> N
             assert np.linalg.norm(a - b) < limit * np.linalg.norm(a), name
 
 
-@pytest.mark.parametrize("method", PLANS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("task", TASKS)
 def test_every_head_of_the_portable_graph(task: str, method: str, tokenizer: BertTokenizerFast) -> None:
-    model, found, ports = quantized(task, "portable", PLANS[method], tokenizer)
-    assert found.invariant
-    assert found.closeness is not None
+    model, found, ports = quantized(task, "portable", method, tokenizer)
     assert {name.removeprefix("bert/") for record in found.records for name in record.nodes} >= {
         f"encoder/layer.{layer}/{part}/MatMul"
         for layer in (0, 1)
@@ -102,7 +107,7 @@ def test_every_head_of_the_portable_graph(task: str, method: str, tokenizer: Ber
     ],
 )
 def test_other_targets(task: str, target: str, method: str, tokenizer: BertTokenizerFast) -> None:
-    model, found, ports = quantized(task, target, PLANS[method], tokenizer)
+    model, found, ports = quantized(task, target, method, tokenizer)
     assert len(found.records) == 8
     check_close(model, found.model, feed_of(ports, tokenizer), LIMITS[method])
 
@@ -119,7 +124,7 @@ def test_other_targets(task: str, target: str, method: str, tokenizer: BertToken
     ],
 )
 def test_company_changes_nothing(task: str, target: str, method: str, tokenizer: BertTokenizerFast) -> None:
-    _, found, ports = quantized(task, target, PLANS[method], tokenizer)
+    _, found, ports = quantized(task, target, method, tokenizer)
     feed = feed_of(ports, tokenizer)
     together = taken(found.model, feed)
     for row, mask in enumerate(feed.mask):
@@ -133,6 +138,6 @@ def test_company_changes_nothing(task: str, target: str, method: str, tokenizer:
 
 def test_what_a_fused_graph_hides_stays_float(tokenizer: BertTokenizerFast) -> None:
     """com.microsoft.Attention holds the projections, so that 3 of 4 places a layer are left."""
-    model, found, _ = quantized("sentence-similarity", "ort-cpu", PLANS["dynamic"], tokenizer)
+    model, found, _ = quantized("sentence-similarity", "ort-cpu", "dynamic", tokenizer)
     assert len(found.records) == 6
     assert operators(found.model)["Attention"] == operators(model)["Attention"] == 2

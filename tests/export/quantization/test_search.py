@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from export.quantization.int8.calibration import Statistics
+from export.quantization.int8.groups import QuantGroup
 from export.quantization.int8.ranges import SYMMETRIC, TokenRange
-from export.quantization.int8.recipe import Structure
-from export.quantization.int8.search import SearchOptions, SiteSearch
-from export.quantization.int8.sensitivity import first_step
-from export.quantization.int8.sites import Site
-from export.quantization.int8.smoothing import STRENGTHS, make_smoothing, smoothing_factors
+from export.quantization.int8.recipe import Scheme
+from export.quantization.int8.search import GroupSearch, PerToken
+from export.quantization.int8.sensitivity import first_recipe
+from export.quantization.int8.smoothing import make_smoothing, smoothing_factors
+from export.quantization.integer_weights import round_nearest
+from export.quantization.isa import ISAS, Isa
 
-SITE = Site("x/MatMul", "x", ("x/MatMul",), 40, 24)
+ISA = ISAS["avx512_vnni"]
+GROUP = QuantGroup("x/MatMul", "x", ("x/MatMul",), 40, 24)
 
 
 def statistics(rows: np.ndarray, judge: np.ndarray) -> Statistics:
@@ -22,20 +27,20 @@ def statistics(rows: np.ndarray, judge: np.ndarray) -> Statistics:
     return Statistics(both.min(axis=0), both.max(axis=0), low, high, both, judge, len(both))
 
 
-def search(outliers: dict[int, float], options: SearchOptions | None = None, spread: float = 1.0) -> SiteSearch:
+def search(outliers: dict[int, float], isa: Isa = ISA, spread: float = 1.0) -> GroupSearch:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(800, 40)).astype(np.float32) * np.exp(rng.normal(size=40) * spread).astype(np.float32)
     for channel, size in outliers.items():
         rows[:, channel] = rng.normal(size=800) * size
     weight = rng.normal(size=(40, 24)).astype(np.float32)
-    return SiteSearch(SITE, statistics(rows[:400], rows[400:]), [weight], options or SearchOptions())
+    return GroupSearch(GROUP, statistics(rows[:400], rows[400:]), [weight], isa)
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.5, 0.8, 1.0])
-def test_smoothing_changes_nothing_in_exact_arithmetic(strength: float) -> None:
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.8, 1.0])
+def test_smoothing_changes_nothing_in_exact_arithmetic(alpha: float) -> None:
     rng = np.random.default_rng(1)
     x, w = rng.normal(size=(50, 40)) * np.linspace(0.1, 30, 40), rng.normal(size=(40, 24))
-    m = smoothing_factors(x.min(axis=0), x.max(axis=0), w, strength).astype(np.float64)
+    m = smoothing_factors(x.min(axis=0), x.max(axis=0), w, alpha).astype(np.float64)
     np.testing.assert_allclose((x / m) @ (m[:, None] * w), x @ w, rtol=1e-9)
     assert np.log(m).mean() == pytest.approx(0, abs=1e-5)
 
@@ -77,54 +82,55 @@ def test_a_channel_that_is_large_and_always_there_costs_nothing_once_shifted() -
     rows = rng.normal(size=(800, 40)).astype(np.float32)
     rows[:, 7] += 60
     weight = rng.normal(size=(40, 24)).astype(np.float32)
-    one = SiteSearch(SITE, statistics(rows[:400], rows[400:]), [weight], SearchOptions())
-    shifted, smoothed = one.choose(Structure.SHIFTED).error, one.choose(Structure.SMOOTHED).error
+    one = GroupSearch(GROUP, statistics(rows[:400], rows[400:]), [weight], ISA)
+    shifted, smoothed = one.best(Scheme.SHIFTED).error, one.best(Scheme.SMOOTHED).error
     assert shifted < smoothed / 4
-    recipe = one.decide(Structure.SHIFTED)
+    recipe = one.decide(Scheme.SHIFTED)
     assert recipe.smoothing is not None
     assert recipe.smoothing.shift is not None
     assert recipe.smoothing.shift[7] == pytest.approx(60, abs=1)
 
 
-def test_tokens_of_different_sizes_want_a_scale_each() -> None:
+def test_tokens_of_different_sizes_want_per_token_scales() -> None:
     rng = np.random.default_rng(0)
     rows = (rng.normal(size=(800, 40)) * np.exp(rng.normal(size=(800, 1)) * 2)).astype(np.float32)
     weight = rng.normal(size=(40, 24)).astype(np.float32)
-    one = SiteSearch(SITE, statistics(rows[:400], rows[400:]), [weight], SearchOptions())
-    assert one.choose(Structure.TOKEN).error < one.choose(Structure.SMOOTHED).error
-    assert one.choose(Structure.TOKEN).room == SYMMETRIC
+    one = GroupSearch(GROUP, statistics(rows[:400], rows[400:]), [weight], ISA)
+    assert one.best(Scheme.PER_TOKEN).error < one.best(Scheme.SMOOTHED).error
+    assert one.best(Scheme.PER_TOKEN).granularity == PerToken(SYMMETRIC)
 
 
 def test_what_lies_on_one_side_of_zero_gets_the_levels_of_that_side() -> None:
     rng = np.random.default_rng(0)
     rows = np.maximum(rng.normal(size=(800, 40)) * 3, -0.17).astype(np.float32)
     weight = rng.normal(size=(40, 24)).astype(np.float32)
-    one = SiteSearch(SITE, statistics(rows[:400], rows[400:]), [weight], SearchOptions())
-    recipe = one.decide(Structure.TOKEN)
+    one = GroupSearch(GROUP, statistics(rows[:400], rows[400:]), [weight], ISA)
+    recipe = one.decide(Scheme.PER_TOKEN)
     assert isinstance(recipe.activation, TokenRange)
     assert recipe.activation.zero_point < SYMMETRIC
     levels = recipe.activation.least / recipe.activation.top
     assert recipe.activation.zero_point * levels == pytest.approx(0.17 * 1.15, rel=0.01)
 
 
-def test_each_step_of_the_ladder_is_more_exact() -> None:
+def test_each_scheme_is_more_exact_than_the_one_before() -> None:
     one = search({7: 60.0}, spread=1.0)
-    errors = [one.decide(s).error for s in (Structure.PLAIN, Structure.SMOOTHED, Structure.FLOAT)]
+    errors = [one.decide(s).error for s in (Scheme.PLAIN, Scheme.SMOOTHED, Scheme.FLOAT)]
     assert errors[0] > 3 * errors[1]
     assert errors == sorted(errors, reverse=True)
 
 
-@pytest.mark.parametrize("structure", [Structure.PLAIN, Structure.SMOOTHED, Structure.SHIFTED, Structure.TOKEN])
-def test_the_error_is_that_of_the_arithmetic(structure: Structure) -> None:
-    one = search({7: 60.0}, SearchOptions(compensate=False))
-    recipe = one.decide(structure)
+@pytest.mark.parametrize("scheme", [Scheme.PLAIN, Scheme.SMOOTHED, Scheme.SHIFTED, Scheme.PER_TOKEN])
+def test_the_error_is_that_of_the_arithmetic(scheme: Scheme) -> None:
+    one = search({7: 60.0})
+    recipe = one.decide(scheme)
     assert recipe.activation is not None
-    assert recipe.strength in (STRENGTHS if structure.smoothed else (0.0,))
     x, w = one._judge, one._weights[0]
     rows, constant = (x, 0) if recipe.smoothing is None else (recipe.smoothing.of(x), 0)
     if recipe.smoothing is not None and recipe.smoothing.shift is not None:
         constant = recipe.smoothing.shift @ w
-    y = recipe.activation.round_trip(rows) @ recipe.weights[0].dequantize() + constant
+    # Candidates are judged with weights rounded to the nearest; rounding by output comes once, after the decision.
+    weight = round_nearest(w if recipe.smoothing is None else recipe.smoothing.of_weight(w), ISA.weight_limit)
+    y = recipe.activation.round_trip(rows) @ weight.dequantize() + constant
     assert np.mean((y - x @ w) ** 2) / np.mean((x @ w) ** 2) == pytest.approx(recipe.error, rel=0.5)
 
 
@@ -132,72 +138,64 @@ def test_a_range_that_fits_its_own_half_alone_is_judged_by_the_other() -> None:
     rng = np.random.default_rng(3)
     rows, judge = rng.normal(size=(400, 40)).astype(np.float32), rng.normal(size=(400, 40)).astype(np.float32) * 1.5
     weight = rng.normal(size=(40, 24)).astype(np.float32)
-    wide = SiteSearch(SITE, statistics(rows, judge), [weight], SearchOptions()).decide(Structure.PLAIN)
-    same = SiteSearch(SITE, statistics(judge, judge), [weight], SearchOptions()).decide(Structure.PLAIN)
+    wide = GroupSearch(GROUP, statistics(rows, judge), [weight], ISA).decide(Scheme.PLAIN)
+    same = GroupSearch(GROUP, statistics(judge, judge), [weight], ISA).decide(Scheme.PLAIN)
     assert wide.activation is not None
     assert same.activation is not None
     assert wide.error > same.error
     assert wide.activation.scale > same.activation.scale
 
 
-@pytest.mark.parametrize("ranges", ["minmax", "percentile", "mse", "entropy", "output"])
-def test_every_method_of_ranges_serves(ranges: str) -> None:
-    recipe = search({}, SearchOptions(ranges=ranges), spread=0.2).decide(Structure.PLAIN)
-    assert recipe.error < 0.001
-
-
 def test_seven_bit_weights_stay_within_their_limit() -> None:
-    recipe = search({}, SearchOptions(weight_limit=63)).decide(Structure.SMOOTHED)
+    recipe = search({}, replace(ISA, weight_limit=63)).decide(Scheme.SMOOTHED)
     assert np.abs(recipe.weights[0].values).max() == 63
 
 
 def test_pairs_stay_within_their_limit_and_float_weights_have_none() -> None:
-    one = search({}, SearchOptions(pair_limit=40))
-    values = one.decide(Structure.PLAIN).weights[0].values.astype(int)
+    one = search({}, replace(ISA, pair_limit=40))
+    values = one.decide(Scheme.PLAIN).weights[0].values.astype(int)
     even, odd = values[0::2], values[1::2]
     assert np.abs(even + odd)[even * odd > 0].max() <= 40
-    for options in (SearchOptions(pair_limit=40), SearchOptions(weight_limit=63)):
-        assert np.abs(search({}, options).decide(Structure.FLOAT).weights[0].values).max() == 127
+    for isa in (replace(ISA, pair_limit=40), replace(ISA, weight_limit=63)):
+        assert np.abs(search({}, isa).decide(Scheme.FLOAT).weights[0].values).max() == 127
 
 
 def test_rounding_by_output_is_better_on_unseen_rows() -> None:
-    errors = []
-    for compensate in (True, False):
-        one = search({}, SearchOptions(weight_limit=7, compensate=compensate), spread=2.0)
-        weight = one.decide(Structure.PLAIN).weights[0].dequantize()
-        errors.append(float(np.mean((one._judge @ weight - one._judge @ one._joined) ** 2)))
+    one = search({}, replace(ISA, weight_limit=7), spread=2.0)
+    rounded = (one.decide(Scheme.PLAIN).weights[0], round_nearest(one._joined, 7))
+    errors = [float(np.mean((one._judge @ (weight.dequantize() - one._joined)) ** 2)) for weight in rounded]
     assert errors[0] < errors[1]
 
 
-def test_a_site_starts_as_fast_as_it_may() -> None:
-    """One that narrows, that is: plain where a scale a token would gain little, with it where it gains much."""
+def test_a_group_starts_as_fast_as_it_may() -> None:
+    """One that narrows, that is: plain where a per-token scale would gain little, with it where it gains much."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(800, 40)).astype(np.float32)
     sizes = np.ones((800, 1), np.float32)
     sizes[::40] = 30
     weight = rng.normal(size=(40, 24)).astype(np.float32)
-    for factors, expected in ((1.0, Structure.PLAIN), (sizes, Structure.TOKEN)):
+    for factors, expected in ((1.0, Scheme.PLAIN), (sizes, Scheme.PER_TOKEN)):
         x = rows * factors
-        found = first_step(SiteSearch(SITE, statistics(x[:400], x[400:]), [weight], SearchOptions()))
-        assert found.structure is expected
+        found = first_recipe(GroupSearch(GROUP, statistics(x[:400], x[400:]), [weight], ISA))
+        assert found.scheme is expected
 
 
-@pytest.mark.parametrize(("normalized", "better"), [(True, Structure.SHIFTED), (False, Structure.SMOOTHED)])
-def test_a_site_that_widens_is_smoothed_where_channels_differ(normalized: bool, better: Structure) -> None:
+@pytest.mark.parametrize(("normalized", "better"), [(True, Scheme.SHIFTED), (False, Scheme.SMOOTHED)])
+def test_a_group_that_widens_is_smoothed_where_channels_differ(normalized: bool, better: Scheme) -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(800, 40)).astype(np.float32)
     weight = rng.normal(size=(40, 60)).astype(np.float32)
-    site = Site("x/MatMul", "x", ("x/MatMul",), 40, 60, normalized)
+    group = QuantGroup("x/MatMul", "x", ("x/MatMul",), 40, 60, normalized)
     every = np.repeat([0.2, 2.0], 20).astype(np.float32)
-    for factors, structure in ((1.0, Structure.PLAIN), (every, better)):
+    for factors, scheme in ((1.0, Scheme.PLAIN), (every, better)):
         uneven = rows * factors
-        found = first_step(SiteSearch(site, statistics(uneven[:400], uneven[400:]), [weight], SearchOptions()))
-        assert found.structure is structure
+        found = first_recipe(GroupSearch(group, statistics(uneven[:400], uneven[400:]), [weight], ISA))
+        assert found.scheme is scheme
 
 
 def test_ranges_are_never_narrower_than_what_was_seen() -> None:
     one = search({7: 60.0})
-    recipe = one.decide(Structure.PLAIN)
+    recipe = one.decide(Scheme.PLAIN)
     assert recipe.activation is not None
     low, high = one._statistics.low.min(), one._statistics.high.max()
     assert recipe.activation.scale >= (high - low) / 255 * 0.999

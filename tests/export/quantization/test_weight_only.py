@@ -1,7 +1,9 @@
-"""Weights alone, and a scale a token: layout of files, arithmetic, rounding, refusals."""
+"""Weights alone, and a per-token scale: layout of files, arithmetic, rounding, refusals."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +13,28 @@ from onnx.reference import ReferenceEvaluator
 from tiny_encoder import MATMULS, PORTS, Writer, operators, run, sentences, set_weight, tiny_encoder, tiny_tokenizer
 from tiny_encoder import weight as weight_in
 
-from bert_onnx.errors import CheckpointError, InputError, UsageError
+from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.tokenization import BertTokenizerFast
 from export.onnx_file.save import save
+from export.quantization.feeds import calibration_feeds
+from export.quantization.int8.dynamic import quantize_dynamic
 from export.quantization.integer_weights import round_by_output, round_nearest
-from export.quantization.plan import QuantizationPlan, QuantizationResult
-from export.quantization.quantize import quantize_model
+from export.quantization.isa import ISAS
+from export.quantization.result import QuantizationResult
 from export.quantization.weight_only.insert import BLOCK, pack
+from export.quantization.weight_only.quantize import quantize_weights
 
 FEEDS = {
     "input_ids": np.array([[2, 9, 14, 22, 3], [2, 30, 3, 0, 0]]),
     "attention_mask": np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
 }
-INT4 = QuantizationPlan(method="weights", precision="int4")
-INT4_BITS = QuantizationPlan(method="weights", precision="int4", microsoft=True, accuracy_level=1)
-INT8_BITS = QuantizationPlan(method="weights", microsoft=True, accuracy_level=1)
-DYNAMIC = QuantizationPlan(method="dynamic")
+INT8 = partial(quantize_weights, precision="int8")
+INT4 = partial(quantize_weights, precision="int4")
+INT8_BITS = partial(INT8, nbits=True)
+INT4_BITS = partial(INT4, nbits=True)
+DYNAMIC = partial(quantize_dynamic, isa=ISAS["avx512_vnni"])
+
+Method = Callable[[ir.Model], QuantizationResult]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +47,6 @@ def encoder(opset: int = 18) -> ir.Model:
     model.graph.opset_imports[""] = opset
     model.ir_version = 10 if opset > 20 else 8
     return model
-
-
-def quantize(
-    plan: QuantizationPlan, tokenizer: BertTokenizerFast, texts: tuple[str, ...] = (), opset: int = 18
-) -> QuantizationResult:
-    return quantize_model(encoder(opset), plan, texts, PORTS, tokenizer)
 
 
 def test_blocks_have_scales_of_their_own() -> None:
@@ -81,26 +83,25 @@ def test_two_small_weights_share_a_byte_and_the_first_is_below() -> None:
     assert (packed[0, 1, 4:] == 0x88).all()
 
 
-@pytest.mark.parametrize(("plan", "limit"), [(INT8_BITS, 1e-4), (INT4_BITS, 1e-4)])
+@pytest.mark.parametrize(("method", "limit"), [(INT8_BITS, 127), (INT4_BITS, 7)])
 @pytest.mark.parametrize("rows", [64, 96, 40])
-def test_onnx_runtime_multiplies_with_the_weights_that_were_rounded(
-    plan: QuantizationPlan, limit: float, rows: int, tokenizer: BertTokenizerFast
-) -> None:
+def test_onnx_runtime_multiplies_with_the_weights_that_were_rounded(method: Method, limit: int, rows: int) -> None:
     rng = np.random.default_rng(2)
     w = Writer()
     matrix = rng.normal(size=(rows, 24)).astype(np.float32)
     w.op("MatMul", ["x", w.weight("w", matrix)], "a/MatMul")
     w.nodes[-1].output[0] = "y"
     model = w.model({"x": ["n", rows]}, {"y": ["n", 24]}, integers=False)
-    found = quantize_model(model, plan, (), PORTS, tokenizer)
+    found = method(model)
+    for node in found.model.graph:
+        node.attributes["accuracy_level"] = ir.AttrInt64("accuracy_level", 1)  # activations in float
     x = rng.normal(size=(5, rows)).astype(np.float32)
-    bits = {"int8": 127, "int4": 7}[plan.precision]
-    expected = x @ round_nearest(matrix, bits, BLOCK).dequantize()
-    np.testing.assert_allclose(run(found.model, x=x)["y"], expected, atol=limit * np.abs(expected).max())
+    expected = x @ round_nearest(matrix, limit, BLOCK).dequantize()
+    np.testing.assert_allclose(run(found.model, x=x)["y"], expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_int4_in_standard_operators_is_what_the_standard_says(tokenizer: BertTokenizerFast) -> None:
-    found = quantize(INT4, tokenizer, opset=21)
+def test_int4_in_standard_operators_is_what_the_standard_says() -> None:
+    found = INT4(encoder(21))
     nodes = [node for node in found.model.graph if node.op_type == "DequantizeLinear"]
     assert len(nodes) == len(MATMULS)
     for node in nodes:
@@ -111,30 +112,31 @@ def test_int4_in_standard_operators_is_what_the_standard_says(tokenizer: BertTok
     assert np.linalg.norm(actual - reference) < 0.02 * np.linalg.norm(reference)
 
 
-def test_files_are_small(tokenizer: BertTokenizerFast, tmp_path: Path) -> None:
+def test_files_are_small(tmp_path: Path) -> None:
     def size(model: ir.Model, name: str) -> int:
         save(model, tmp_path / name)
         return sum(v.const_value.nbytes for v in model.graph.initializers.values())
 
     whole = size(encoder(), "float.onnx")
-    for plan, opset, share in ((QuantizationPlan(method="weights"), 18, 0.32), (INT4, 21, 0.27), (DYNAMIC, 18, 0.32)):
-        found = quantize(plan, tokenizer, opset=opset)
-        assert size(found.model, f"{plan.method}{opset}.onnx") < share * whole
-        assert ir.load(tmp_path / f"{plan.method}{opset}.onnx").graph.num_nodes() == found.model.graph.num_nodes()
+    for name, method, opset, share in (
+        ("int8", INT8, 18, 0.32), ("int4", INT4, 21, 0.27), ("dynamic", DYNAMIC, 18, 0.32)
+    ):  # fmt: skip
+        found = method(encoder(opset))
+        assert size(found.model, f"{name}.onnx") < share * whole
+        assert ir.load(tmp_path / f"{name}.onnx").graph.num_nodes() == found.model.graph.num_nodes()
 
 
 def test_texts_make_int4_better(tokenizer: BertTokenizerFast) -> None:
-    model, feeds = encoder(), FEEDS
-    expected = run(model, **feeds)["last_hidden_state"]
+    expected = run(encoder(), **FEEDS)["last_hidden_state"]
     errors = [
-        float(np.linalg.norm(run(quantize(INT4_BITS, tokenizer, texts).model, **feeds)["last_hidden_state"] - expected))
-        for texts in ((), tuple(sentences(96)))
+        float(np.linalg.norm(run(INT4_BITS(encoder(), feeds=feeds).model, **FEEDS)["last_hidden_state"] - expected))
+        for feeds in ((), calibration_feeds(sentences(96), PORTS, tokenizer, 256).fit)
     ]
     assert errors[1] < errors[0]
 
 
-def test_a_scale_a_token_is_computed_from_that_token_alone(tokenizer: BertTokenizerFast) -> None:
-    found = quantize(DYNAMIC, tokenizer)
+def test_a_per_token_scale_is_computed_from_that_token_alone() -> None:
+    found = DYNAMIC(encoder())
     counts = operators(found.model)
     assert counts["QuantizeLinear"] == counts["ReduceMax"] == counts["Abs"] == 4
     assert counts["DequantizeLinear"] == 4 + len(MATMULS)
@@ -145,7 +147,7 @@ def test_a_scale_a_token_is_computed_from_that_token_alone(tokenizer: BertTokeni
 
 
 @pytest.mark.parametrize("isa", ["avx512_vnni", "avx2", "arm64"])
-def test_one_token_does_not_spoil_another(isa: str, tokenizer: BertTokenizerFast) -> None:
+def test_one_token_does_not_spoil_another(isa: str) -> None:
     """A token a thousand times as large leaves the error of the others where it was, and zeros stay zeros."""
     rng = np.random.default_rng(5)
     w = Writer()
@@ -153,7 +155,7 @@ def test_one_token_does_not_spoil_another(isa: str, tokenizer: BertTokenizerFast
     w.op("MatMul", ["x", w.weight("w", matrix)], "a/MatMul")
     w.nodes[-1].output[0] = "y"
     model = w.model({"x": ["n", 64]}, {"y": ["n", 24]}, integers=False)
-    found = quantize_model(model, QuantizationPlan(method="dynamic", isa=isa), (), PORTS, tokenizer)
+    found = quantize_dynamic(model, ISAS[isa])
     x = rng.normal(size=(6, 64)).astype(np.float32)
     x[0] *= 1000
     x[1] = 0
@@ -163,43 +165,23 @@ def test_one_token_does_not_spoil_another(isa: str, tokenizer: BertTokenizerFast
         assert np.linalg.norm(y[row] - exact[row]) < 0.03 * np.linalg.norm(exact[row])
 
 
-def test_int4_needs_an_opset_that_has_it(tokenizer: BertTokenizerFast) -> None:
+def test_int4_needs_an_opset_that_has_it() -> None:
     with pytest.raises(UsageError, match="needs opset 21, and this graph has 18; export it with --opset 21"):
-        quantize(INT4, tokenizer)
+        INT4(encoder())
 
 
-@pytest.mark.parametrize("plan", [DYNAMIC, INT8_BITS, QuantizationPlan(method="weights")])
-def test_every_method_refuses_what_it_cannot_use(plan: QuantizationPlan, tokenizer: BertTokenizerFast) -> None:
+@pytest.mark.parametrize("method", [DYNAMIC, INT8_BITS, INT8])
+def test_every_method_refuses_what_it_cannot_use(method: Method) -> None:
     damaged = encoder()
     array = weight_in(damaged, "ffn1.weight")
     array[3, 4] = np.inf
     set_weight(damaged, "ffn1.weight", array)
     with pytest.raises(CheckpointError, match=r"ffn1.weight\[3, 4\] is inf; such weights cannot be quantised"):
-        quantize_model(damaged, plan, (), PORTS, tokenizer)
+        method(damaged)
     with pytest.raises(UsageError, match="already quantised"):
-        quantize_model(quantize(INT8_BITS, tokenizer).model, plan, (), PORTS, tokenizer)
+        method(INT8_BITS(encoder()).model)
     w = Writer()
     w.op("Relu", ["x"], "relu")
     w.nodes[-1].output[0] = "y"
     with pytest.raises(UsageError, match="no MatMul with constant weights"):
-        quantize_model(w.model({"x": ["n", 8]}, {"y": ["n", 8]}, integers=False), plan, (), PORTS, tokenizer)
-
-
-def test_too_few_texts_to_round_by_are_refused(tokenizer: BertTokenizerFast) -> None:
-    with pytest.raises(InputError, match="has 3 different texts; at least 16"):
-        quantize(INT4_BITS, tokenizer, ("a cat", "a dog", "a bird"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"precision": "int4"}, "int4 is for weights alone; the method static is for int8"),
-        ({"precision": "int4", "method": "dynamic"}, "int4 is for weights alone"),
-        ({"precision": "int3"}, "precision 'int3' is unknown; choose one of int8, int4"),
-        ({"microsoft": True}, "MatMulNBits is for weights alone"),
-        ({"method": "weights", "accuracy_level": 5}, "accuracy_level is 5"),
-    ],
-)
-def test_plans_that_contradict_themselves_are_refused(changes: dict, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        QuantizationPlan(**changes)
+        method(w.model({"x": ["n", 8]}, {"y": ["n", 8]}, integers=False))

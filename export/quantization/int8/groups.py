@@ -1,4 +1,4 @@
-"""Finds what can be quantised: MatMuls with constant weights, together with those that read the same value."""
+"""Finds what can be quantised: quantization groups, MatMuls with constant weights that read the same value."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ QUANTIZED_OPERATORS = frozenset(
     | {"ConvInteger", "MatMulNBits", "QGemm", "QAttention", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
 )
 
-#: A MatMul with fewer columns is left in float: a classifier's last layer costs nothing and decides everything.
-FEWEST_COLUMNS = 16
+#: A MatMul with fewer output channels stays in float: a classifier's last layer costs nothing and decides everything.
+FEWEST_CHANNELS = 16
 
 
 @dataclass(frozen=True)
-class Site:
-    """Places that share one quantised activation.
+class QuantGroup:
+    """MatMuls that share one quantised activation.
 
     Args:
         name: the name of the first MatMul.
         source: name of x [..., I], the value that they read.
         nodes: names of the MatMuls.
         inputs: I.
-        outputs: columns of all their weights together.
-        normalized: x is what a LayerNormalization with constant scale and bias gives.
+        outputs: output channels of all their weights together.
+        normalized: x is the output of a LayerNormalization with constant scale and bias.
     """
 
     name: str
@@ -42,25 +42,25 @@ class Site:
     normalized: bool = False
 
 
-def find_sites(model: ir.Model) -> tuple[Site, ...]:
-    """The sites of a float graph, in the order of its nodes.
+def find_groups(model: ir.Model) -> tuple[QuantGroup, ...]:
+    """The quantization groups of a float graph, in the order of its nodes.
 
     Raises:
         UsageError: the graph is quantised already, or has nothing to quantise.
         CheckpointError: a weight is NaN or infinite.
     """
     refuse_quantized(model)
-    groups: dict[ir.Value, list[ir.Node]] = {}
+    readers: dict[ir.Value, list[ir.Node]] = {}
     for node in model.graph:
         if is_weight_matmul(node):
             source, weight = node.inputs
             assert source is not None
             assert weight is not None
             _check_finite(weight)
-            groups.setdefault(source, []).append(node)
-    if not groups:
+            readers.setdefault(source, []).append(node)
+    if not readers:
         raise UsageError("the graph has no MatMul with constant weights, so there is nothing to quantise in it.")
-    return tuple(_site(source, nodes) for source, nodes in groups.items())
+    return tuple(_make_group(source, nodes) for source, nodes in readers.items())
 
 
 def refuse_quantized(model: ir.Model) -> None:
@@ -86,7 +86,7 @@ def is_weight_matmul(node: ir.Node) -> bool:
         source.const_value is None
         and tensor.dtype == ir.DataType.FLOAT
         and len(shape) == 2
-        and int(shape[1]) >= FEWEST_COLUMNS
+        and int(shape[1]) >= FEWEST_CHANNELS
     )
 
 
@@ -100,9 +100,9 @@ def nodes_of(model: ir.Model, names: Iterable[str]) -> list[ir.Node]:
     return [by_name[name] for name in names]
 
 
-def weights_of(model: ir.Model, site: Site) -> list[np.ndarray]:
-    """The weights [I, O] of the MatMuls of `site`, in their order."""
-    return [weight_of(node) for node in nodes_of(model, site.nodes)]
+def weights_of(model: ir.Model, group: QuantGroup) -> list[np.ndarray]:
+    """The weights [I, O] of the MatMuls of `group`, in their order."""
+    return [weight_of(node) for node in nodes_of(model, group.nodes)]
 
 
 def weight_of(node: ir.Node) -> np.ndarray:
@@ -113,11 +113,11 @@ def weight_of(node: ir.Node) -> np.ndarray:
     return weight.const_value.numpy()
 
 
-def _site(source: ir.Value, nodes: list[ir.Node]) -> Site:
+def _make_group(source: ir.Value, nodes: list[ir.Node]) -> QuantGroup:
     shapes = [weight_of(node).shape for node in nodes]
     names = tuple(node.name or "" for node in nodes)
-    columns = sum(int(shape[1]) for shape in shapes)
-    return Site(names[0], source.name or "", names, int(shapes[0][0]), columns, constant_norm(source) is not None)
+    outputs = sum(int(shape[1]) for shape in shapes)
+    return QuantGroup(names[0], source.name or "", names, int(shapes[0][0]), outputs, constant_norm(source) is not None)
 
 
 def constant_norm(value: ir.Value) -> ir.Node | None:
