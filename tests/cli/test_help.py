@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from repository import ROOT
 
 from bert_onnx import __version__
 from bert_onnx.cli.main import COMMANDS, build_parser
+from bert_onnx.errors import EXIT_STATUS
 
 
 def _subparsers() -> dict[str, argparse.ArgumentParser]:
@@ -42,3 +44,14 @@ def test_it_runs_as_a_module() -> None:
         [sys.executable, "-m", "bert_onnx", "--version"], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == f"bert-onnx {__version__}"
+
+
+def test_the_page_has_every_option_and_every_exit_status() -> None:
+    sections = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split("\n## ")
+    page = {section.partition("\n")[0]: section for section in sections}
+    for name, parser in _subparsers().items():
+        options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+        missing = [option for option in options if f"`{option}" not in page[name]]
+        assert not missing, f"docs/cli.md lacks {missing} of {name}"
+    for status in EXIT_STATUS.values():
+        assert f"\n| {status} |" in page["Exit status"]
