@@ -67,7 +67,7 @@ class PrecisionRequest:
             find_isa(isa)
         for option, name in (("--calibration", self.calibration), ("--eval", self.evaluation)):
             if name is not None and not Path(name).is_file():
-                raise InputError(f"{option} {name} is not a file; name a .txt, .jsonl or .parquet file of texts.")
+                raise InputError(f"{option} {name} is not a file; name a .txt, .jsonl, .csv or .parquet file of texts.")
 
     @property
     def lower(self) -> tuple[str, ...]:

@@ -15,9 +15,11 @@ def add_precision_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--isa", metavar="LIST", help="CPUs that int8 files are for: avx512_vnni (default), avx2, arm64; with commas"
     )
-    parser.add_argument("--calibration", metavar="FILE", help="texts to learn int8 ranges from (txt, jsonl, parquet)")
+    parser.add_argument("--calibration", metavar="FILE", help="texts for int8 ranges (txt, jsonl, csv, parquet)")
     parser.add_argument("--eval", dest="evaluation", metavar="FILE", help="held-out texts to judge by, labelled or not")
-    parser.add_argument("--budget", type=float, metavar="SHARE", help="what must be kept, such as 0.999")
+    parser.add_argument(
+        "--budget", type=float, metavar="SHARE", help="mean cosine or agreement to reach, such as 0.999"
+    )
     parser.add_argument("--allow-degraded", action="store_true", help="publish below the budget, and say so")
 
 

@@ -19,7 +19,7 @@ import filelock
 import numpy as np
 
 from bert_onnx.errors import StorageError, UsageError
-from runtimes.embed_files.records import Broken
+from runtimes.text_files import Broken
 
 _JOB = "job.json"
 _LOCK = "lock"

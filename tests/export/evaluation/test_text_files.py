@@ -97,13 +97,13 @@ def test_a_wrong_row_is_named(tmp_path: Path, record: Any, complaint: str) -> No
         ("t.txt", b"", "holds no text"),
         ("t.txt", b"\n \n\t\n", "holds no text"),
         ("t.txt", b"\xef\xbb\xbf", "holds no text"),
-        ("t.txt", b"fine\nna\xefve\n", "line 2 is not UTF-8"),
+        ("t.txt", b"fine\nna\xefve\n", "line 2: it is not UTF-8"),
         ("t.txt", "text".encode("utf-16"), "is in UTF-16"),
         ("t.txt", "text".encode("utf-32"), "is in UTF-32"),
         ("t.txt", b"PK\x03\x04\x00\x00", "line 1: the row has a NUL character"),
-        ("t.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not JSON: Expecting value at character"),
-        ("t.jsonl", b"[" * 100_000, "line 1 is not JSON that can be read"),
-        ("t.jsonl", b"1" * 10_000, "line 1 is not JSON that can be read"),
+        ("t.jsonl", b'{"text": "a"}\n{"text": \n', "line 2: it is not JSON: Expecting value at character"),
+        ("t.jsonl", b"[" * 100_000, "line 1: it is not JSON that can be read"),
+        ("t.jsonl", b"1" * 10_000, "line 1: it is not JSON that can be read"),
     ],
 )
 def test_damaged_files(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
@@ -112,13 +112,13 @@ def test_damaged_files(tmp_path: Path, name: str, content: bytes, complaint: str
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
         read_text_set(tmp_path / "none.txt")
     (tmp_path / "folder.txt").mkdir()
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         read_text_set(tmp_path / "folder.txt")
-    with pytest.raises(UsageError, match=r"texts\.csv is none of the kinds"):
-        read_text_set(write(tmp_path, "a,b", "texts.csv"))
+    with pytest.raises(UsageError, match=r"texts\.pdf ends with \.pdf; texts are read from \.txt, \.jsonl, \.csv, "):
+        read_text_set(write(tmp_path, "a,b", "texts.pdf"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -135,9 +135,20 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytes
         read_text_set(write(tmp_path, "eleven bytes"))
 
 
+def test_columns_of_csv_are_the_fields_of_examples(tmp_path: Path) -> None:
+    path = write(tmp_path, 'text,pair,label,id\na,b,good,1\n"c,\nd",,,2\n', "texts.csv")
+    assert read_text_set(path).examples == (
+        Example("a", "texts.csv line 2", pair="b", label="good"),
+        Example("c,\nd", "texts.csv line 3"),
+    )
+    with pytest.raises(InputError, match="line 2: it has 1 fields and the header 2"):
+        read_text_set(write(tmp_path, "text,label\na\n", "texts.csv"))
+
+
 def test_parquet_without_pyarrow_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(RuntimeUnavailableError, match=r"pip install pyarrow, or save the texts as \.jsonl"):
+    for module in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(RuntimeUnavailableError, match=r'pip install "bert-onnx\[parquet\]", or use jsonl'):
         read_text_set(write(tmp_path, b"PAR1", "texts.parquet"))
 
 
@@ -148,8 +159,8 @@ def test_parquet(tmp_path: Path) -> None:
     table = pyarrow.table({"text": ["a", "b"], "label": [0, 1], "tokens": [["a"], ["b"]], "tags": [["O"], ["O"]]})
     parquet.write_table(table, path)
     assert [example.label for example in read_text_set(path).examples] == [0, 1]
-    assert read_text_set(path).examples[1].where == "texts.parquet row 1"
-    with pytest.raises(InputError, match="is not a Parquet file"):
+    assert read_text_set(path).examples[1].where == "texts.parquet row 2"
+    with pytest.raises(InputError, match="is not a parquet file"):
         read_text_set(write(tmp_path, b"PAR1 and no more", "cut.parquet"))
 
 

@@ -21,8 +21,9 @@ from bert_onnx.errors import InputError, RuntimeUnavailableError, StorageError, 
 from runtimes.embed_files import job
 from runtimes.embed_files.job import EmbedReport, EmbedRequest, embed_file, errors_path
 from runtimes.embed_files.parts import Job, Part, Parts
-from runtimes.embed_files.records import Broken, Record, read_items
+from runtimes.embed_files.records import Record, read_items
 from runtimes.pipelines.batches import BatchOptions
+from runtimes.text_files import Broken
 
 WORDS = ("hello", "world", "good", "my", "night")
 SMALL = BatchOptions(piece=3)
