@@ -98,7 +98,8 @@ class _Narrowing:
 
     def run(self) -> None:
         """Narrow everything."""
-        for node in list(self.region):
+        # In the order of the graph: it names nodes, and a set's order differs from process to process.
+        for node in [node for node in self.graph if node in self.region]:
             self._narrow(node, (QUERY,) if node is self.attention else token_operands(node) or ())
         for node in self.region:
             output = node.outputs[0]
