@@ -28,8 +28,8 @@ MEASUREMENTS = {
 
 _HEAD = """# Benchmarks
 
-Written by `make bench`; do not edit. Programs that are compared take turns on one machine, so that a ratio holds even
-where the machine is busy; seconds hold for this machine alone.
+Written by `make bench`; do not edit. Programs that are compared take turns on one machine, so that ratios are
+comparable even where the machine is busy. Seconds are those of this machine.
 """
 
 

@@ -96,7 +96,7 @@ def measure(artifact: Path, rounds: int, options: Options) -> dict[str, Summary]
     vectors = [start(given + program)[1] for program in PROGRAMS.values()]
     for vector in vectors[1:]:
         if max(abs(a - b) for a, b in zip(vector, vectors[0], strict=True)) > 1e-5:
-            raise SystemExit("the programs do not answer the same; their times cannot be compared.")
+            raise SystemExit("the programs do not give the same vector; their times cannot be compared.")
     runs = {name: lambda program=program: start(given + program)[0] for name, program in PROGRAMS.items()}
     return summarise(take_turns(runs, rounds, options.report), BARE)
 

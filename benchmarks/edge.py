@@ -172,7 +172,7 @@ def check_same_vector(installs: Mapping[str, Install], artifact: Path) -> None:
     ]
     for vector in vectors[1:]:
         if max(abs(a - b) for a, b in zip(vector, vectors[0], strict=True)) > 1e-5:
-            raise SystemExit("the installs do not answer the same; their costs cannot be compared.")
+            raise SystemExit("the installs do not give the same vector; their costs cannot be compared.")
 
 
 def measure(

@@ -51,8 +51,8 @@ mistake shows. In them, as in BERT-base with random weights, biases and LayerNor
 
 {table}
 
-* Decoders: queries that a mask leaves nothing to look at get an arbitrary answer; they are left out of the comparison
-  with transformers, not of that with ONNX.
+* Decoders: queries that cannot attend to any key have arbitrary outputs; they are left out of the comparison with
+  transformers, not of that with ONNX.
 * Relative positions with a cache: transformers takes every new token for the last one, which is right for one token
   at a time; cases with several new tokens are compared between ONNX and eager only.
 {embedding}

@@ -29,7 +29,7 @@ def quality_table(found: Sequence[Competitor], qualities: dict[str, Quality]) ->
         "least cosine",
         "same neighbour",
         "rank correlation",
-        "change with company",
+        "batch dependence",
         "size",
     )
     return markdown_table(head, rows)

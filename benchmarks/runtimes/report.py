@@ -26,9 +26,9 @@ and is compared at real tokens.
 
 * A number is the largest absolute difference from eager PyTorch in float32, over all outputs and cases. It must be
   within what `export/verification/tolerances.py` allows; **used** is the largest share of that which one case used up.
-* `cos` is for files of 8 or 16 bits: the smallest cosine between an answer and the answer it must be like. On
-  onnxruntime-cpu that is the eager model's, and the gate has judged the file; on other runtimes it is
-  onnxruntime-cpu's for the same file, and must be at least {least}.
+* `cos` is for files of 8 or 16 bits: the smallest cosine between an output and its reference. On
+  onnxruntime-cpu the reference is the eager model, and the gate has judged the file; on other runtimes it is
+  onnxruntime-cpu with the same file, and the cosine must be at least {least}.
 * A dash: the runtime does not run such a graph ([runtimes.md](runtimes.md) says why). A letter: it was not run; the
   reason is below the table.
 
