@@ -115,7 +115,8 @@ def _request(arguments: argparse.Namespace) -> ExportRequest:
 
 
 def _export_checked(request: ExportRequest, checked: CheckedExport, as_json: bool) -> None:
-    from bert_onnx.cli.render import progress_bar, show_artifact
+    from bert_onnx.cli.progress import progress_bar
+    from bert_onnx.cli.render import show_artifact
     from export.reference.prefetch import start_early
 
     with progress_bar(quiet=as_json) as progress, start_early(request.model) as started:

@@ -35,7 +35,8 @@ def add(commands: Any) -> None:
 
 
 def _quantize(arguments: argparse.Namespace) -> None:
-    from bert_onnx.cli.render import progress_bar, show_artifact
+    from bert_onnx.cli.progress import progress_bar
+    from bert_onnx.cli.render import show_artifact
     from export.check import check_extend
     from export.request import ExtendRequest
 

@@ -1,11 +1,9 @@
-"""What the command prints for people: reports, predictions, a progress bar."""
+"""What commands print for people: reports on artifacts and graphs."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from bert_onnx.artifact import Artifact, Parity, Quality, TextGraph, Variant
 from bert_onnx.artifact.contract.quality import LOWER_IS_BETTER, TITLES, missed
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from export.onnx_file.summary import FileSummary
     from export.verification.runtime_cells import Cell, Matrix
     from export.verify import VerifyReport
-    from runtimes.pipelines.results import Result
 
 
 def show_artifact(artifact: Artifact, seconds: float | None = None) -> None:
@@ -132,26 +129,6 @@ def _cell_row(cell: Cell, notes: list[str]) -> tuple[str, ...]:
     )
 
 
-def show_predictions(predictions: Sequence[Result]) -> None:
-    """One block a text; long vectors are cut, which --json does not."""
-    print("\n\n".join(_prediction_text(prediction.to_dict()) for prediction in predictions))
-
-
-@contextlib.contextmanager
-def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
-    """A bar on standard error, where that is a terminal; gives the function that moves it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda step, share: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda step, share: bar.update(task, completed=share, description=step)
-
-
 def _by_count(operators: Mapping[str, int]) -> list[tuple[str, int]]:
     """Operators, the most frequent first."""
     return sorted(operators.items(), key=lambda item: (-item[1], item[0]))
@@ -233,26 +210,3 @@ def _ports_text(ports: Sequence[Port]) -> str:
     if len(lines) > _MOST_PORTS:
         lines = [*lines[: _MOST_PORTS - 1], f"... and {len(lines) - _MOST_PORTS + 1} more"]
     return "\n".join(lines)
-
-
-#: Numbers of a vector that a person is shown.
-_SHOWN_NUMBERS = 6
-
-
-def _prediction_text(values: Any) -> str:
-    """The fields of a prediction, one a line; the alternatives of a list one below the other."""
-    if isinstance(values, Mapping):
-        return format_rows([(name, _prediction_text(value)) for name, value in values.items()])
-    if isinstance(values, float):
-        return f"{values:.4f}"
-    if not isinstance(values, list):
-        return str(values)
-    if values and all(isinstance(value, float) for value in values):
-        shown = " ".join(f"{value:.4f}" for value in values[:_SHOWN_NUMBERS])
-        return shown if len(values) <= _SHOWN_NUMBERS else f"{shown} ... ({len(values)} numbers)"
-    if len(values) > _SHOWN_NUMBERS and isinstance(values[0], list):
-        return "\n".join([*(_prediction_text(value) for value in values[:_SHOWN_NUMBERS]), f"... ({len(values)} rows)"])
-    if values and all(isinstance(value, Mapping) for value in values):
-        header = list(values[0])
-        return format_table(header, [[_prediction_text(value[name]) for name in header] for value in values])
-    return "\n".join(_prediction_text(value) for value in values) or "none"

@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from bert_onnx.cli.render import show_predictions
+    from bert_onnx.cli.predictions import show_predictions
     from runtimes.run_once import predict
     from runtimes.selection.request import RuntimeRequest
 

@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 
 def _tune(arguments: argparse.Namespace) -> None:
-    from bert_onnx.cli.render import progress_bar
+    from bert_onnx.cli.progress import progress_bar
     from runtimes.selection.tune import tune
 
     with progress_bar(quiet=arguments.json) as progress:

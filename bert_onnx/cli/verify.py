@@ -31,7 +31,8 @@ def add(commands: Any) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    from bert_onnx.cli.render import progress_bar, show_verdicts
+    from bert_onnx.cli.progress import progress_bar
+    from bert_onnx.cli.render import show_verdicts
     from export.check import check_verify
 
     if arguments.runtimes is not None:
@@ -50,7 +51,8 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 def _compare_runtimes(arguments: argparse.Namespace) -> None:
     """The parity matrix: every variant on every runtime here."""
-    from bert_onnx.cli.render import progress_bar, show_matrix
+    from bert_onnx.cli.progress import progress_bar
+    from bert_onnx.cli.render import show_matrix
     from export.check import check_matrix
 
     check_matrix(arguments.folder, arguments.runtimes)
