@@ -54,7 +54,7 @@ class Lowered:
         passes: what to add to the ledger.
         excluded_nodes: MatMuls that were left in float.
         quantization: what the manifest says of it; None for floats.
-        blame: layers with the largest share of the error, the worst first.
+        blame: the most sensitive layers, the worst first.
         warnings: what the user should know.
     """
 

@@ -161,7 +161,7 @@ def _optimum_int8(raw: Path, work: Path, threads: int) -> tuple[Run, Path]:
 
 
 def _matmul_nbits(raw: Path, work: Path, threads: int) -> tuple[Run, Path]:
-    """ONNX Runtime's own quantiser of weights, 8 bits, blocks of 32, activations in int8."""
+    """ONNX Runtime's own quantizer of weights, 8 bits, blocks of 32, activations in int8."""
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 

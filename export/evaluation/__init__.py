@@ -1,1 +1,1 @@
-"""Held-out text through the eager model and through a variant: what of its answers a variant keeps."""
+"""Held-out text through the eager model and through a variant: how much of its predictions a variant keeps."""

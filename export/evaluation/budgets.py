@@ -69,7 +69,7 @@ def find_budget(precision: str, principal: float | None = None) -> Budget:
 
     Args:
         precision: `int8`, or with what was done after a hyphen, which may have a row of its own.
-        principal: what the user asks of the principal figure (mean cosine, agreement) in place of the table's row.
+        principal: what the principal figure (mean cosine, agreement) must reach, in place of the table's row.
 
     Raises:
         UsageError: a precision without a row, or a budget out of range.

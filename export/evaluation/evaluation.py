@@ -1,4 +1,4 @@
-"""Evaluation: texts, what the reference answers to them, and figures of whatever else answers them."""
+"""Evaluation: texts, what the reference predicts for them, and figures of how near other runtimes come."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEWEST_TEXTS = 20
 
 
 class Evaluation:
-    """Made once an export; the reference answers once, and each variant is compared with these answers.
+    """Made once an export; the reference runs once, and each variant is compared with its predictions.
 
     Args:
         subject: the model.
@@ -33,7 +33,7 @@ class Evaluation:
         self._reference = reference
         self._measure = MEASURES[subject.task.name](subject, texts.examples)
         if self._measure.count == 0:
-            raise InputError(f"none of the texts in {texts.name} has a token that this model can be asked about.")
+            raise InputError(f"none of the texts in {texts.name} has a token that this model predicts anything for.")
 
     @property
     def count(self) -> int:
@@ -42,7 +42,7 @@ class Evaluation:
 
     @cached_property
     def _expected(self) -> Any:
-        return self._measure.ask(self._reference)
+        return self._measure.predict(self._reference)
 
     @cached_property
     def reference_scores(self) -> dict[str, float]:
@@ -50,12 +50,12 @@ class Evaluation:
         return self._measure.score(self._expected)
 
     def figures(self, runtime: Runtime) -> dict[str, float]:
-        """How far `runtime` answers as the reference does.
+        """How near the predictions of `runtime` are to the reference's.
 
         With labels also each metric M of the task as `M`, that of the reference as `M_reference`, and `metric_loss`,
         what is lost of the principal one (negative where the variant is better).
         """
-        found = self._measure.ask(runtime)
+        found = self._measure.predict(runtime)
         figures = self._measure.compare(self._expected, found)
         for number, (name, score) in enumerate(self._measure.score(found).items()):
             before = self.reference_scores[name]

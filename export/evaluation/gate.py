@@ -26,7 +26,7 @@ class GateReport:
         figures: what was measured, by name.
         thresholds: what each had to reach.
         texts, texts_sha256, count: with which texts, and how many of them.
-        invariance: the worst change of an answer with its company.
+        invariance: the worst change of an output with the rest of the batch.
     """
 
     figures: dict[str, float]
@@ -65,7 +65,7 @@ class GateReport:
     def _failure(self, name: str) -> str:
         bound = "at most" if name in LOWER_IS_BETTER else "at least"
         figure, threshold = told_apart(self.figures[name], self.thresholds[name])
-        text = f"{TITLES.get(name, name)} is {figure}, {bound} {threshold} is asked for"
+        text = f"{TITLES.get(name, name)} is {figure}, {bound} {threshold} is needed"
         return f"{text} ({self.invariance})" if name == "invariance" else text
 
 
@@ -94,7 +94,7 @@ def held_out_texts(evaluation: str | Path | None, calibration: TextSet | None) -
 
 
 def run_gate(evaluation: Evaluation, runtime: Runtime, budget: Budget) -> GateReport:
-    """Judge `runtime` by `budget`: figures of its answers, and whether they depend on the batch."""
+    """Judge `runtime` by `budget`: figures of its predictions, and whether they depend on the batch."""
     invariance = measure_invariance(evaluation.subject, runtime, evaluation.texts)
     figures = {**evaluation.figures(runtime), "invariance": invariance.largest}
     return GateReport(
@@ -113,7 +113,7 @@ def require_quality(report: GateReport, what: str, blame: Sequence[str] = (), *,
     Args:
         report: what the gate found.
         what: the variant in words, `the int8 variant`.
-        blame: names of the layers with the largest share of the error, the worst first, where they are known.
+        blame: names of the most sensitive layers, the worst first, where they are known.
         allow_degraded: publish below the budget, and say so.
 
     Raises:
@@ -121,7 +121,7 @@ def require_quality(report: GateReport, what: str, blame: Sequence[str] = (), *,
     """
     if report.passed or allow_degraded:
         return report.quality()
-    layers = f" The layers with the largest share of the error: {', '.join(blame)}." if blame else ""
+    layers = f" The most sensitive layers: {', '.join(blame)}." if blame else ""
     raise VerificationError(
         f"{what} is below its budget on {report.count} texts of {report.texts}: {'; '.join(report.failures)}.{layers} "
         "Nothing was published. Calibrate with text like that of its use, lower --budget, or publish it nevertheless "

@@ -1,4 +1,4 @@
-"""Does the answer to a text depend on what else is in the batch? It must not, and dynamic quantisation makes it so."""
+"""Does what a model returns for a text depend on the rest of the batch? It must not; per-tensor dynamic int8 does."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SKIPPED = ("present", "attentions", "cross_attentions", "hidden_states")
 
 @dataclass(frozen=True)
 class Invariance:
-    """How much the answers to texts changed with their company.
+    """How much the outputs for texts changed with the rest of their batch.
 
     Args:
         largest: largest difference of an output element, as a share of the output's largest magnitude where that is
             above 1; embeddings of length 1 are compared as they are.
         output: in which output.
-        case: in which company.
+        case: in which batch.
         text: of which text, cut to a line.
     """
 
@@ -43,12 +43,12 @@ class Invariance:
 
     @property
     def passed(self) -> bool:
-        """Whether a text's answer is its own."""
+        """Whether nothing depends on the batch."""
         return self.largest <= INVARIANCE_LIMIT
 
     def __str__(self) -> str:
         if self.passed:
-            return f"a text's answer does not depend on its batch (largest difference {self.largest:.1e})"
+            return f"the outputs for a text do not depend on its batch (largest difference {self.largest:.1e})"
         return (
             f"{self.output} of {self.text!r} differs by {self.largest:.1e} between the text alone and {self.case}; "
             f"{INVARIANCE_LIMIT:.0e} is rounding"
@@ -61,16 +61,16 @@ def measure_invariance(subject: Subject, runtime: Runtime, texts: TextSet) -> In
     Args:
         subject: what `runtime` computes.
         runtime: what is judged.
-        texts: where the texts and their company come from; two or more.
+        texts: where the texts and the rest of their batches come from; two or more.
     """
     windows = sorted(subject.encode(texts.texts), key=lambda window: len(window.ids))
     names = _compared(runtime)
     worst = Invariance(0.0, names[0], "alone", "")
     half = max(1, len(windows) // 2)
     for probe in windows[:half][:: max(1, half // _PROBES)][:_PROBES]:
-        alone = _answer(subject, runtime, [probe], 0, names)
-        for case, batch, place in _companies(probe, windows):
-            there = _answer(subject, runtime, batch, place, names)
+        alone = _outputs(subject, runtime, [probe], 0, names)
+        for case, batch, place in _batches(probe, windows):
+            there = _outputs(subject, runtime, batch, place, names)
             for name in names:
                 difference = _difference(alone[name], there[name])
                 if difference > worst.largest:
@@ -78,7 +78,7 @@ def measure_invariance(subject: Subject, runtime: Runtime, texts: TextSet) -> In
     return worst
 
 
-def _companies(probe: Window, windows: Sequence[Window]) -> Iterator[tuple[str, list[Window], int]]:
+def _batches(probe: Window, windows: Sequence[Window]) -> Iterator[tuple[str, list[Window], int]]:
     """(name, batch, place of the probe in it); `windows` from short to long."""
     like, long = list(windows[:_MATES]), list(windows[-_MATES:])
     yield "among short texts", [probe, *like], 0
@@ -87,10 +87,10 @@ def _companies(probe: Window, windows: Sequence[Window]) -> Iterator[tuple[str, 
     yield "beside one long text", [long[-1], probe], 1
 
 
-def _answer(
+def _outputs(
     subject: Subject, runtime: Runtime, batch: Sequence[Window], place: int, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """What `runtime` says of the row `place`, without its padding."""
+    """What `runtime` returns for the row `place`, without its padding."""
     arrays = subject.arrays(runtime, batch)
     if subject.task.choices:  # every text is the only choice of its prompt
         arrays = {name: array[:, None] for name, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""Figures that compare two sets of answers, in numpy alone and in float64."""
+"""Figures that compare two sets of predictions, in numpy alone and in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is evaluated: a task, its tokenizer, and how texts become rows and rows answers."""
+"""What is evaluated: a task, its tokenizer, and how texts become inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtimes.engines.base import Runtime
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, pad, run_rows
 from runtimes.pipelines.encoding import Window, encode
 
-Answer = TypeVar("Answer")
+Prediction = TypeVar("Prediction")
 Row = Mapping[str, np.ndarray]
 
 #: Texts that are run together. Equal for reference and variant, though no figure should depend on it.
@@ -67,9 +67,9 @@ class Subject:
         runtime: Runtime,
         windows: Sequence[Window],
         outputs: Sequence[str],
-        finish: Callable[[int, Row], Answer],
+        finish: Callable[[int, Row], Prediction],
         batch_size: int = BATCH_SIZE,
-    ) -> list[Answer]:
+    ) -> list[Prediction]:
         """`finish(index, row)` for every window, in their order; `row` holds its part of each output, padded."""
         inputs = BatchInputs(
             [len(window.ids) for window in windows],
@@ -80,7 +80,7 @@ class Subject:
     def arrays(self, runtime: Runtime, windows: Sequence[Window], length: int | None = None) -> dict[str, np.ndarray]:
         """Inputs of one batch, padded on the right to the longest row, or to `length` tokens.
 
-        A cache is empty, and what an encoder would say is the same random states for every row.
+        A cache is empty, and the states of an encoder are the same random ones for every row.
         """
         arrays = pad(windows, self.tokenizer.pad_token_id)
         if length is not None:

@@ -100,7 +100,7 @@ def make_feeds(
 
 
 def _arrays(arrays: dict[str, np.ndarray], ports: Sequence[Port]) -> dict[str, np.ndarray]:
-    """What each port takes: a text where it asks for text, nothing where it asks for a cache."""
+    """What each port takes: text where it takes text, nothing where it takes a cache."""
     batch, sequence = arrays["input_ids"].shape
     lengths = {BATCH: batch, SEQUENCE: sequence, CHOICES: 1, PAST: 0, PAST_PLUS_SEQUENCE: sequence}
     found = {}

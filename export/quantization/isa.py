@@ -41,7 +41,7 @@ class Isa:
 
     @property
     def activation_dtype(self) -> np.dtype:
-        """Element type of quantised activations."""
+        """Element type of quantized activations."""
         return np.dtype(np.int8 if self.signed_activations else np.uint8)
 
     @property

@@ -1,4 +1,4 @@
-"""What quantisation returns: the graph, and what was done in it, group by group."""
+"""What quantization returns: the graph, and what was done in it, group by group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class GroupRecord:
         nodes: names of its MatMuls.
         scheme: in words, such as those of `export.quantization.int8.recipe.Scheme`.
         error: squared error of the group's output (of its weights, where no text was run) relative to its square.
-        sensitivity: how far the mean cosine falls where this group alone is quantised; None where it was not measured.
+        sensitivity: how far the mean cosine falls where this group alone is quantized; None where it was not measured.
     """
 
     nodes: tuple[str, ...]
@@ -26,7 +26,7 @@ class GroupRecord:
 
 @dataclass(frozen=True)
 class QuantizationResult:
-    """A quantised graph.
+    """A quantized graph.
 
     Args:
         model: the graph.

@@ -126,8 +126,8 @@ def test_below_budget_nothing_is_published(folder: Path, tmp_path: Path, capsys:
     command += ["--calibration", str(folder / "calibration.txt"), "--eval", str(folder / "eval.txt")]
     assert cli.main(command) == 3
     error = capsys.readouterr().err
-    assert re.search(r"mean cosine to the reference is 0\.9\d+, at least 0\.9999999 is asked for", error)
-    assert "The layers with the largest share of the error: " in error
+    assert re.search(r"mean cosine to the reference is 0\.9\d+, at least 0\.9999999 is needed", error)
+    assert "The most sensitive layers: " in error
     assert "encoder" in error
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The Measure protocol: asks a runtime, compares two sets of answers, and scores one where labels are known."""
+"""The Measure protocol: runs a runtime, compares two sets of predictions, and scores one where labels are known."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Measure(Protocol):
         """How many texts (or pairs, or questions) are measured."""
         ...
 
-    def ask(self, runtime: Runtime) -> Any:
-        """The answers of `runtime` to every example."""
+    def predict(self, runtime: Runtime) -> Any:
+        """The predictions of `runtime` to every example."""
         ...
 
     def compare(self, expected: Any, found: Any) -> dict[str, float]:
-        """Figures that say how far two sets of answers agree."""
+        """Figures that say how far two sets of predictions agree."""
         ...
 
-    def score(self, answers: Any) -> dict[str, float]:
+    def score(self, predictions: Any) -> dict[str, float]:
         """The task's own metrics, the principal one first; empty where the examples have no labels.
 
         Raises:

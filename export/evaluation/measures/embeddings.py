@@ -34,7 +34,7 @@ class EmbeddingMeasure:
     def count(self) -> int:
         return len(self._windows)
 
-    def ask(self, runtime: Runtime) -> np.ndarray:
+    def predict(self, runtime: Runtime) -> np.ndarray:
         """Vectors [N, D], one a text."""
         pooled = any(port.name == "sentence_embedding" for port in runtime.outputs)
         output = "sentence_embedding" if pooled else "last_hidden_state"
@@ -56,11 +56,11 @@ class EmbeddingMeasure:
             figures["spearman"] = spearman(*pairs)
         return figures
 
-    def score(self, answers: np.ndarray) -> dict[str, float]:
+    def score(self, predictions: np.ndarray) -> dict[str, float]:
         if len(self._gold) < 2:
             return {}
-        first = answers[[self._place[text] for text, _, _ in self._gold]]
-        second = answers[[self._place[pair] for _, pair, _ in self._gold if pair is not None]]
+        first = predictions[[self._place[text] for text, _, _ in self._gold]]
+        second = predictions[[self._place[pair] for _, pair, _ in self._gold if pair is not None]]
         return {"spearman_gold": spearman(cosines(first, second), np.array([gold for _, _, gold in self._gold]))}
 
 

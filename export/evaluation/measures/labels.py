@@ -1,4 +1,4 @@
-"""One answer a text out of a few: classification, regression, next sentences, multiple choice."""
+"""One label a text out of a few: classification, regression, next sentences, multiple choice."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LabelMeasure:
     def count(self) -> int:
         return len(self._windows)
 
-    def ask(self, runtime: Runtime) -> np.ndarray:
+    def predict(self, runtime: Runtime) -> np.ndarray:
         """Logits [N, C]."""
         return np.stack(self._subject.run(runtime, self._windows, ["logits"], lambda index, row: row["logits"]))
 
@@ -50,8 +50,8 @@ class LabelMeasure:
             return {"label_agreement": agreement(expected > 0, found > 0), "kl_mean": float(divergence.mean())}
         return agreement_of_choices(list(expected), list(found))
 
-    def score(self, answers: np.ndarray) -> dict[str, float]:
-        labelled = answers[self._labelled]
+    def score(self, predictions: np.ndarray) -> dict[str, float]:
+        labelled = predictions[self._labelled]
         if self._kind == "one" and self._labelled:
             return {"accuracy": agreement(labelled.argmax(axis=1), self._gold)}
         if self._kind == "value" and labelled.shape[1] == 1 and len(labelled) > 2:
@@ -83,16 +83,16 @@ class ChoiceMeasure:
     def count(self) -> int:
         return len(self._examples)
 
-    def ask(self, runtime: Runtime) -> list[np.ndarray]:
+    def predict(self, runtime: Runtime) -> list[np.ndarray]:
         """Logits [C] of each prompt."""
-        answers: dict[int, np.ndarray] = {}
+        predictions: dict[int, np.ndarray] = {}
         sizes = [len(example.choices or ()) for example in self._examples]
         for size in sorted(set(sizes)):
             group = [index for index, own in enumerate(sizes) if own == size]
             step = max(1, BATCH_SIZE // size)
             for start in range(0, len(group), step):
-                answers.update(self._batch(runtime, group[start : start + step], size))
-        return [answers[index] for index in range(len(self._examples))]
+                predictions.update(self._batch(runtime, group[start : start + step], size))
+        return [predictions[index] for index in range(len(self._examples))]
 
     def _batch(self, runtime: Runtime, batch: list[int], size: int) -> dict[int, np.ndarray]:
         chosen = [self._examples[index] for index in batch]
@@ -105,14 +105,14 @@ class ChoiceMeasure:
     def compare(self, expected: list[np.ndarray], found: list[np.ndarray]) -> dict[str, float]:
         return agreement_of_choices(expected, found)
 
-    def score(self, answers: list[np.ndarray]) -> dict[str, float]:
+    def score(self, predictions: list[np.ndarray]) -> dict[str, float]:
         if not self._gold:
             return {}
-        return {"accuracy": float(np.mean([answers[i].argmax() == gold for i, gold in self._gold.items()]))}
+        return {"accuracy": float(np.mean([predictions[i].argmax() == gold for i, gold in self._gold.items()]))}
 
 
 def agreement_of_choices(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> dict[str, float]:
-    """Figures of logits of which the largest is the answer; rows may have different lengths."""
+    """Figures of logits of which the largest is the prediction; rows may have different lengths."""
     same = [a.argmax() == b.argmax() for a, b in zip(expected, found, strict=True)]
     divergence = [float(kl_divergence(a, b)) for a, b in zip(expected, found, strict=True)]
     return {"label_agreement": float(np.mean(same)), "kl_mean": float(np.mean(divergence))}

@@ -37,7 +37,7 @@ class SpanMeasure:
     def count(self) -> int:
         return len(self._examples)
 
-    def ask(self, runtime: Runtime) -> list[Answer]:
+    def predict(self, runtime: Runtime) -> list[Answer]:
         """The best answer to each question."""
         subject = self._subject
         pipeline = QuestionAnswering(

@@ -39,7 +39,7 @@ class TokenMeasure:
     def count(self) -> int:
         return len(self._windows)
 
-    def ask(self, runtime: Runtime) -> list[np.ndarray]:
+    def predict(self, runtime: Runtime) -> list[np.ndarray]:
         """Logits of the tokens of each text, special ones included, [S, C]."""
 
         def finish(index: int, row: Row) -> np.ndarray:
@@ -50,17 +50,17 @@ class TokenMeasure:
     def compare(self, expected: list[np.ndarray], found: list[np.ndarray]) -> dict[str, float]:
         real = [np.array(window.special) == 0 for window in self._windows]
         first, second = (
-            np.concatenate([logits[mask] for logits, mask in zip(answers, real, strict=True)])
-            for answers in (expected, found)
+            np.concatenate([logits[mask] for logits, mask in zip(predictions, real, strict=True)])
+            for predictions in (expected, found)
         )
         return {
             "label_agreement": agreement(first.argmax(axis=1), second.argmax(axis=1)),
             "kl_mean": float(kl_divergence(first, second).mean()),
         }
 
-    def score(self, answers: list[np.ndarray]) -> dict[str, float]:
+    def score(self, predictions: list[np.ndarray]) -> dict[str, float]:
         pairs = [
-            (int(answers[index][token].argmax()), gold)
+            (int(predictions[index][token].argmax()), gold)
             for index, tokens in self._gold.items()
             for token, gold in tokens.items()
         ]

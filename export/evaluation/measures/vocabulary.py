@@ -50,7 +50,7 @@ class MaskMeasure:
     def count(self) -> int:
         return len(self._windows)
 
-    def ask(self, runtime: Runtime) -> np.ndarray:
+    def predict(self, runtime: Runtime) -> np.ndarray:
         """Ids of the likeliest tokens [M, 5], likeliest first; M masked places of all texts."""
 
         def finish(index: int, row: Row) -> np.ndarray:
@@ -64,7 +64,7 @@ class MaskMeasure:
             "top5_agreement": top_overlap(expected, found),
         }
 
-    def score(self, answers: np.ndarray) -> dict[str, float]:
+    def score(self, predictions: np.ndarray) -> dict[str, float]:
         return {}
 
 
@@ -79,7 +79,7 @@ class NextTokenMeasure:
     def count(self) -> int:
         return len(self._windows)
 
-    def ask(self, runtime: Runtime) -> np.ndarray:
+    def predict(self, runtime: Runtime) -> np.ndarray:
         """Ids of the likeliest next tokens, those of all texts one after the other."""
 
         def finish(index: int, row: Row) -> np.ndarray:
@@ -90,7 +90,7 @@ class NextTokenMeasure:
     def compare(self, expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
         return {"next_token_agreement": agreement(expected, found)}
 
-    def score(self, answers: np.ndarray) -> dict[str, float]:
+    def score(self, predictions: np.ndarray) -> dict[str, float]:
         return {}
 
 

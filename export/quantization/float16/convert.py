@@ -6,7 +6,7 @@
 
 A cast that several nodes need is made once. The fill values of masks stay what they are as long as they stay in
 float32; where an operator takes its mask in 16 bits, they are clipped at -16384, to which a score can be added. Refuses
-constants that overflow, graphs that are quantised already, and graphs with subgraphs.
+constants that overflow, graphs that are quantized already, and graphs with subgraphs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from export.quantization.float16.rules import (
     CONSTANT,
     NARROW,
     OTHER,
-    QUANTISED,
+    QUANTIZED,
     STOPS_FILLS,
     WIDE,
     computes_in,
@@ -84,7 +84,7 @@ def convert_to_half(model: ir.Model, precision: str) -> HalfReport:
         precision: `fp16` or `bf16`.
 
     Raises:
-        ExportError: a constant that overflows, a graph that is quantised already or has subgraphs.
+        ExportError: a constant that overflows, a graph that is quantized already or has subgraphs.
         UsageError: another precision.
     """
     half = find_half_format(precision)
@@ -110,9 +110,9 @@ def half_warnings(precision: str, target: str) -> tuple[str, ...]:
 
 def _check(model: ir.Model, precision: str) -> None:
     for node in model.graph.all_nodes():
-        if node.op_type in QUANTISED:
+        if node.op_type in QUANTIZED:
             raise ExportError(
-                f"{node.op_type} ({node.name}): this graph is quantised already; make {precision} from the fp32 graph."
+                f"{node.op_type} ({node.name}): this graph is quantized already; make {precision} from the fp32 graph."
             )
         if any(
             attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)

@@ -41,7 +41,7 @@ _LOOK_UPS = frozenset(
 STOPS_FILLS = frozenset({"LogSoftmax", "Softmax"})
 
 #: Already of fewer bits: not to be converted again.
-QUANTISED = frozenset(
+QUANTIZED = frozenset(
     {
         "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "MatMulNBits", "QAttention", "QLinearMatMul",
         "QuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "GatherBlockQuantized",

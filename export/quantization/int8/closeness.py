@@ -1,4 +1,4 @@
-"""Cosines between a quantised graph's vectors and the float graph's, for the search alone; the gate measures by itself.
+"""Cosines between a quantized graph's vectors and the float graph's, for the search alone; the gate measures by itself.
 
 One vector a text: the sentence embedding where there is one, else the mean over real tokens of the first output that
 has a row a token, else the row of the first output.

@@ -32,7 +32,7 @@ def quantize_dynamic(model: ir.Model, isa: Isa) -> QuantizationResult:
     """A dynamic int8 graph for `isa` made from `model`, a float graph of any target, which is left as it is.
 
     Raises:
-        UsageError: the graph is quantised already, or has nothing to quantise.
+        UsageError: the graph is quantized already, or has nothing to quantize.
         CheckpointError: weights that are not finite.
     """
     recipes = [_recipe(group, weights_of(model, group), isa) for group in find_groups(model)]

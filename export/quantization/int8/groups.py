@@ -1,4 +1,4 @@
-"""Finds what can be quantised: quantization groups, MatMuls with constant weights that read the same value."""
+"""Finds what can be quantized: quantization groups, MatMuls with constant weights that read the same value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEWEST_CHANNELS = 16
 
 @dataclass(frozen=True)
 class QuantGroup:
-    """MatMuls that share one quantised activation.
+    """MatMuls that share one quantized activation.
 
     Args:
         name: the name of the first MatMul.
@@ -46,7 +46,7 @@ def find_groups(model: ir.Model) -> tuple[QuantGroup, ...]:
     """The quantization groups of a float graph, in the order of its nodes.
 
     Raises:
-        UsageError: the graph is quantised already, or has nothing to quantise.
+        UsageError: the graph is quantized already, or has nothing to quantize.
         CheckpointError: a weight is NaN or infinite.
     """
     refuse_quantized(model)
@@ -59,17 +59,17 @@ def find_groups(model: ir.Model) -> tuple[QuantGroup, ...]:
             _check_finite(weight)
             readers.setdefault(source, []).append(node)
     if not readers:
-        raise UsageError("the graph has no MatMul with constant weights, so there is nothing to quantise in it.")
+        raise UsageError("the graph has no MatMul with constant weights, so there is nothing to quantize in it.")
     return tuple(_make_group(source, nodes) for source, nodes in readers.items())
 
 
 def refuse_quantized(model: ir.Model) -> None:
-    """Raises UsageError where `model` holds an operator of a quantised graph."""
+    """Raises UsageError where `model` holds an operator of a quantized graph."""
     for node in model.graph:
         if node.op_type in QUANTIZED_OPERATORS:
             raise UsageError(
-                f"the graph is already quantised: {node.name or node.op_type} is a {node.op_type}. "
-                "Quantise the float graph it was made from."
+                f"the graph is already quantized: {node.name or node.op_type} is a {node.op_type}. "
+                "Quantize the float graph it was made from."
             )
 
 
@@ -136,4 +136,4 @@ def _check_finite(weight: ir.Value) -> None:
     array = weight.const_value.numpy()
     if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
         index = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
-        raise CheckpointError(f"{weight.name}{index} is {array[tuple(index)]}; such weights cannot be quantised.")
+        raise CheckpointError(f"{weight.name}{index} is {array[tuple(index)]}; such weights cannot be quantized.")

@@ -5,7 +5,7 @@
                   ->  MatMul(DQ(Q(x / s)), DQ(W')) * s                           per-token scale, s [..., 1]
 
 Q and DQ of the activation have one scale, DQ of a weight has per-channel scales. MatMuls that read the same x share its
-Q and DQ. Nothing else is quantised: neither Q K^T nor P V, nor any output, so that a text's answer does not depend on
+Q and DQ. Nothing else is quantized: neither Q K^T nor P V, nor any output, so that a text's outputs do not depend on
 the texts beside it. A group that stays in float reads Cast(W') * scale, which runtimes compute once, while they load.
 
 Where x is the output of a LayerNormalization, (x - z) / m is a second one of the same input, with scale / m and
@@ -74,7 +74,7 @@ def _quantize(nodes: Sequence[ir.Node], recipe: Recipe, isa: Isa) -> None:
 
 
 def _product_shape(x: ir.Value, node: ir.Node) -> ir.Shape | None:
-    """[..., O], whether or not the graph told it of `node`: what follows wants to know a bias from a sum."""
+    """[..., O], whether or not the graph has it for `node`: what follows tells a bias from a sum by it."""
     return None if x.shape is None else ir.Shape([*x.shape[:-1], weight_of(node).shape[1]])
 
 
@@ -147,7 +147,7 @@ def _with_constant(emit: Emitter, product: ir.Value, constant: np.ndarray) -> ir
 
 def _keep_bias_apart(node: ir.Node) -> None:
     """Sum in place of Add where rows are packed, [T, D]: ONNX Runtime 1.31 makes Gemm of MatMul and Add there, and its
-    Gemm of dequantised values is in float (measured: 1.0 and not 2.0 times as fast as fp32)."""
+    Gemm of dequantized values is in float (measured: 1.0 and not 2.0 times as fast as fp32)."""
     found = _bias_of(node)
     if found is not None:
         found[0].op_type = "Sum"

@@ -34,7 +34,7 @@ class Range:
     zero_point: int
 
     def round_trip(self, x: np.ndarray) -> np.ndarray:
-        """`x` as it is after quantising and dequantising."""
+        """`x` as it is after quantizing and dequantizing."""
         q = np.clip(np.rint(x * np.float32(1 / self.scale)) + self.zero_point, 0, LEVELS)
         return ((q - self.zero_point) * np.float32(self.scale)).astype(np.float32)
 
@@ -68,7 +68,7 @@ class TokenRange:
         return LEVELS - self.zero_point
 
     def round_trip(self, x: np.ndarray) -> np.ndarray:
-        """`x` [..., I] as it is after quantising and dequantising."""
+        """`x` [..., I] as it is after quantizing and dequantizing."""
         sizes = np.abs(x) if self.symmetric else x
         s = np.maximum(sizes.max(axis=-1, keepdims=True), np.float32(self.least))
         q = np.clip(np.rint(x / s * np.float32(self.top)) + self.zero_point, 0, LEVELS)

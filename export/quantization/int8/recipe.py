@@ -22,7 +22,7 @@ class Scheme(Enum):
 
     @property
     def smoothed(self) -> bool:
-        """Channels of x are scaled before it is quantised."""
+        """Channels of x are scaled before it is quantized."""
         return self in (Scheme.SMOOTHED, Scheme.SHIFTED)
 
 
@@ -37,7 +37,7 @@ class Recipe:
         activation: the range of x, after smoothing; None where x stays float.
         smoothing: what is done to the channels of x; None for nothing.
         error: squared error of the group's output relative to its square, on texts that the ranges had not seen.
-        sensitivity: how far the mean cosine falls where this group alone is quantised; None before it is measured.
+        sensitivity: how far the mean cosine falls where this group alone is quantized; None before it is measured.
     """
 
     group: QuantGroup

@@ -1,7 +1,7 @@
-"""Computes one group after the other more exactly, until the quantised graph is close enough to the float graph.
+"""Computes one group after the other more exactly, until the quantized graph is close enough to the float graph.
 
 Every group starts at the fastest scheme that is nearly as good as the next one. A group's sensitivity is how far the
-mean cosine falls where it alone is quantised. While the whole is below its goal, the group with the largest sensitivity
+mean cosine falls where it alone is quantized. While the whole is below its goal, the group with the largest sensitivity
 for what the next scheme costs takes that scheme: from one scale to a scale per token, and from there to float.
 """
 
@@ -88,7 +88,7 @@ class Judge:
         return self._compare(recipes, tables=True)
 
     def sensitivity(self, recipe: Recipe) -> float:
-        """How far the mean cosine falls where this group alone is quantised."""
+        """How far the mean cosine falls where this group alone is quantized."""
         return max(0.0, 1.0 - self._compare([recipe], tables=False).mean)
 
     def _compare(self, recipes: Sequence[Recipe], tables: bool) -> Closeness:

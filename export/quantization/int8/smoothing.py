@@ -23,7 +23,7 @@ _FLOOR = 0.01
 
 @dataclass(frozen=True)
 class Smoothing:
-    """What is done to x before it is quantised.
+    """What is done to x before it is quantized.
 
     Args:
         factors: m [I].

@@ -35,7 +35,7 @@ def quantize_static(
         progress: called as steps begin.
 
     Raises:
-        UsageError: the graph is quantised already.
+        UsageError: the graph is quantized already.
         InputError: an activation is not finite.
         CheckpointError: weights that are not finite.
     """
@@ -55,7 +55,7 @@ def search_recipes(
 
     judge = Judge(model, feeds.held_out, text_vectors(model, feeds.held_out), isa)
     recipes = _first_recipes(model, groups, isa, feeds, progress)
-    progress("measuring the quantised graph", 0.7)
+    progress("measuring the quantized graph", 0.7)
     return reach_goal(recipes, judge, decide, goal)
 
 

@@ -49,7 +49,7 @@ def quantize_weights(
         progress: called as steps begin.
 
     Raises:
-        UsageError: the graph is quantised already, has nothing to quantise, or an opset without int4.
+        UsageError: the graph is quantized already, has nothing to quantize, or an opset without int4.
         InputError: an activation is not finite.
         CheckpointError: weights that are not finite.
     """

@@ -74,8 +74,8 @@ def test_what_is_below_its_budget_is_refused_with_figures_and_layers() -> None:
     message = str(caught.value)
     assert exit_status(caught.value) == 3
     assert "the int8 variant is below its budget on 512 texts of built-in evaluation" in message
-    assert "mean cosine to the reference is 0.98, at least 0.999 is asked for" in message
-    assert "share of texts with the same nearest neighbour is 0.84, at least 0.95 is asked for" in message
+    assert "mean cosine to the reference is 0.98, at least 0.999 is needed" in message
+    assert "share of texts with the same nearest neighbour is 0.84, at least 0.95 is needed" in message
     assert "encoder/layer.1/output/dense, encoder/layer.0/output/dense" in message
     assert "Nothing was published" in message
     assert "--allow-degraded" in message
@@ -91,7 +91,7 @@ def test_a_failed_invariance_names_the_text_and_its_company() -> None:
     leak = Invariance(2e-3, "sentence_embedding", "first among long texts", "a cat")
     report = replace(REPORT, figures={**REPORT.figures, "invariance": leak.largest}, invariance=leak)
     (failure,) = report.failures
-    assert "at most 1e-05 is asked for" in failure
+    assert "at most 1e-05 is needed" in failure
     assert "'a cat' differs by 2.0e-03 between the text alone and first among long texts" in failure
 
 
@@ -101,7 +101,7 @@ def test_a_loss_of_accuracy_is_a_failure_even_where_labels_agree(tmp_path: Path)
     evaluation = Evaluation(subject, TextSet("labelled", "0" * 64, examples), reference(eager))
     report = run_gate(evaluation, reference(eager), Budget({"metric_loss": -0.01}))
     assert report.figures["metric_loss"] == 0.0
-    assert report.failures == ("loss of the task's metric is 0, at most -0.01 is asked for",)
+    assert report.failures == ("loss of the task's metric is 0, at most -0.01 is needed",)
 
 
 def test_the_table_of_budgets_is_sound() -> None:

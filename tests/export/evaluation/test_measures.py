@@ -74,7 +74,7 @@ def test_vectors_of_feature_extraction_are_means_over_real_tokens(tmp_path: Path
     subject, eager = tiny_subject(tmp_path, "feature-extraction")
     texts = ["the cat", "a dog ran on the mat ."]
     measure = MEASURES["feature-extraction"](subject, [Example(text) for text in texts])
-    vectors = measure.ask(reference(eager))
+    vectors = measure.predict(reference(eager))
     for text, vector in zip(texts, vectors, strict=True):
         arrays = subject.arrays(reference(eager), subject.encode([text]))
         alone = reference(eager).run(arrays)["last_hidden_state"][0]
@@ -112,7 +112,7 @@ def test_classification_is_scored_and_compared_with_the_reference(tmp_path: Path
     subject, eager = tiny_subject(tmp_path, "text-classification")
     runtime = reference(eager)
     texts = sentences(30)
-    logits = MEASURES["text-classification"](subject, [Example(text) for text in texts]).ask(runtime)
+    logits = MEASURES["text-classification"](subject, [Example(text) for text in texts]).predict(runtime)
     right = logits.argmax(axis=1)
     # Every third label is wrong, so that the reference is right for two thirds.
     labels = [int(label) if i % 3 else (int(label) + 1) % 3 for i, label in enumerate(right)]
@@ -171,7 +171,7 @@ def test_words_with_labels_are_scored_by_their_first_token(tmp_path: Path) -> No
 def test_answers_to_questions_are_scored(tmp_path: Path) -> None:
     subject, eager = tiny_subject(tmp_path, "question-answering")
     asked = [Example("the cat", pair="a dog ran on the mat ."), Example("a dog", pair="the cat sat .")]
-    answers = MEASURES["question-answering"](subject, asked).ask(reference(eager))
+    answers = MEASURES["question-answering"](subject, asked).predict(reference(eager))
     known = [Example(e.text, pair=e.pair, answers=(answer.answer,)) for e, answer in zip(asked, answers, strict=True)]
     measure = MEASURES["question-answering"](subject, [*known[:1], Example("the cat", pair="a dog", answers=("moon",))])
     assert measure.score([answers[0], answers[1]]) == {"f1": 0.5, "exact_match": 0.5}
@@ -185,7 +185,7 @@ def test_choices_of_different_numbers(tmp_path: Path) -> None:
         Example("the dog", choices=("ran on", "sat")),
     ]
     measure = MEASURES["multiple-choice"](subject, examples)
-    logits = measure.ask(reference(eager))
+    logits = measure.predict(reference(eager))
     assert [len(own) for own in logits] == [2, 3, 2]
     assert measure.score([np.array([1.0, 0]), np.array([1.0, 0, 0]), np.array([0.0, 1])]) == {"accuracy": 0.5}
     with pytest.raises(InputError, match="the label 2 is none of its 2 choices"):
@@ -214,7 +214,7 @@ def test_texts_without_a_token_are_left_out(tmp_path: Path) -> None:
     subject, eager = tiny_subject(tmp_path, "fill-mask")
     measure = MaskMeasure(subject, [Example("\u200b"), Example("the cat")])
     assert measure.count == 1
-    assert measure.ask(reference(eager)).shape == (1, 5)
+    assert measure.predict(reference(eager)).shape == (1, 5)
 
 
 def test_a_tokenizer_without_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,13 +221,13 @@ def test_a_value_that_is_two_outputs_keeps_both() -> None:
     assert [value.dtype for value in model.graph.outputs] == [ir.DataType.FLOAT] * 2
 
 
-def test_a_quantised_graph_is_refused() -> None:
+def test_a_quantized_graph_is_refused() -> None:
     nodes = [
-        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="quantise"),
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], name="dequantise"),
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="quantize"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], name="dequantize"),
     ]
     model = by_hand(nodes, {}, {"x": ("float32", [2])}, {"y": [2]})
-    with pytest.raises(ExportError, match=r"DynamicQuantizeLinear \(quantise\): this graph is quantised already"):
+    with pytest.raises(ExportError, match=r"DynamicQuantizeLinear \(quantize\): this graph is quantized already"):
         convert_to_half(model, "fp16")
 
 

@@ -1,4 +1,4 @@
-"""Groups: what is quantised, what never is, and what is refused."""
+"""Groups: what is quantized, what never is, and what is refused."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def test_weights_that_are_not_finite_are_refused_by_name(value: float) -> None:
         find_groups(model)
 
 
-def test_a_quantised_graph_is_refused() -> None:
+def test_a_quantized_graph_is_refused() -> None:
     w = Writer()
     scale = w.weight("s", np.array(0.1))
     y = w.op("QuantizeLinear", ["x", scale, w.weight("z", np.array(0, np.uint8))], "here/QuantizeLinear")
     w.op("DequantizeLinear", [y, scale, "z"], "there/DequantizeLinear")
     w.nodes[-1].output[0] = "y"
-    with pytest.raises(UsageError, match="already quantised: here/QuantizeLinear is a QuantizeLinear"):
+    with pytest.raises(UsageError, match="already quantized: here/QuantizeLinear is a QuantizeLinear"):
         find_groups(w.model({"x": ["n", 8]}, {"y": ["n", 8]}, integers=False))
 
 
@@ -83,7 +83,7 @@ def test_a_graph_without_weights_is_refused() -> None:
     w = Writer()
     w.op("Relu", ["x"], "relu")
     w.nodes[-1].output[0] = "y"
-    with pytest.raises(UsageError, match="nothing to quantise"):
+    with pytest.raises(UsageError, match="nothing to quantize"):
         find_groups(w.model({"x": ["n", 8]}, {"y": ["n", 8]}, integers=False))
 
 

@@ -71,7 +71,7 @@ def test_the_operators_are_exactly_those_of_the_scheme(scheme: Scheme) -> None:
 
 
 @pytest.mark.parametrize("scheme", Scheme)
-def test_only_inputs_of_weight_matmuls_are_quantised(scheme: Scheme) -> None:
+def test_only_inputs_of_weight_matmuls_are_quantized(scheme: Scheme) -> None:
     _, copy = quantized(scheme)
     for node in copy.graph:
         if node.op_type == "DequantizeLinear":
@@ -139,7 +139,7 @@ def test_scales_of_weights_are_per_column_and_zero_points_are_zero() -> None:
         np.testing.assert_allclose(values * scales, weight(tiny_encoder(outlier=2.0), f"{name}.weight"), atol=0.01)
 
 
-def test_matmuls_of_one_input_share_its_quantisation() -> None:
+def test_matmuls_of_one_input_share_its_quantization() -> None:
     _, copy = quantized(Scheme.SHIFTED)
     nodes = [node for node in copy.graph if node.name in ("query/MatMul", "key/MatMul", "value/MatMul")]
     assert len({node.inputs[0] for node in nodes}) == 1

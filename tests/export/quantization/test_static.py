@@ -206,10 +206,10 @@ def test_weights_that_are_not_finite_are_refused(tokenizer: BertTokenizerFast) -
         quantize_static(model, VNNI, calibration_feeds(sentences(96), PORTS, tokenizer, 256), EASY)
 
 
-def test_a_quantised_graph_is_refused(
+def test_a_quantized_graph_is_refused(
     result: tuple[ir.Model, QuantizationResult], tokenizer: BertTokenizerFast
 ) -> None:
-    with pytest.raises(UsageError, match="already quantised"):
+    with pytest.raises(UsageError, match="already quantized"):
         quantize_static(result[1].model, VNNI, calibration_feeds(sentences(96), PORTS, tokenizer, 256), EASY)
 
 

@@ -176,9 +176,9 @@ def test_every_method_refuses_what_it_cannot_use(method: Method) -> None:
     array = weight_in(damaged, "ffn1.weight")
     array[3, 4] = np.inf
     set_weight(damaged, "ffn1.weight", array)
-    with pytest.raises(CheckpointError, match=r"ffn1.weight\[3, 4\] is inf; such weights cannot be quantised"):
+    with pytest.raises(CheckpointError, match=r"ffn1.weight\[3, 4\] is inf; such weights cannot be quantized"):
         method(damaged)
-    with pytest.raises(UsageError, match="already quantised"):
+    with pytest.raises(UsageError, match="already quantized"):
         method(INT8_BITS(encoder()).model)
     w = Writer()
     w.op("Relu", ["x"], "relu")
