@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import codecs
 import csv
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bert_onnx.errors import InputError, RuntimeUnavailableError, UsageError
+from bert_onnx.errors import InputError, UsageError
+from runtimes.parquet import import_pyarrow
 
 #: Characters of a broken row that are kept.
 _KEPT = 500
 _FIELD_LIMIT = 1 << 30
 _ROWS = 4096
-_CHUNK = 1 << 20
 
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -84,43 +82,7 @@ def read_rows(path: Path, columns: Columns = lambda names: names) -> Iterator[Ro
                 raise InputError(f"{path} is in {encoding}; save it as UTF-8.")
         yield from read(path, columns)
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def hash_and_count(path: Path) -> tuple[str, int]:
-    """The sha256 of a file, and how many line feeds it has.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    digest, lines = hashlib.sha256(), 0
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                lines += chunk.count(b"\n")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return digest.hexdigest(), lines
-
-
-def import_pyarrow(part: str = "parquet") -> Any:
-    """pyarrow's module `part`.
-
-    Raises:
-        RuntimeUnavailableError: it is not installed.
-    """
-    try:
-        return import_module(f"pyarrow.{part}" if part else "pyarrow")
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"parquet files need pyarrow, which cannot be imported ({error}); install it with "
-            'pip install "bert-onnx[parquet]", or use jsonl.'
-        ) from None
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be read: {error.strerror or error}.")
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _read_txt(path: Path, columns: Columns) -> Iterator[Row | Broken]:
@@ -176,11 +138,10 @@ def _csv_rows(reader: Any, header: Sequence[str], names: Sequence[str]) -> Itera
             continue
         if not fields:
             continue
-        row = Row(line, None, fields)
-        if len(fields) != len(header):
-            yield row.broken(f"it has {len(fields)} fields and the header {len(header)}")
-            continue
-        yield Row(line, {name: fields[place] for name, place in places.items()}, fields)
+        if len(fields) == len(header):
+            yield Row(line, {name: fields[place] for name, place in places.items()}, fields)
+        else:
+            yield Row(line, None, fields).broken(f"it has {len(fields)} fields and the header {len(header)}")
 
 
 def _read_parquet(path: Path, columns: Columns) -> Iterator[Row | Broken]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bert_onnx.artifact.contract.hashing import hash_file
 from bert_onnx.errors import InputError
 from export.evaluation.examples import Example, TextSet
 from export.evaluation.records import parse_record
-from runtimes.text_files import Broken, hash_and_count, read_rows
+from runtimes.text_files import Broken, read_rows
 
 #: Larger files than this are refused: calibration and evaluation need thousands of texts, not millions.
 MAX_BYTES = 2**28
@@ -38,7 +39,7 @@ def read_text_set(path: str | Path) -> TextSet:
     examples = tuple(_examples(path))
     if not examples:
         raise InputError(f"{path} holds no text; write one text a line.")
-    return TextSet(path.name, hash_and_count(path)[0], examples)
+    return TextSet(path.name, hash_file(path).sha256, examples)
 
 
 def _examples(path: Path) -> Iterator[Example]:

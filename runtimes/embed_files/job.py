@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,9 @@ from runtimes.embed_files.parts import Job, Part, Parts, write_whole
 from runtimes.embed_files.records import Item, Record, read_items
 from runtimes.pipelines.batches import BatchOptions
 from runtimes.progress import ProgressLine
-from runtimes.text_files import Broken, hash_and_count
+from runtimes.text_files import Broken
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,7 @@ def embed_file(request: EmbedRequest, progress: bool | None = None) -> EmbedRepo
 
     finishing = request.resume and _parts_folder(request.output).exists()
     check_output(request.output, request.force or finishing)
-    digest, lines = hash_and_count(request.source)
-    total = None if request.source.suffix == ".parquet" else lines
+    digest, total = _hash_and_count(request.source)
     content = Artifact.open(request.artifact).manifest_sha256
     wanted = RuntimeRequest(request.variant, request.runtime, request.precision, request.threads)
     task = check_request(request.artifact, wanted).task
@@ -170,3 +172,20 @@ def _finish(request: EmbedRequest, parts: Parts, width: int, resumed: int) -> Em
     write_output(request.output, (parts.read(path) for path in parts.names()), rows, width)
     parts.remove()
     return EmbedReport(str(request.output), rows, width, resumed, len(broken), str(errors) if broken else None)
+
+
+def _hash_and_count(path: Path) -> tuple[str, int | None]:
+    """The sha256 of a file, and its lines, as far as they can be counted so.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    digest, lines = hashlib.sha256(), 0
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                lines += chunk.count(b"\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return digest.hexdigest(), None if path.suffix.lower() == ".parquet" else lines

@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_onnx.errors import StorageError, UsageError
 from runtimes.embed_files.parts import Part, write_whole
-from runtimes.text_files import import_pyarrow
+from runtimes.parquet import import_pyarrow
 
 SUFFIXES = (".npy", ".jsonl", ".parquet")
 
