@@ -20,8 +20,9 @@ from export.evaluation.gate import GateReport, held_out_texts, require_quality, 
 from export.evaluation.subject import Subject
 from export.plan import HALVES, VariantPlan
 from export.quantization.feeds import CalibrationFeeds, calibration_feeds
-from export.quantization.float16.convert import convert_to_half, half_warnings
+from export.quantization.float16.convert import convert_to_half
 from export.quantization.float16.emulation import open_emulated
+from export.quantization.float16.report import half_warnings
 from export.quantization.int8.closeness import Closeness
 from export.quantization.int8.dynamic import quantize_dynamic
 from export.quantization.int8.static import quantize_static

@@ -17,8 +17,9 @@ from bert_onnx.errors import ExportError, UsageError
 from bert_onnx.tasks import TASKS, TaskOptions
 from export.onnx_file.save import save, weight_bytes
 from export.plan import check_precision
-from export.quantization.float16.convert import convert_to_half, half_warnings
+from export.quantization.float16.convert import convert_to_half
 from export.quantization.float16.formats import FILL
+from export.quantization.float16.report import half_warnings
 from export.reference.runtime import eager_runtime
 from export.targets import TARGETS, find_target
 from export.verification.cases import verification_cases
