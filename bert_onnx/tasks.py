@@ -7,13 +7,16 @@ manifest, the runtimes and the pipelines. This module loads no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
 from bert_onnx.postprocess import postprocess_of, top_count
+
+#: An array of whichever library, or what describes one.
+Array = TypeVar("Array")
 
 # Names of dynamic axes. PAST_PLUS_SEQUENCE is their sum; a runtime checks it against both.
 BATCH = "batch_size"
@@ -44,6 +47,14 @@ class Port:
     name: str
     dtype: str
     axes: tuple[str | int, ...]
+
+    def shape(self, lengths: Mapping[str, int]) -> tuple[int, ...]:
+        """Its shape where the named axes have `lengths`.
+
+        Raises:
+            KeyError: `lengths` lacks an axis.
+        """
+        return tuple(axis_length(axis, lengths) for axis in self.axes)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, as the manifest keeps it."""
@@ -247,6 +258,20 @@ def _attention_ports(prefix: str, batch: str, keys: str, config: BertConfig) -> 
         Port(f"{prefix}.{layer}", "float32", (batch, config.heads_in_layer(layer), SEQUENCE, keys))
         for layer in range(config.num_hidden_layers)
     ]
+
+
+def arrays_for(
+    ports: Iterable[Port], lengths: Mapping[str, int], make: Callable[[Port, tuple[int, ...]], Array]
+) -> dict[str, Array]:
+    """What `make` gives for each of `ports` and its shape, by name: every array that a graph takes is made here.
+
+    Args:
+        lengths: of the named axes.
+
+    Raises:
+        KeyError: `lengths` lacks an axis.
+    """
+    return {port.name: make(port, port.shape(lengths)) for port in ports}
 
 
 _AXIS_TERMS = re.compile(r"\s*([+*])\s*")

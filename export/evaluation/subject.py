@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import TokenizerError
-from bert_onnx.tasks import PAST, Task, TaskOptions, axis_length
+from bert_onnx.tasks import BATCH, ENCODER_SEQUENCE, PAST, Port, Task, TaskOptions, arrays_for
 from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
 from runtimes.engines.base import Runtime
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, pad, run_rows
@@ -85,12 +85,9 @@ class Subject:
         arrays = pad(windows, self.tokenizer.pad_token_id)
         if length is not None:
             arrays = {name: _widen(array, length, self._fill(name)) for name, array in arrays.items()}
-        sizes = {"batch_size": len(windows), PAST: 0, "encoder_sequence_length": _ENCODER_LENGTH}
-        for port in runtime.inputs:
-            if port.name not in arrays:
-                shape = tuple(axis_length(axis, sizes) for axis in port.axes)
-                arrays[port.name] = _ENCODER[port.name](shape) if port.name in _ENCODER else np.zeros(shape, np.float32)
-        return arrays
+        missing = [port for port in runtime.inputs if port.name not in arrays]
+        sizes = {BATCH: len(windows), PAST: 0, ENCODER_SEQUENCE: _ENCODER_LENGTH}
+        return arrays | arrays_for(missing, sizes, _fill_in)
 
     def _fill(self, name: str) -> int:
         return self.tokenizer.pad_token_id if name == "input_ids" else 0
@@ -99,15 +96,13 @@ class Subject:
 _ENCODER_LENGTH = 7
 
 
-def _encoder_states(shape: tuple[int, ...]) -> np.ndarray:
-    one = np.random.default_rng(0).standard_normal((1, *shape[1:])).astype(np.float32)
-    return np.ascontiguousarray(np.broadcast_to(one, shape))
-
-
-_ENCODER: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
-    "encoder_hidden_states": _encoder_states,
-    "encoder_attention_mask": lambda shape: np.ones(shape, np.int64),
-}
+def _fill_in(port: Port, shape: tuple[int, ...]) -> np.ndarray:
+    if port.name == "encoder_attention_mask":
+        return np.ones(shape, np.int64)
+    if port.name == "encoder_hidden_states":
+        one = np.random.default_rng(0).standard_normal((1, *shape[1:])).astype(np.float32)
+        return np.ascontiguousarray(np.broadcast_to(one, shape))
+    return np.zeros(shape, np.float32)
 
 
 def _widen(array: np.ndarray, length: int, fill: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_onnx.errors import InputError, UsageError
-from bert_onnx.tasks import BATCH, CHOICES, PAST, PAST_PLUS_SEQUENCE, SEQUENCE, Port, axis_length
+from bert_onnx.tasks import BATCH, CHOICES, PAST, SEQUENCE, Port, arrays_for
 from bert_onnx.tokenization import BertTokenizerFast
 from runtimes.pipelines.batches import pad
 from runtimes.pipelines.encoding import encode
@@ -102,19 +102,11 @@ def make_feeds(
 def _arrays(arrays: dict[str, np.ndarray], ports: Sequence[Port]) -> dict[str, np.ndarray]:
     """What each port takes: text where it takes text, nothing where it takes a cache."""
     batch, sequence = arrays["input_ids"].shape
-    lengths = {BATCH: batch, SEQUENCE: sequence, CHOICES: 1, PAST: 0, PAST_PLUS_SEQUENCE: sequence}
-    found = {}
     for port in ports:
-        try:
-            shape = tuple(axis_length(axis, lengths) for axis in port.axes)
-        except KeyError as error:
-            raise UsageError(
-                f"the input {port.name} cannot be made from text; this model cannot be calibrated."
-            ) from error
-        if port.name in arrays:
-            found[port.name] = arrays[port.name].reshape(shape)
-        elif 0 in shape:
-            found[port.name] = np.zeros(shape, port.dtype)
-        else:
+        if port.name not in arrays and PAST not in port.axes:
             raise UsageError(f"the input {port.name} cannot be made from text; this model cannot be calibrated.")
-    return found
+
+    def make(port: Port, shape: tuple[int, ...]) -> np.ndarray:
+        return arrays[port.name].reshape(shape) if port.name in arrays else np.zeros(shape, port.dtype)
+
+    return arrays_for(ports, {BATCH: batch, SEQUENCE: sequence, CHOICES: 1, PAST: 0}, make)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from bert_onnx.modeling.pooling import pool_sentences
 from bert_onnx.modeling.postprocess import Postprocessing
-from bert_onnx.tasks import Port, Task, TaskOptions
+from bert_onnx.tasks import Port, Task, TaskOptions, arrays_for
 
 _CACHE_INPUT = "past_key_values."
+_DTYPES = {"int64": torch.int64, "float32": torch.float32}
 
 
 class GraphModule(nn.Module):
@@ -83,10 +84,4 @@ def example_inputs(inputs: Sequence[Port], lengths: dict[str, int]) -> tuple[Ten
     Values do not matter to a trace, but each tensor must be an object of its own: torch.export takes one tensor
     that is passed twice for one input.
     """
-    from bert_onnx.tasks import axis_length
-
-    make: dict[str, Callable[[tuple[int, ...]], Tensor]] = {
-        "int64": lambda shape: torch.ones(shape, dtype=torch.int64),
-        "float32": lambda shape: torch.ones(shape, dtype=torch.float32),
-    }
-    return tuple(make[port.dtype](tuple(axis_length(axis, lengths) for axis in port.axes)) for port in inputs)
+    return tuple(arrays_for(inputs, lengths, lambda port, shape: torch.ones(shape, dtype=_DTYPES[port.dtype])).values())

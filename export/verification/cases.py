@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bert_onnx.config import BertConfig
-from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, RIGHT_PADDING, SEQUENCE, Port, Task, axis_length
+from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, RIGHT_PADDING, SEQUENCE, Port, Task, arrays_for
 
 #: Lengths of the axes that a case does not speak of.
 _CHOICES = 3
@@ -114,20 +114,20 @@ def _arrays(plan: _Plan, config: BertConfig, inputs: Sequence[Port], rng: np.ran
         CHOICES: _CHOICES,
         ENCODER_SEQUENCE: _ENCODER,
     }
-    arrays = {}
-    for port in inputs:
-        shape = tuple(axis_length(axis, lengths) for axis in port.axes)
+
+    def make(port: Port, shape: tuple[int, ...]) -> np.ndarray:
         if port.name == "input_ids":
-            arrays[port.name] = rng.integers(0, config.vocab_size, shape)
-        elif port.name == "token_type_ids":
-            arrays[port.name] = _token_types(shape, plan.pairs, config.type_vocab_size)
-        elif port.name.endswith("attention_mask"):
+            return rng.integers(0, config.vocab_size, shape)
+        if port.name == "token_type_ids":
+            return _token_types(shape, plan.pairs, config.type_vocab_size)
+        if port.name.endswith("attention_mask"):
             mask = np.ones(shape, np.int64)
             plan.mask(mask.reshape(-1, shape[-1]), rng)
-            arrays[port.name] = mask
-        else:  # hidden states of an encoder, keys and values of a cache: the size that trained models have
-            arrays[port.name] = rng.standard_normal(shape).astype(np.float32)
-    return arrays
+            return mask
+        # Hidden states of an encoder, keys and values of a cache: the size that trained models have.
+        return rng.standard_normal(shape).astype(np.float32)
+
+    return arrays_for(inputs, lengths, make)
 
 
 def _token_types(shape: tuple[int, ...], pairs: bool, kinds: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bert_onnx.errors import RuntimeUnavailableError
-from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, axis_length
+from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, arrays_for
 from runtimes.engines.inputs import MASKS
 
 #: Lengths of axes that mislead an engine: 1, numbers that differ from each other, with and without a cache.
@@ -41,8 +41,7 @@ def rehearse(path: Path, inputs: Sequence[Port]) -> None:
         RuntimeUnavailableError: it panicked, or failed.
     """
     calls = [
-        {p.name: ([axis_length(axis, sizes) for axis in p.axes], int(p.name in MASKS), p.dtype) for p in inputs}
-        for sizes in _CALLS
+        arrays_for(inputs, sizes, lambda port, shape: (shape, int(port.name in MASKS), port.dtype)) for sizes in _CALLS
     ]
     search = os.pathsep.join(filter(None, (str(_REPOSITORY), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(

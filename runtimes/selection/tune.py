@@ -18,7 +18,7 @@ from bert_onnx.errors import (
     RuntimeUnavailableError,
     UsageError,
 )
-from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, axis_length
+from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, arrays_for
 from runtimes.engines.table import RUNTIMES
 from runtimes.machine.cpu import usable_threads
 from runtimes.machine.devices import has_gpu
@@ -109,17 +109,16 @@ def workload(manifest: Manifest, lengths: Iterable[int]) -> dict[str, np.ndarray
     rows = [min(length, manifest.model_max_length, limits.max_position_embeddings) for length in lengths]
     sizes = {BATCH: len(rows), SEQUENCE: max(rows), CHOICES: 2, PAST: 0, ENCODER_SEQUENCE: max(rows)}
     random = np.random.default_rng(0)
-    inputs: dict[str, np.ndarray] = {}
-    for port in manifest.inputs:
-        shape = [axis_length(axis, sizes) for axis in port.axes]
+
+    def make(port: Port, shape: tuple[int, ...]) -> np.ndarray:
         if port.name == "input_ids":
-            inputs[port.name] = random.integers(0, limits.vocab_size, shape)
-        elif "mask" in port.name:
+            return random.integers(0, limits.vocab_size, shape)
+        if "mask" in port.name:
             real = np.arange(shape[-1]) < np.array(rows)[:, None]  # [B, S]
-            inputs[port.name] = np.broadcast_to(real.reshape(len(rows), *[1] * (len(shape) - 2), -1), shape).astype(int)
-        else:
-            inputs[port.name] = np.zeros(shape, port.dtype)
-    return inputs
+            return np.broadcast_to(real.reshape(len(rows), *[1] * (len(shape) - 2), -1), shape).astype(int)
+        return np.zeros(shape, port.dtype)
+
+    return arrays_for(manifest.inputs, sizes, make)
 
 
 def candidates(manifest: Manifest, processor: Processor, threads: int) -> list[RuntimeChoice]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.errors import UsageError
-from bert_onnx.tasks import BATCH, SEQUENCE, Port, axis_length
+from bert_onnx.tasks import BATCH, SEQUENCE, Port
 
 _GRAPH_ID = "gpu_graph_id"
 #: The number that onnxruntime takes for "do not capture".
@@ -118,8 +118,9 @@ def run_options(library: ModuleType, number: int) -> Any:
 
 
 def _buffer(library: ModuleType, port: Port, sizes: Mapping[str, int], device_id: int) -> Any:
-    shape = [axis_length(axis, sizes) if isinstance(axis, str) else axis for axis in port.axes]
-    return library.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(port.dtype).type, "cuda", device_id)
+    return library.OrtValue.ortvalue_from_shape_and_type(
+        list(port.shape(sizes)), np.dtype(port.dtype).type, "cuda", device_id
+    )
 
 
 def _cut(array: np.ndarray, port: Port, batch: int, length: int) -> np.ndarray:
