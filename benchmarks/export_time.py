@@ -43,7 +43,7 @@ command with its children.
   fails.
 * `{theirs}` compares with the PyTorch model on one dummy input (2 x 16, 32 tokens); a difference is a
   warning.
-* `{ours}` has a second process compute the eager model's outputs while the first one traces
+* `{ours}` lets a second process compute the outputs of a large eager model while the first one traces
   (`export/reference/prefetch.py`).
 * Where an encoder's layers are alike, one is traced and repeated (`export/trace/repeat_layers.py`); the file is
   that of a full trace, byte by byte.

@@ -26,7 +26,7 @@ from bert_onnx.checkpoint.finding import sample_folder
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task
 from export.pipeline import export
 from export.reference.load import load_eager
-from export.reference.runtime import eager_runtime
+from export.reference.runtime import Reference
 from export.request import ExportRequest
 from export.verification.cases import verification_cases
 from export.verification.tolerances import find_tolerance
@@ -138,9 +138,9 @@ def measure(row: Row) -> Measured:
         artifact = export(ExportRequest(str(checkpoint), row.task, str(Path(scratch) / "artifact"))).artifact
         manifest = artifact.manifest
         task, options = find_task(manifest.task), manifest.options
-        reference = Reference(theirs, task, options)
+        reference = TransformersModel(theirs, task, options)
         eager = load_eager(find_checkpoint(str(checkpoint)), task, options)
-        ours, figures, count = eager_runtime(eager), {}, 0
+        ours, figures, count = Reference(eager), {}, 0
         with _open(artifact, eager.config) as runtime:
             for case in verification_cases(task, eager.config, manifest.inputs):
                 expected = reference.run(case.inputs) if _is_comparable(row, case.inputs) else {}
@@ -213,7 +213,7 @@ def _open(artifact: Artifact, limits: Any) -> Iterator[OnnxRuntimeCpu]:
         yield runtime
 
 
-class Reference:
+class TransformersModel:
     """transformers' model, with sentence-transformers' pooling behind it, asked and answering as our graphs do."""
 
     def __init__(self, model: nn.Module, task: Task, options: TaskOptions) -> None:

@@ -20,13 +20,14 @@ from export.check import CheckedExport, check_export
 from export.plan import VariantPlan
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager, load_eager
-from export.reference.prefetch import AnswersAhead, answers_ahead
-from export.reference.runtime import reference_for
+from export.reference.prefetch import prefetching
+from export.reference.runtime import Reference
 from export.report import ExportReport, Progress, no_progress, tool_versions, within
 from export.request import ExportRequest, ExtendRequest
 from export.text_input.build import TextInput
 from export.variant import VariantBuilder, WriteOptions
-from export.verification.vectors import write_vectors
+from export.verification.cases import verification_cases
+from export.verification.vectors import vector_cases, write_vectors
 from runtimes.background import Background
 
 #: Shares of the whole that are done when variants begin, and when all of them are made.
@@ -36,7 +37,7 @@ _BEGIN, _END = 0.15, 0.97
 def export(
     request: ExportRequest,
     progress: Progress = no_progress,
-    started: AnswersAhead | None = None,
+    second_process: bool = False,
     checked: CheckedExport | None = None,
 ) -> ExportReport:
     """Make, verify and publish the artifact that `request` describes.
@@ -44,7 +45,8 @@ def export(
     Args:
         request: see there.
         progress: called as steps begin.
-        started: a process that waits to compute eager answers, see `start_early`.
+        second_process: have the outputs of a large eager model computed by a second process, which imports the main
+            module of this one, as multiprocessing does it.
         checked: what `check_export` made of `request`, where the caller has asked it already.
 
     Raises:
@@ -56,17 +58,16 @@ def export(
     destination, checkpoint, task, options = checked.destination, checked.checkpoint, checked.task, checked.options
     hashing = Background(partial(with_digest, checkpoint))
     with ExitStack() as stack:
-        ahead = stack.enter_context(answers_ahead(checkpoint, task, options, request.allow_new_heads, started))
+        prefetch = None
+        if second_process:
+            prefetch = stack.enter_context(prefetching(checkpoint, task, options, request.allow_new_heads))
         progress("loading the weights", 0.05)
         eager = load_eager(checkpoint, task, options, allow_new_heads=request.allow_new_heads)
         stage = stack.enter_context(staging_folder(destination, needed=_weight_bytes(eager)))
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
-        if ahead is not None:
-            ahead.ask_vectors(stage, longest)
         (stage / "onnx").mkdir()
-        reference = reference_for(eager, ahead)
         writing = WriteOptions(request.opset, request.external_data_threshold, request.check_each_pass)
-        builder = VariantBuilder(eager, reference, stage, longest, request.precision, writing)
+        builder = VariantBuilder(Reference(eager, prefetch), stage, longest, request.precision, writing)
         empty = _empty_manifest(eager, checkpoint, longest)
         manifest, notes = _make_variants(builder, request.plans(), empty, request.text_input, progress)
         manifest = replace(manifest, source=hashing.result().source)
@@ -92,14 +93,9 @@ def extend(request: ExtendRequest, progress: Progress = no_progress) -> ExportRe
     checkpoint = checkpoint_of(artifact, request.checkpoint, request.offline)
     eager = eager_of(artifact, checkpoint)
     size = sum(record.size for record in before.files.values())
-    with ExitStack() as stack:
-        ahead = stack.enter_context(answers_ahead(checkpoint, eager.task, eager.options, True))
-        stage = stack.enter_context(staging_folder(destination, needed=2 * size))
+    with staging_folder(destination, needed=2 * size) as stage:
         _copy(artifact, stage)
-        if ahead is not None:
-            ahead.ask_vectors(stage, before.model_max_length)
-        reference = reference_for(eager, ahead)
-        builder = VariantBuilder(eager, reference, stage, before.model_max_length, request.precision)
+        builder = VariantBuilder(Reference(eager), stage, before.model_max_length, request.precision)
         manifest, notes = _make_variants(builder, request.plans(), before, bool(before.text_graphs), progress)
         folder = _publish(stage, manifest, destination, True, progress)
     return ExportReport(Artifact.open(folder, check_hashes=False), notes, time.monotonic() - begun)
@@ -117,7 +113,12 @@ def _make_variants(
     Returns:
         The manifest with the new variants, without its files, and warnings.
     """
-    eager, stage, longest = builder.eager, builder.stage, before.model_max_length
+    reference, stage, longest = builder.reference, builder.stage, before.model_max_length
+    eager = reference.eager
+    vectors = vector_cases(stage, before.inputs, eager.config, longest)
+    cases = verification_cases(eager.task, eager.config, before.inputs)
+    progress("running the eager model", 0.08)
+    reference.expect([(case.inputs, len(plans)) for case in cases] + [(case.inputs, 1) for case in vectors])
     text_input = None
     if with_text:
         progress("comparing the tokenizer in the graph", 0.1)
@@ -129,7 +130,7 @@ def _make_variants(
     text_graphs = tuple(graph for graph in before.text_graphs if graph.variant not in names)
     if text_input is not None:
         text_graphs += text_input.add(made, before.inputs)
-    write_vectors(stage, builder.reference, eager.config, longest, variants)
+    write_vectors(stage, vectors, reference, longest, variants)
     tools = before.tools | tool_versions(text_input=bool(text_graphs))
     manifest = replace(before, tools=tools, variants=variants, text_graphs=text_graphs, files={})
     return manifest, tuple(warning for one in built for warning in one.warnings)

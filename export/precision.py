@@ -29,6 +29,7 @@ from export.quantization.int8.static import quantize_static
 from export.quantization.result import GroupRecord, QuantizationResult
 from export.quantization.weight_only.quantize import quantize_weights
 from export.reference.load import Eager
+from export.reference.runtime import Reference
 from export.report import Progress
 from export.request import PrecisionRequest
 from runtimes.engines.base import Runtime, RuntimeOptions
@@ -72,16 +73,14 @@ class LowerPrecision:
 
     Args:
         request: what the user wants.
-        eager, reference: the model, and what answers for it.
+        reference: the eager model.
         folder: an artifact, staged or published, with the tokenizer.
         max_length: most tokens of a text.
     """
 
-    def __init__(
-        self, request: PrecisionRequest, eager: Eager, reference: Runtime, folder: Path, max_length: int
-    ) -> None:
+    def __init__(self, request: PrecisionRequest, reference: Reference, folder: Path, max_length: int) -> None:
         self.request = request
-        self._eager = eager
+        self._eager = reference.eager
         self._reference = reference
         self._folder = folder
         self._max_length = max_length

@@ -109,7 +109,7 @@ class ExportRequest:
         offline: use the hub's local cache only.
         pooling, normalize: for sentence-similarity; None means as the checkpoint says, else mean and normalised.
         output_attentions, output_hidden_states: further outputs.
-        postprocess: also answers made of the scores: probabilities, label ids, spans ...
+        postprocess: also outputs made of the scores: probabilities, label ids, spans ...
         precision: which precisions, how they are made and judged.
         text_input: also make graphs that take text.
         random_seed: ignore the checkpoint's weights and draw random ones with this seed.

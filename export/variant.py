@@ -18,7 +18,7 @@ from export.passes.table import run_passes
 from export.plan import ADDED_OPERATORS, FP32, LOWEST_OPSET, VariantPlan
 from export.postprocess import POSTPROCESS_OPERATORS, append_postprocess
 from export.precision import Lowered, LowerPrecision, open_variant
-from export.reference.load import Eager
+from export.reference.runtime import Reference
 from export.report import Progress
 from export.request import PrecisionRequest
 from export.targets import Target
@@ -81,7 +81,7 @@ class VariantBuilder:
     """Makes variants of one model, each proven before it is handed out.
 
     Args:
-        eager, reference: the model, and what computes its outputs.
+        reference: the eager model.
         stage: a staged artifact with its tokenizer and a folder `onnx`.
         longest: length to which texts are cut, in tokens.
         precision: how precisions below fp32 are made and judged.
@@ -90,17 +90,15 @@ class VariantBuilder:
 
     def __init__(
         self,
-        eager: Eager,
-        reference: Runtime,
+        reference: Reference,
         stage: Path,
         longest: int,
         precision: PrecisionRequest,
         options: WriteOptions = WriteOptions(),
     ) -> None:
-        self.eager = eager
         self.reference = reference
         self.stage = stage
-        self._lower = LowerPrecision(precision, eager, reference, stage, longest)
+        self._lower = LowerPrecision(precision, reference, stage, longest)
         self._options = options
 
     def build_all(self, plans: Sequence[VariantPlan], progress: Progress) -> tuple[Built, ...]:
@@ -118,7 +116,7 @@ class VariantBuilder:
             chosen = variant_opset(plan, self._options.opset)
             progress(f"tracing the {plan.title}", number / len(plans))
             if chosen not in traced:
-                traced[chosen] = trace(self.eager.module.without_postprocess(), chosen)
+                traced[chosen] = trace(self.reference.eager.module.without_postprocess(), chosen)
 
             def step(what: str, done: float, number: int = number) -> None:
                 progress(what, (number + done) / len(plans))
@@ -142,7 +140,7 @@ class VariantBuilder:
         data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
         check_file(path)
         quality = None
-        with open_variant(path, self.eager, plan.target.name, plan.precision) as runtime:
+        with open_variant(path, self.reference.eager, plan.target.name, plan.precision) as runtime:
             parity = self._compare(runtime, plan, graph, progress)
             self._require(parity, traced, plan, opset)
             if plan.precision != FP32:
@@ -171,7 +169,7 @@ class VariantBuilder:
 
     def _make(self, traced: ir.Model, plan: VariantPlan, opset: int, progress: Progress) -> _Graph:
         """The passes of the target, then the precision."""
-        eager, context = self.eager, PassContext(opset, self.eager.config)
+        eager, context = self.reference.eager, PassContext(opset, self.reference.eager.config)
         target = plan.target.for_precision(plan.precision)
         checked = self._options.check_each_pass
         check = check_each_pass(eager, context, target.requires, FP32) if checked else None
@@ -192,7 +190,7 @@ class VariantBuilder:
 
     def _with_postprocess(self, graph: _Graph, plan: VariantPlan) -> _Graph:
         """`graph` with the postprocess outputs that were asked for."""
-        module, lowered = self.eager.module, graph.lowered
+        module, lowered = self.reference.eager.module, graph.lowered
         if not module.postprocessing.steps:
             return graph
         added = append_postprocess(lowered.model, module.postprocessing, module.outputs)
@@ -201,7 +199,7 @@ class VariantBuilder:
         return replace(graph, lowered=replace(lowered, passes=passes))
 
     def _compare(self, runtime: Runtime, plan: VariantPlan, graph: _Graph, progress: Progress) -> Parity:
-        eager = self.eager
+        eager = self.reference.eager
         cases = verification_cases(eager.task, eager.config, eager.module.inputs, plan.target.requires)
         zeros = skips_padding(graph.fused)
         return compare(
@@ -218,7 +216,7 @@ class VariantBuilder:
         """Raises VerificationError unless the verdict is a pass; the pass that broke the graph is named."""
         if parity.passed:
             return
-        context, target = PassContext(opset, self.eager.config), plan.target.for_precision(plan.precision)
-        broken = find_broken_pass(traced, self.eager, target.passes, context, target.requires, FP32)
+        context, target = PassContext(opset, self.reference.eager.config), plan.target.for_precision(plan.precision)
+        broken = find_broken_pass(traced, self.reference.eager, target.passes, context, target.requires, FP32)
         blamed = f" (it breaks in the pass {broken})" if broken else ""
         require_parity(parity, f"the {plan.title}{blamed}")

@@ -14,8 +14,7 @@ from export.plan import FP32
 from export.precision import LowerPrecision, open_variant
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager
-from export.reference.prefetch import answers_ahead
-from export.reference.runtime import reference_for
+from export.reference.runtime import Reference
 from export.report import Progress, no_progress
 from export.request import PrecisionRequest
 from export.targets import find_target
@@ -105,32 +104,42 @@ def verify_artifact(
     progress("loading the checkpoint", 0.1)
     checkpoint = checkpoint_of(artifact, model, offline)
     eager = eager_of(artifact, checkpoint)
+    parities, qualities, unjudged = _verify_variants(artifact, eager, request, progress)
+    texts = _verify_text_graphs(artifact, eager, progress)
+    progress("done", 1.0)
+    return VerifyReport(artifact, parities, qualities, unjudged, texts)
+
+
+def _verify_variants(
+    artifact: Artifact, eager: Eager, request: PrecisionRequest, progress: Progress
+) -> tuple[dict[str, Parity], dict[str, GateReport], tuple[str, ...]]:
+    """Every graph against the eager model, and lower precisions on text; the last are those that are not judged."""
     parities: dict[str, Parity] = {}
     qualities: dict[str, GateReport] = {}
     unjudged = []
-    with answers_ahead(checkpoint, eager.task, eager.options, allow_new_heads=True) as ahead:
-        reference = reference_for(eager, ahead)
-        lower = LowerPrecision(request, eager, reference, artifact.folder, artifact.manifest.model_max_length)
-        for number, variant in enumerate(artifact.manifest.variants):
-            share = 0.2 + 0.8 * number / len(artifact.manifest.variants)
-            path = artifact.path(variant)
-            check_file(path)
-            with open_variant(path, eager, variant.target, variant.precision) as runtime:
-                parities[variant.name] = _compare(runtime, reference, eager, variant, progress, share)
-                if variant.precision == FP32:
-                    continue
-                if evaluation is None and not _judged_on_ours(variant):
-                    unjudged.append(variant.name)
-                    continue
-                progress(f"measuring {variant.name} on held-out text", share)
-                qualities[variant.name] = _judge(lower, runtime, variant)
-    texts = _verify_text_graphs(artifact, eager, progress)
-    progress("done", 1.0)
-    return VerifyReport(artifact, parities, qualities, tuple(unjudged), texts)
+    variants, reference = artifact.manifest.variants, Reference(eager)
+    cases = verification_cases(eager.task, eager.config, eager.module.inputs)
+    progress("running the eager model", 0.15)
+    reference.expect((case.inputs, len(variants)) for case in cases)
+    lower = LowerPrecision(request, reference, artifact.folder, artifact.manifest.model_max_length)
+    for number, variant in enumerate(variants):
+        share = 0.2 + 0.8 * number / len(variants)
+        path = artifact.path(variant)
+        check_file(path)
+        with open_variant(path, eager, variant.target, variant.precision) as runtime:
+            parities[variant.name] = _compare(runtime, reference, variant, progress, share)
+            if variant.precision == FP32:
+                continue
+            if request.evaluation is None and not _judged_on_ours(variant):
+                unjudged.append(variant.name)
+                continue
+            progress(f"measuring {variant.name} on held-out text", share)
+            qualities[variant.name] = _judge(lower, runtime, variant)
+    return parities, qualities, tuple(unjudged)
 
 
 def _verify_text_graphs(artifact: Artifact, eager: Eager, progress: Progress) -> dict[str, Parity]:
-    """Their tokenizer against the artifact's, their answers against those of their variants.
+    """Their tokenizer against the artifact's, their outputs against those of their variants.
 
     Raises:
         VerificationError: they make other tokens.
@@ -148,9 +157,8 @@ def _verify_text_graphs(artifact: Artifact, eager: Eager, progress: Progress) ->
     }
 
 
-def _compare(
-    runtime: Runtime, reference: Runtime, eager: Eager, variant: Variant, progress: Progress, share: float
-) -> Parity:
+def _compare(runtime: Runtime, reference: Reference, variant: Variant, progress: Progress, share: float) -> Parity:
+    eager = reference.eager
     requires = find_target(variant.target).requires
     cases = verification_cases(eager.task, eager.config, eager.module.inputs, requires)
     zeros = skips_padding(variant.fused)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
     request = _request(arguments)
     checked = check_export(request)
+    # Torch's threads sleep where they would spin: the cores are shared with a second process and ONNX Runtime.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _no_garbage_collection():  # the imports make objects, too
         _export_checked(request, checked, arguments.json)
 
@@ -117,12 +120,11 @@ def _request(arguments: argparse.Namespace) -> ExportRequest:
 def _export_checked(request: ExportRequest, checked: CheckedExport, as_json: bool) -> None:
     from bert_onnx.cli.progress import progress_bar
     from bert_onnx.cli.render import show_artifact
-    from export.reference.prefetch import start_early
 
-    with progress_bar(quiet=as_json) as progress, start_early(request.model) as started:
-        from export.pipeline import export
+    with progress_bar(quiet=as_json) as progress:
+        from export.pipeline import export  # while the bar is seen
 
-        report = export(request, progress, started, checked)
+        report = export(request, progress, second_process=True, checked=checked)
     for warning in report.warnings:
         print(f"bert-onnx: note: {warning}", file=sys.stderr)
     print_json(report.to_dict()) if as_json else show_artifact(report.artifact, report.seconds)

@@ -56,7 +56,7 @@ def load_eager(checkpoint: Checkpoint, task: Task, options: TaskOptions, *, allo
     if checkpoint.source.kind == "random":
         torch.manual_seed(checkpoint.source.seed or 0)
         model: BertPreTrainedModel = build(config)
-        warnings = (f"the weights are random (seed {checkpoint.source.seed}); the answers mean nothing.",)
+        warnings = (f"the weights are random (seed {checkpoint.source.seed}); the outputs mean nothing.",)
     else:
         with NoRandomNumbers():  # the weights come from the checkpoint
             model = build(config)

@@ -16,7 +16,7 @@ from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
 from export.reference.load import Eager
-from export.reference.runtime import eager_runtime
+from export.reference.runtime import Reference
 from export.verification.cases import verification_cases
 from export.verification.parity import compare, require_parity
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
@@ -63,7 +63,7 @@ def check_each_pass(
                     zeros = any(node.op_type == "NonZero" for node in runnable.graph)
                     parity = compare(
                         runtime,
-                        eager_runtime(replace(eager, module=module)),
+                        Reference(replace(eager, module=module)),
                         islice(cases, _CASES),
                         precision,
                         zero_padding=zeros,

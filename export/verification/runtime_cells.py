@@ -53,5 +53,5 @@ class Matrix:
         """Raises VerificationError for the first cell that failed."""
         for cell in self.cells:
             if cell.verdict == FAIL:
-                told = cell.reason or f"{cell.output} differs by {cell.max_abs_diff:.3g} in case '{cell.case}'"
-                raise VerificationError(f"{cell.variant} on {cell.runtime} in {cell.precision} failed: {told}.")
+                reason = cell.reason or f"{cell.output} differs by {cell.max_abs_diff:.3g} in case '{cell.case}'"
+                raise VerificationError(f"{cell.variant} on {cell.runtime} in {cell.precision} failed: {reason}.")

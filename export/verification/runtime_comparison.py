@@ -25,7 +25,7 @@ from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.engines.table import RuntimeRow, find_runtime
 from runtimes.machine.processor import Processor
 
-#: What a file in a lower precision must share with its own answers on ONNX Runtime. A value on the border of two
+#: What a file in a lower precision must share with its own outputs on ONNX Runtime. A value on the border of two
 #: integers falls to either side with the last digit of a float, and the layers after it differ by a level then: between
 #: OpenVINO and ONNX Runtime that is half of what int8 is from float32 (all-MiniLM-L6-v2, ids at random: 0.999).
 LEAST_COSINE = 0.998
@@ -33,7 +33,7 @@ LEAST_COSINE = 0.998
 _TINY = 1e-6
 
 
-class Comparison:
+class RuntimeComparison:
     """One variant beside the reference."""
 
     def __init__(self, artifact: Artifact, variant: Variant, reference: Runtime) -> None:
@@ -86,7 +86,7 @@ class Comparison:
         """Compare every output of every case.
 
         Args:
-            own: the same file on ONNX Runtime, where a lower precision was judged: what the answers must be like.
+            own: the same file on ONNX Runtime, where a lower precision was judged: what the outputs must be like.
         """
         # Postprocess outputs are float32 nodes in every file.
         computed = FP32 if empty.precision == self.variant.precision else empty.precision
@@ -97,8 +97,8 @@ class Comparison:
             alike = expected if own is None else own.run(case.inputs)
             for output in compare_postprocess(self._postprocessing, actual, case, partial(self._limit, computed)):
                 if output.max_abs_diff > output.tolerance:
-                    told = f"{output.name}{list(output.index)} does not follow from its scores in case '{case.name}'"
-                    return _because(_failed(empty), told)
+                    reason = f"{output.name}{list(output.index)} does not follow from its scores in case '{case.name}'"
+                    return _because(_failed(empty), reason)
             for port in self.reference.outputs:
                 if port.name in self._postprocessing.names:
                     continue

@@ -2,7 +2,7 @@
 
 What computes in float32 is compared with the eager model, or, where its checkpoint is not here, with the portable
 graph on ONNX Runtime, unoptimised. A file in a lower precision was judged by its gate on ONNX Runtime: on other
-runtimes it must give what it gives there, by cosine. Outputs are compared at real tokens. In-graph answers must
+runtimes it must give what it gives there, by cosine. Outputs are compared at real tokens. Postprocess outputs must
 follow from the scores beside them.
 """
 
@@ -15,10 +15,10 @@ from bert_onnx.artifact import Artifact, Variant
 from bert_onnx.errors import CheckpointError, HubError
 from export.check import chosen_rows
 from export.reference.from_artifact import checkpoint_of, eager_of
-from export.reference.runtime import eager_runtime
+from export.reference.runtime import Reference
 from export.report import Progress, no_progress
 from export.verification.runtime_cells import Matrix
-from export.verification.runtime_comparison import Comparison
+from export.verification.runtime_comparison import RuntimeComparison
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.engines.table import RuntimeRow
@@ -53,7 +53,7 @@ def runtime_matrix(
         cells = []
         for number, (variant, row, compute) in enumerate(plans):
             progress(f"{variant.name} on {row.name}", number / len(plans))
-            cells.append(Comparison(artifact, variant, reference).cell(row, compute, processor))
+            cells.append(RuntimeComparison(artifact, variant, reference).cell(row, compute, processor))
     progress("done", 1.0)
     return Matrix(str(artifact.folder), name, tuple(cells))
 
@@ -69,7 +69,7 @@ def _reference(artifact: Artifact, model: str | None) -> tuple[Runtime, str]:
     """What float32 is compared with, and its name for people."""
     try:
         eager = eager_of(artifact, checkpoint_of(artifact, model, offline=True))
-        return eager_runtime(eager), "eager PyTorch, float32"
+        return Reference(eager), "eager PyTorch, float32"
     except (CheckpointError, HubError):
         if model is not None:
             raise

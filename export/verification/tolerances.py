@@ -44,7 +44,7 @@ _KIND_OF_FAMILY = {
     "seq_relationship_logits": "logits",
     "start_logits": "logits",
     "end_logits": "logits",
-    # Probabilities of in-graph answers.
+    # Probabilities of postprocess outputs.
     "probabilities": "unit",
     "seq_relationship_probabilities": "unit",
     "top_probabilities": "unit",

@@ -1,8 +1,8 @@
-"""vectors.json: a few inputs and the eager model's answers, so that a program in any language can check itself.
+"""vectors.json: a few inputs and the eager model's outputs, so that a program in any language can check itself.
 
 Tensors are written as `shape` and flat `values` in C order. An output that has a value for every token is sampled:
 `offsets` then says where in the flat output each of `values` stands, always at a real token, never at padding. A
-variant in int8 or int4 has answers of its own beside the model's, as ONNX Runtime gave them here: how far it may be
+variant in int8 or int4 has outputs of its own beside the model's, as ONNX Runtime gave them here: how far it may be
 from the model is the gate's matter, and a client must give what Python gives. 16 bits are near enough to the model's.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.artifact import Variant
-from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, axis_length
+from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, arrays_for
 from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
+from export.reference.runtime import Reference
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.engines.inputs import Limits
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
@@ -36,7 +37,7 @@ _SAMPLED = 16
 #: Below so many tokens a text is nothing but special ones: ids are drawn instead.
 _SHORTEST = 8
 _ENCODER = 2
-_OWN_ANSWERS = ("int8", "int4")
+_OWN_OUTPUTS = ("int8", "int4")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class _Sample:
 
 
 @dataclass(frozen=True)
-class _Case:
+class VectorCase:
     """A sample and its arrays; `texts` is None where no tokenizer made them."""
 
     name: str
@@ -75,30 +76,29 @@ _SAMPLES = (
 
 
 def write_vectors(
-    stage: Path, reference: Runtime, limits: Limits, longest: int, variants: Iterable[Variant] = ()
+    stage: Path, cases: Sequence[VectorCase], reference: Reference, longest: int, variants: Iterable[Variant] = ()
 ) -> Path:
     """Write `stage`/vectors.json.
 
     Args:
-        stage: a staged artifact that has its tokenizer (without one, token ids are drawn) and its graphs.
+        stage: a staged artifact that has its graphs.
+        cases: those of `vector_cases`.
         reference: the eager model.
-        limits: what its tables can look up.
-        longest: length to which texts are cut, in tokens.
+        longest: length to which texts were cut, in tokens.
         variants: the graphs; those in int8 or int4 are run, too.
 
     Raises:
         ArtifactError: a graph cannot be opened.
     """
-    cases = _make_cases(stage, reference.inputs, limits, longest)
-    answers = [_answers(reference, case) for case in cases]
+    expected = [_outputs(reference, case) for case in cases]
     own: list[dict[str, Any]] = [{} for _ in cases]
     for variant in variants:
-        if variant.precision not in _OWN_ANSWERS:
+        if variant.precision not in _OWN_OUTPUTS:
             continue
         ports, exact = (reference.inputs, reference.outputs), RuntimeOptions(exact_integers=True)
-        with OnnxRuntimeCpu.open(stage / variant.file, *ports, exact, limits) as runtime:
-            for case, answer in zip(cases, own, strict=True):
-                answer[variant.name] = _answers(runtime, case)
+        with OnnxRuntimeCpu.open(stage / variant.file, *ports, exact, reference.limits) as runtime:
+            for case, outputs in zip(cases, own, strict=True):
+                outputs[variant.name] = _outputs(runtime, case)
     head = {"schema_version": SCHEMA_VERSION, "reference": "eager PyTorch, float32", "max_length": longest}
     lines = [
         {
@@ -109,27 +109,29 @@ def write_vectors(
             "outputs": outputs,
             "variants": variant_outputs,
         }
-        for case, outputs, variant_outputs in zip(cases, answers, own, strict=True)
+        for case, outputs, variant_outputs in zip(cases, expected, own, strict=True)
     ]
     path = stage / VECTORS_NAME
     path.write_text(_json(head, lines), encoding="utf-8", newline="\n")
     return path
 
 
-def vector_inputs(stage: Path, ports: Sequence[Port], limits: Limits, longest: int) -> Iterator[dict[str, np.ndarray]]:
-    """What `write_vectors` will ask the reference; the same arguments."""
-    for case in _make_cases(stage, ports, limits, longest):
-        yield case.inputs
+def vector_cases(stage: Path, ports: Sequence[Port], limits: Limits, longest: int) -> list[VectorCase]:
+    """The inputs of the test vectors.
 
-
-def _make_cases(stage: Path, ports: Sequence[Port], limits: Limits, longest: int) -> list[_Case]:
+    Args:
+        stage: a staged artifact that has its tokenizer; without one, token ids are drawn.
+        ports: the graph's inputs.
+        limits: what the model's tables can look up.
+        longest: length to which texts are cut, in tokens.
+    """
     tokenizer = load_tokenizer(stage) if (stage / "tokenizer.json").is_file() and longest >= _SHORTEST else None
     return [_make_case(sample, tokenizer, ports, limits, longest) for sample in _SAMPLES]
 
 
 def _make_case(
     sample: _Sample, tokenizer: BertTokenizerFast | None, ports: Sequence[Port], limits: Limits, longest: int
-) -> _Case:
+) -> VectorCase:
     """The arrays for `ports`. For multiple choice the texts of a sample are the choices of one question."""
     pairs = sample.pairs if limits.type_vocab_size > 1 else None
     if tokenizer is None:
@@ -137,9 +139,9 @@ def _make_case(
         lengths = [min(len(text.split()) + 2, longest) for text in sample.texts]
         rows = [rng.integers(0, limits.vocab_size, length).tolist() for length in lengths]
         arrays = pad([Window(index, ids, [0] * len(ids)) for index, ids in enumerate(rows)], 0)
-        return _Case(sample.name, None, None, _complete(arrays, ports))
+        return VectorCase(sample.name, None, None, _complete(arrays, ports))
     windows = encode(tokenizer, list(sample.texts), None if pairs is None else list(pairs), longest)
-    return _Case(sample.name, sample.texts, pairs, _complete(pad(windows, tokenizer.pad_token_id), ports))
+    return VectorCase(sample.name, sample.texts, pairs, _complete(pad(windows, tokenizer.pad_token_id), ports))
 
 
 def _complete(arrays: dict[str, np.ndarray], ports: Sequence[Port]) -> dict[str, np.ndarray]:
@@ -153,20 +155,19 @@ def _complete(arrays: dict[str, np.ndarray], ports: Sequence[Port]) -> dict[str,
         PAST: 0,
         ENCODER_SEQUENCE: _ENCODER,
     }
-    result = {}
-    for port in ports:
-        shape = tuple(axis_length(axis, lengths) for axis in port.axes)
+
+    def make(port: Port, shape: tuple[int, ...]) -> np.ndarray:
         if port.name in arrays:
-            result[port.name] = arrays[port.name].reshape(shape)
-        elif port.dtype == "int64":
-            result[port.name] = np.ones(shape, np.int64)
-        else:  # tenths, so that they are short to write
-            values = np.random.default_rng(zlib.crc32(port.name.encode())).integers(-20, 21, shape)
-            result[port.name] = (values / 10).astype(np.float32)
-    return result
+            return arrays[port.name].reshape(shape)
+        if port.dtype == "int64":
+            return np.ones(shape, np.int64)
+        tenths = np.random.default_rng(zlib.crc32(port.name.encode())).integers(-20, 21, shape)  # short to write
+        return (tenths / 10).astype(np.float32)
+
+    return arrays_for(ports, lengths, make)
 
 
-def _answers(runtime: Runtime, case: _Case) -> dict[str, Any]:
+def _outputs(runtime: Runtime, case: VectorCase) -> dict[str, Any]:
     outputs = runtime.run(case.inputs)
     mask = case.inputs["attention_mask"]
     return {port.name: _output(port, outputs[port.name], mask) for port in runtime.outputs}

@@ -17,7 +17,7 @@ from export.passes.table import run_passes
 from export.postprocess import append_postprocess
 from export.quantization.float16.convert import convert_to_half
 from export.reference.load import Eager
-from export.reference.runtime import eager_runtime
+from export.reference.runtime import Reference
 from export.targets import TARGETS
 from export.trace.tracer import trace
 from export.verification.cases import verification_cases
@@ -45,7 +45,7 @@ def make_graph(task: str, target: str, precision: str, path: Path) -> Eager:
 
 def misses(runtime: Any, eager: Eager, precision: str) -> Iterator[str]:
     """Outputs that differ by more than they may, with the case."""
-    reference, postprocessing = eager_runtime(eager), eager.module.postprocessing
+    reference, postprocessing = Reference(eager), eager.module.postprocessing
     judge = "emulated" if precision == "fp16" else "onnxruntime-cpu"
 
     def limit(name: str, largest: float) -> float:

@@ -70,12 +70,12 @@ def test_portable_graph_runs_on_the_reference_evaluator_and_openvino(task: str, 
             continue  # the reference evaluator is slow
         expected = reference.run(case.inputs)
         by_openvino = compiled(case.inputs)
-        answers = {
+        found = {
             "evaluator": dict(zip(names, evaluator.run(names, case.inputs), strict=True)),
             "openvino": {name: by_openvino[name] for name in names},
             "onnxruntime": dict(zip(names, session.run(names, case.inputs), strict=True)),
         }
-        for who, outputs in answers.items():
+        for who, outputs in found.items():
             for name in names:
                 np.testing.assert_allclose(
                     outputs[name], expected[name], atol=5e-5, err_msg=f"{who} {case.name} {name}"

@@ -1,4 +1,4 @@
-"""int8 for ONNX Runtime: attention is one operator, every integer product another with its bias, the answers stay."""
+"""int8 for ONNX Runtime: attention is one operator, every integer product another with its bias, the outputs stay."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_weights_lie_beside_the_graph(artifact: Artifact, int8: Variant) -> None
     assert (artifact.folder / int8.data_file).stat().st_size > 0
 
 
-def test_the_answers_are_those_of_standard_operators(artifact: Artifact, int8: Variant) -> None:
+def test_the_outputs_are_those_of_standard_operators(artifact: Artifact, int8: Variant) -> None:
     texts = ["the cat sat on the mat", "a dog ran", "the dog sat on a cat . a cat ran on the mat"]
     float32, fused = (load(artifact.folder, variant).embed(texts) for variant in ("model", int8.name))
     assert (np.einsum("nd,nd->n", float32, fused) > 0.98).all()

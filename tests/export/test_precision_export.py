@@ -88,7 +88,7 @@ def test_every_precision_has_a_file_and_a_verdict(artifact: Artifact, folder: Pa
 
 
 @pytest.mark.parametrize("name", ["model_qint8_avx512_vnni", "model_fp16"])
-def test_every_variant_answers_alike(artifact: Artifact, name: str) -> None:
+def test_every_variant_gives_like_vectors(artifact: Artifact, name: str) -> None:
     isa = artifact.manifest.variant(name).isa
     if isa is not None and this_processor().saturates(isa):
         with pytest.raises(RuntimeUnavailableError, match="would saturate on this processor"):

@@ -1,4 +1,4 @@
-"""Graphs that take text, from a user's side: what is made, how it answers, what is refused, who finds it."""
+"""Graphs that take text, from a user's side: what is made, what it returns, what is refused, who finds it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 @pytest.mark.parametrize("task", ["feature-extraction", "multiple-choice", "question-answering", "text-classification"])
-def test_every_task_answers_as_tokenizer_and_graph_do(
+def test_every_task_returns_what_tokenizer_and_graph_do(
     tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     artifact = make(tmp_path, task)

@@ -14,7 +14,7 @@ from bert_onnx.tokenization import load_tokenizer
 from export.evaluation.examples import TextSet, text_set
 from export.evaluation.subject import Subject
 from export.reference.load import Eager
-from export.reference.runtime import eager_runtime
+from export.reference.runtime import Reference
 from runtimes.engines.base import Runtime, RuntimeDescription
 
 _PLAIN = [word for word in WORDS if word.isalpha()]
@@ -68,4 +68,4 @@ class NoisyRuntime:
 
 
 def reference(eager: Eager) -> Runtime:
-    return eager_runtime(eager)
+    return Reference(eager)

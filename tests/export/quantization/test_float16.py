@@ -20,7 +20,7 @@ from export.plan import check_precision
 from export.quantization.float16.convert import convert_to_half
 from export.quantization.float16.formats import FILL
 from export.quantization.float16.report import half_warnings
-from export.reference.runtime import eager_runtime
+from export.reference.runtime import Reference
 from export.targets import TARGETS, find_target
 from export.verification.cases import verification_cases
 from export.verification.parity import compare
@@ -52,7 +52,7 @@ def test_every_task_keeps_its_answers_and_its_ports(tmp_path: Path, task: str, t
     ports = (eager.module.inputs, eager.module.outputs)
     with OnnxRuntimeCpu.open(tmp_path / "model_fp16.onnx", *ports, limits=eager.config) as runtime:
         cases = verification_cases(eager.task, eager.config, eager.module.inputs, TARGETS[target].requires)
-        parity = compare(runtime, eager_runtime(eager), cases, "fp16")
+        parity = compare(runtime, Reference(eager), cases, "fp16")
     assert parity.passed, max(parity.outputs, key=lambda output: output.max_abs_diff / output.tolerance)
     assert parity.max_abs_diff > 1e-6  # it did compute in 16 bits
     types = {"int64": ir.DataType.INT64, "float32": ir.DataType.FLOAT}

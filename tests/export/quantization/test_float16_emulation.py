@@ -19,7 +19,7 @@ from export.evaluation.gate import run_gate
 from export.onnx_file.save import save
 from export.quantization.float16.convert import convert_to_half
 from export.quantization.float16.emulation import emulate_half, open_emulated
-from export.reference.runtime import eager_runtime
+from export.reference.runtime import Reference
 from export.verification.cases import verification_cases
 from export.verification.parity import compare
 
@@ -76,7 +76,7 @@ def test_a_model_in_16_bits_is_verified_without_kernels_for_it(tmp_path: Path, t
     ports = (eager.module.inputs, eager.module.outputs)
     with open_emulated(tmp_path / "half.onnx", *ports, eager.config) as runtime:
         cases = verification_cases(eager.task, eager.config, eager.module.inputs)
-        parity = compare(runtime, eager_runtime(eager), cases, precision)
+        parity = compare(runtime, Reference(eager), cases, precision)
     assert parity.passed
     least = 1e-3 if precision == "bf16" else 1e-4
     assert parity.max_abs_diff > least

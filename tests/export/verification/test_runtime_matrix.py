@@ -79,11 +79,11 @@ def test_all_names_every_row_and_says_what_is_not_here(folder: Path, monkeypatch
     matrix.raise_if_failed()
 
 
-def test_a_runtime_that_answers_wrongly_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = OpenVino.run
+def test_a_runtime_with_wrong_outputs_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = OpenVino.run
 
     def wrong(self: OpenVino, *arguments: Any) -> dict[str, np.ndarray]:
-        return {name: array + np.float32(0.01) for name, array in answer(self, *arguments).items()}
+        return {name: array + np.float32(0.01) for name, array in run(self, *arguments).items()}
 
     monkeypatch.setattr(OpenVino, "run", wrong)
     matrix = runtime_matrix(str(folder / "artifact"), "onnxruntime-cpu,openvino")
@@ -107,17 +107,17 @@ def as_int8(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("as_int8")
-def test_a_lower_precision_is_compared_with_its_own_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lower_precision_is_compared_with_its_own_outputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = cells(runtime_matrix(str(folder / "artifact"), "onnxruntime-cpu,openvino"))
     cell = found["model_openvino_unpadded", "openvino", "int8"]
     assert (cell.verdict, cell.tolerance) == ("pass", None)
     assert found["model_openvino_unpadded", "onnxruntime-cpu", "int8"].tolerance is not None
     assert cell.cosine is not None
     assert cell.cosine > 0.99999
-    answer = OpenVino.run
+    run = OpenVino.run
 
     def drift(self: OpenVino, *arguments: Any) -> dict[str, np.ndarray]:
-        found = answer(self, *arguments)
+        found = run(self, *arguments)
         return {name: array * np.sign(np.arange(array.shape[-1]) - 1.5) for name, array in found.items()}
 
     monkeypatch.setattr(OpenVino, "run", drift)

@@ -15,9 +15,9 @@ from bert_onnx.tasks import TaskOptions
 from bert_onnx.tokenization import load_tokenizer
 from export.pipeline import export
 from export.reference.load import Eager
-from export.reference.runtime import eager_runtime
+from export.reference.runtime import Reference
 from export.request import ExportRequest
-from export.verification.vectors import VECTORS_NAME, write_vectors
+from export.verification.vectors import VECTORS_NAME, vector_cases, write_vectors
 
 LONGEST = 24
 
@@ -27,7 +27,8 @@ def _write(folder: Path, eager: Eager, tokenizer: bool = True) -> dict[str, Any]
     if tokenizer:
         (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
         load_tokenizer(folder).save_pretrained(folder)
-    path = write_vectors(folder, eager_runtime(eager), eager.config, LONGEST)
+    cases = vector_cases(folder, eager.module.inputs, eager.config, LONGEST)
+    path = write_vectors(folder, cases, Reference(eager), LONGEST)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -46,7 +47,7 @@ def test_every_value_is_the_eager_models(task: str, tmp_path: Path) -> None:
     assert (document["schema_version"], document["max_length"], len(document["cases"])) == (1, LONGEST, 7)
     for case in document["cases"]:
         arrays = _arrays(case, eager)
-        found = eager_runtime(eager).run(arrays)
+        found = Reference(eager).run(arrays)
         assert case["outputs"].keys() == found.keys()
         for name, tensor in case["outputs"].items():
             assert tensor["shape"] == list(found[name].shape)
@@ -108,7 +109,7 @@ def test_large_models_have_small_files(tmp_path: Path) -> None:
     assert (tmp_path / VECTORS_NAME).stat().st_size < 200_000
 
 
-def test_published_with_answers_of_its_own_for_every_quantised_variant(tmp_path: Path) -> None:
+def test_published_with_outputs_of_its_own_for_every_quantised_variant(tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "sentence-similarity")
     request = ExportRequest(str(checkpoint), "sentence-similarity", str(tmp_path / "artifact"))
     artifact = export(request).artifact
@@ -117,15 +118,16 @@ def test_published_with_answers_of_its_own_for_every_quantised_variant(tmp_path:
     assert all(case["variants"] == {} for case in json.loads(published)["cases"])
     eager = tiny_eager("sentence-similarity")
     quantised = dataclasses.replace(artifact.variant(), name="model_int8", precision="int8")
-    limits, longest = eager.config, artifact.manifest.model_max_length
+    longest = artifact.manifest.model_max_length
+    cases = vector_cases(artifact.folder, eager.module.inputs, eager.config, longest)
     half = dataclasses.replace(
         artifact.variant(), name="model_bf16", precision="bf16", file="onnx/no-kernels-here.onnx"
     )
-    write_vectors(artifact.folder, eager_runtime(eager), limits, longest, (artifact.variant(), quantised, half))
+    write_vectors(artifact.folder, cases, Reference(eager), longest, (artifact.variant(), quantised, half))
     for case in json.loads((artifact.folder / VECTORS_NAME).read_bytes())["cases"]:
         own = case["variants"]
         assert list(own) == ["model_int8"]
         for name, tensor in case["outputs"].items():
             np.testing.assert_allclose(own["model_int8"][name]["values"], tensor["values"], atol=1e-5)
-    write_vectors(artifact.folder, eager_runtime(eager), limits, longest, (artifact.variant(),))
+    write_vectors(artifact.folder, cases, Reference(eager), longest, (artifact.variant(),))
     assert (artifact.folder / VECTORS_NAME).read_bytes() == published

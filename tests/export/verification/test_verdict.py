@@ -29,17 +29,17 @@ from runtimes.engines.base import RuntimeDescription
 
 
 class _Fixed:
-    """A runtime that answers with what it was given."""
+    """A runtime that returns what it was given."""
 
     name = "onnxruntime-cpu"
     inputs: tuple[Port, ...] = ()
     outputs = (Port("last_hidden_state", "float32", ("batch_size", 3)),)
 
-    def __init__(self, answer: np.ndarray) -> None:
-        self.answer = answer
+    def __init__(self, output: np.ndarray) -> None:
+        self.output = output
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        return {"last_hidden_state": self.answer}
+        return {"last_hidden_state": self.output}
 
     def describe(self) -> RuntimeDescription:
         return RuntimeDescription(self.name, (), "none", 1, "none")
@@ -51,11 +51,11 @@ class _Fixed:
 _TRUTH = np.array([[1.0, 2.0, 3.0], [-4.0, 5.0, 6.0]], np.float32)
 
 
-def _compare(answer: np.ndarray) -> Parity:
-    return compare(_Fixed(answer), _Fixed(_TRUTH), [Case("only 2x3", {})], "fp32")
+def _compare(output: np.ndarray) -> Parity:
+    return compare(_Fixed(output), _Fixed(_TRUTH), [Case("only 2x3", {})], "fp32")
 
 
-def test_equal_answers_pass() -> None:
+def test_equal_outputs_pass() -> None:
     parity = _compare(_TRUTH.copy())
     assert parity.passed
     assert parity.max_abs_diff == 0.0
@@ -65,25 +65,25 @@ def test_equal_answers_pass() -> None:
 def test_a_difference_within_the_tolerance_passes_and_one_beyond_fails() -> None:
     limit = find_tolerance("fp32", "onnxruntime-cpu", "last_hidden_state").limit(6.0)
     for factor, passed in ((0.5, True), (1.5, False)):
-        answer = _TRUTH.copy()
-        answer[1, 0] += np.float32(limit * factor)
-        assert _compare(answer).passed is passed
+        output = _TRUTH.copy()
+        output[1, 0] += np.float32(limit * factor)
+        assert _compare(output).passed is passed
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_non_finite_answers_fail(value: float) -> None:
-    answer = _TRUTH.copy()
-    answer[1, 2] = value
-    parity = _compare(answer)
+def test_non_finite_outputs_fail(value: float) -> None:
+    output = _TRUTH.copy()
+    output[1, 2] = value
+    parity = _compare(output)
     assert parity.verdict == "fail"
     assert parity.outputs[0].index == (1, 2)
     with pytest.raises(VerificationError, match=r"the graph is not equal .* last_hidden_state\[1, 2\] differs by inf"):
         require_parity(parity, "the graph")
 
 
-@pytest.mark.parametrize("answer", [_TRUTH[:1], _TRUTH.astype(np.float64), _TRUTH[..., None]])
-def test_another_shape_or_dtype_fails(answer: np.ndarray) -> None:
-    assert not _compare(answer).passed
+@pytest.mark.parametrize("output", [_TRUTH[:1], _TRUTH.astype(np.float64), _TRUTH[..., None]])
+def test_another_shape_or_dtype_fails(output: np.ndarray) -> None:
+    assert not _compare(output).passed
 
 
 def test_a_comparison_of_nothing_is_no_comparison() -> None:
