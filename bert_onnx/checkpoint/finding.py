@@ -11,8 +11,9 @@ from pathlib import Path
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.hub import fetch
 from bert_onnx.checkpoint.reading import weight_files, weights_digest
-from bert_onnx.config import BertConfig
+from bert_onnx.config import CONFIG_NAME, BertConfig
 from bert_onnx.errors import CheckpointError, UsageError
+from bert_onnx.memory import check_memory
 from bert_onnx.source import Source
 
 SAMPLE = "sample"
@@ -65,7 +66,7 @@ def find_checkpoint(
 
     Raises:
         UsageError: a revision for something that is not on a hub.
-        ConfigError: config.json is missing or does not describe a BERT.
+        ConfigError: config.json is missing, does not describe a BERT, or describes one that this memory cannot hold.
         CheckpointError: no such folder, no weights in it, or weights in a pickle format.
         HubError: the hub cannot be reached or does not have it.
     """
@@ -118,6 +119,7 @@ def _refuse_revision(model: str, revision: str | None) -> None:
 
 def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision: str | None = None) -> Checkpoint:
     config = BertConfig.from_pretrained(folder)
+    check_memory(config, str(folder / CONFIG_NAME))
     if random_seed is not None:
         return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed))
     weight_files(folder)  # refuses a folder without them

@@ -1,14 +1,12 @@
-"""What this processor can do, as far as it decides which file to run; and the memory that this process may use."""
+"""What this processor can do, as far as it decides which file to run."""
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
-_CGROUPS = Path("/sys/fs/cgroup")
 
 #: Feature -> how /proc/cpuinfo spells it, on x86 and on ARM.
 FEATURES = {
@@ -68,37 +66,3 @@ def this_processor(cpuinfo: Path = _CPUINFO, machine: str | None = None) -> Proc
     # ARM's `bf16` is a word of its own; x86 has none of that name.
     found = frozenset(name for name, word in FEATURES.items() if word in words)
     return Processor(fields.get("model name") or platform.processor() or machine, architecture, found)
-
-
-def memory_limit(root: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Bytes that the tightest cgroup (v2 or v1) above this process allows; None without a limit."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return None
-    limits = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        base, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
-        for folder in (path, *(str(parent) for parent in Path(path).parents)):
-            limits.append(_read_limit(base / folder.lstrip("/") / name))
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def physical_memory() -> int | None:
-    """Bytes of memory that the machine has; None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-def _read_limit(path: Path) -> int | None:
-    try:
-        value = int(path.read_text())
-    except (OSError, ValueError):  # missing, or `max`
-        return None
-    return value if value < 1 << 60 else None  # v1 writes a huge number for none

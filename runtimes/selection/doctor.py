@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from bert_onnx.errors import RuntimeUnavailableError
+from bert_onnx.memory import memory_limit, physical_memory
 from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.table import RUNTIMES, RuntimeRow
 from runtimes.machine.cpu import allowed_cpus, cgroup_quota, usable_threads
 from runtimes.machine.nvidia import Gpu, driver_cuda_version, list_gpus, require_provider
-from runtimes.machine.processor import memory_limit, physical_memory, this_processor
+from runtimes.machine.processor import this_processor
 
 #: Distributions that decide what runs.
 PACKAGES = (

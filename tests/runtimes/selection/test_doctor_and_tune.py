@@ -14,12 +14,12 @@ import runtimes
 from bert_onnx.artifact import Artifact, Quantization
 from bert_onnx.cli import main as cli
 from bert_onnx.errors import ArtifactError, RuntimeUnavailableError, StorageError, UsageError
+from bert_onnx.memory import memory_limit, physical_memory
 from bert_onnx.tasks import TASKS, Port, input_ports
 from runtimes.engines.inputs import check_inputs
 from runtimes.engines.table import RUNTIMES, RuntimeRow
 from runtimes.machine import nvidia
 from runtimes.machine.nvidia import Gpu
-from runtimes.machine.processor import memory_limit, physical_memory
 from runtimes.selection import doctor
 from runtimes.selection.tune import WORKLOADS, candidates, tune, workload
 

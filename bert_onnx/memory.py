@@ -1,0 +1,81 @@
+"""The memory that this process may use, and what the weights of a config take of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bert_onnx.config import BertConfig
+from bert_onnx.errors import ConfigError
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_FLOAT32 = 4
+#: Bytes of Python objects that a layer of BERT is made of, beside its weights (measured: 39 KB).
+_LAYER_OBJECTS = 39_000
+
+
+def weight_bytes(config: BertConfig) -> int:
+    """Bytes that a BertModel of `config` takes at the least: its weights in float32, and the objects that hold them."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    positions = config.max_position_embeddings
+    rows = config.vocab_size + positions + config.type_vocab_size
+    attention = 4 * hidden * hidden * (2 if config.add_cross_attention else 1)
+    relative = 0 if config.position_embedding_type == "absolute" else (2 * positions - 1) * config.head_size
+    layer = _FLOAT32 * (attention + 2 * hidden * inner + relative) + _LAYER_OBJECTS
+    return _FLOAT32 * (rows + config.num_labels) * hidden + config.num_hidden_layers * layer
+
+
+def check_memory(config: BertConfig, source: str) -> None:
+    """Refuse a `config`, read from `source`, whose weights alone are more than this machine's memory.
+
+    Raises:
+        ConfigError: with what it needs and what there is.
+    """
+    limits = [limit for limit in (memory_limit(), physical_memory()) if limit]
+    needed = weight_bytes(config)
+    if limits and needed > min(limits):
+        raise ConfigError(
+            f"{source}: {config.num_hidden_layers:,} layers of hidden_size {config.hidden_size:,} and "
+            f"intermediate_size {config.intermediate_size:,} with vocab_size {config.vocab_size:,} and "
+            f"max_position_embeddings {config.max_position_embeddings:,} need {_gib(needed)} for the weights alone, and "
+            f"this process may use {_gib(min(limits))}; mend the config if it is damaged, or take a machine with more memory."
+        )
+
+
+def memory_limit(root: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Bytes that the tightest cgroup (v2 or v1) above this process allows; None without a limit."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return None
+    limits = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        for folder in (path, *(str(parent) for parent in Path(path).parents)):
+            limits.append(_read_limit(base / folder.lstrip("/") / name))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory that the machine has; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _read_limit(path: Path) -> int | None:
+    try:
+        value = int(path.read_text())
+    except (OSError, ValueError):  # missing, or `max`
+        return None
+    return value if value < 1 << 60 else None  # v1 writes a huge number for none
+
+
+def _gib(count: int) -> str:
+    shown = min(count, 1 << 90)  # beyond any machine; a hostile number could be too long to print
+    return f"{shown / (1 << 30):,.1f} GiB"
