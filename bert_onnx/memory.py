@@ -37,8 +37,9 @@ def check_memory(config: BertConfig, source: str) -> None:
         raise ConfigError(
             f"{source}: {config.num_hidden_layers:,} layers of hidden_size {config.hidden_size:,} and "
             f"intermediate_size {config.intermediate_size:,} with vocab_size {config.vocab_size:,} and "
-            f"max_position_embeddings {config.max_position_embeddings:,} need {_gib(needed)} for the weights alone, and "
-            f"this process may use {_gib(min(limits))}; mend the config if it is damaged, or take a machine with more memory."
+            f"max_position_embeddings {config.max_position_embeddings:,} need {_gib(needed)} for the weights "
+            f"alone, and this process may use {_gib(min(limits))}; mend the config if it is damaged, or take a machine "
+            "with more memory."
         )
 
 
