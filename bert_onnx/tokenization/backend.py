@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,34 +10,58 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bert_onnx.errors import TokenizerError
-from bert_onnx.tokenization.settings import ROLES, SpecialTokens, TokenizerSettings, check_roles
+from bert_onnx.tokenization.settings import SpecialTokens, TokenizerSettings
+from bert_onnx.tokenization.template import RowTemplate
 from bert_onnx.tokenization.vocab import AddedToken, Vocabulary
 
-#: Settings that only a tokenizer.json can say once there is one.
-ALWAYS_FROM_FILE = ("clean_text", "wordpieces_prefix")
-NORMALISER = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
-
-
 def from_vocabulary(vocabulary: Vocabulary, settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    """A tokenizer from the lines of a vocab.txt."""
+    """A BERT tokenizer from the lines of a vocab.txt. Raises TokenizerError for settings without [CLS] or [SEP]."""
     prefix, special = settings.wordpieces_prefix, settings.special
+    unknown = "[UNK]" if special.unk_token is None else special.unk_token.content
     tokenizer = tokenizers.Tokenizer(
-        models.WordPiece(vocabulary.ids, unk_token=special.unk_token.content, continuing_subword_prefix=prefix)
+        models.WordPiece(vocabulary.ids, unk_token=unknown, continuing_subword_prefix=prefix)
     )
-    tokenizer.normalizer = _normalizer(settings)
+    tokenizer.normalizer = bert_normalizer(settings)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    cls, sep = special.cls_token.content, special.sep_token.content
-    ids = {token.content: index for index, token in settings.added_tokens.items()} | vocabulary.ids
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=[f"{cls}:0", "$A:0", f"{sep}:0"],
-        pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
-        special_tokens=[(token, ids[token]) for token in dict.fromkeys((cls, sep))],
-    )
     tokenizer.decoder = decoders.WordPiece(prefix=prefix)
     return tokenizer
 
 
-def _normalizer(settings: TokenizerSettings) -> normalizers.BertNormalizer:
+def set_bert_template(tokenizer: tokenizers.Tokenizer, special: SpecialTokens) -> None:
+    """Build rows as BERT does; the special tokens have their ids by now. Raises TokenizerError where one is absent."""
+    if special.cls_token is None or special.sep_token is None:
+        raise TokenizerError("cls_token and sep_token stand in every row that BERT reads; name them.")
+    cls, sep = special.cls_token.content, special.sep_token.content
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=[f"{cls}:0", "$A:0", f"{sep}:0"],
+        pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in dict.fromkeys((cls, sep))],
+    )
+
+
+def templates(tokenizer: tokenizers.Tokenizer) -> dict[tuple[bool, bool], RowTemplate]:
+    """How the post-processor builds rows, by (is it a pair, with special tokens).
+
+    A tokenizer that knows one token, with the same post-processor, shows what it puts around a text.
+    """
+    probe = tokenizers.Tokenizer(models.WordLevel({"x": 0}, "x"))
+    if tokenizer.post_processor is not None:
+        probe.post_processor = tokenizer.post_processor
+    found = {}
+    for pair in (False, True):
+        for special in (False, True):
+            row = probe.encode("x", "x" if pair else None, add_special_tokens=special)
+            text = [sequence is not None for sequence in row.sequence_ids]
+            found[pair, special] = RowTemplate(
+                sequences=tuple(row.sequence_ids),
+                ids=tuple(0 if plain else index for plain, index in zip(text, row.ids, strict=True)),
+                tokens=tuple("" if plain else token for plain, token in zip(text, row.tokens, strict=True)),
+                type_ids=tuple(row.type_ids),
+            )
+    return found
+
+
+def bert_normalizer(settings: TokenizerSettings) -> normalizers.BertNormalizer:
     return normalizers.BertNormalizer(
         clean_text=settings.clean_text,
         handle_chinese_chars=settings.tokenize_chinese_chars,
@@ -47,58 +70,21 @@ def _normalizer(settings: TokenizerSettings) -> normalizers.BertNormalizer:
     )
 
 
-def from_file(
-    path: str | Path, settings: TokenizerSettings, file_decides: Collection[str]
-) -> tuple[tokenizers.Tokenizer, TokenizerSettings]:
-    """The tokenizer of a tokenizer.json, and the settings it has then.
-
-    The settings named in `file_decides` are read from the file; the others win over the file. Whatever padding and
-    truncation the file asks for is switched off: they are options of each call. Raises TokenizerError for a file
-    that is missing, damaged, or does not hold word pieces.
-    """
+def from_file(path: str | Path) -> tokenizers.Tokenizer:
+    """The tokenizer of a tokenizer.json, of whatever kind. Raises TokenizerError for a missing or damaged file."""
     if not Path(path).is_file():
         raise TokenizerError(f"There is no file {path}.")
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises the bare class
         raise TokenizerError(f"{path} is damaged or of an unknown format ({error}); fetch the file again.") from None
-    if not isinstance(tokenizer.model, models.WordPiece):
-        raise TokenizerError(
-            f"{path} holds a {type(tokenizer.model).__name__} tokenizer, but BERT's is a WordPiece one."
-        )
-    said = _said_by_file(tokenizer)
-    decided = {name: said[name] for name in (*file_decides, *ALWAYS_FROM_FILE) if name in said}
-    settings = dataclasses.replace(settings, **decided)
-    if isinstance(tokenizer.normalizer, normalizers.BertNormalizer) and any(
-        said[name] != getattr(settings, name) for name in NORMALISER
-    ):
-        tokenizer.normalizer = _normalizer(settings)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    known = {token for role in ROLES if (token := _content(settings.special, role)) and _has(tokenizer, token)}
-    check_roles(settings.special, known, str(path))
-    if not _has(tokenizer, tokenizer.model.unk_token):
-        raise TokenizerError(
-            f"{path} names the unknown token {tokenizer.model.unk_token!r}, but its vocabulary lacks it."
-        )
-    return tokenizer, settings
 
 
-def _content(special: SpecialTokens, role: str) -> str | None:
-    token: AddedToken | None = getattr(special, role)
-    return None if token is None else token.content
-
-
-def _has(tokenizer: tokenizers.Tokenizer, token: str) -> bool:
-    return tokenizer.token_to_id(token) is not None
-
-
-def _said_by_file(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
+def said_by_file(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
     """What a tokenizer.json says about settings; a normaliser other than BERT's says nothing."""
-    said: dict[str, Any] = {
-        "clean_up_tokenization_spaces": False,  # its decoder does that
-        "wordpieces_prefix": tokenizer.model.continuing_subword_prefix,
-    }
+    said: dict[str, Any] = {"clean_up_tokenization_spaces": False}  # its decoder does that
+    if isinstance(tokenizer.model, models.WordPiece):
+        said["wordpieces_prefix"] = tokenizer.model.continuing_subword_prefix
     if tokenizer.padding:
         said["padding_side"] = tokenizer.padding["direction"]
     if tokenizer.truncation:
@@ -110,6 +96,30 @@ def _said_by_file(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
         said["tokenize_chinese_chars"] = normalizer.handle_chinese_chars
         said["clean_text"] = normalizer.clean_text
     return said
+
+
+def overrule(
+    tokenizer: tokenizers.Tokenizer, settings: TokenizerSettings, byte_level: bool, options: Collection[str]
+) -> None:
+    """Change what tokenizer.json says as transformers does when it opens it.
+
+    Padding and truncation are switched off: they are options of each call. `options` are the settings of a
+    BertNormalizer that win over the file; every class sets how a byte-level splitter treats the first space, and
+    `byte_level` ones the post-processor, too.
+    """
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    said = said_by_file(tokenizer)
+    if any(name in said and said[name] != getattr(settings, name) for name in options):
+        tokenizer.normalizer = bert_normalizer(settings)
+    splitter = tokenizer.pre_tokenizer
+    if isinstance(splitter, pre_tokenizers.ByteLevel) and splitter.add_prefix_space != settings.add_prefix_space:
+        splitter.add_prefix_space = settings.add_prefix_space
+    processor = tokenizer.post_processor
+    if byte_level and isinstance(processor, (processors.RobertaProcessing, processors.ByteLevel)):
+        processor.add_prefix_space = settings.add_prefix_space
+        processor.trim_offsets = settings.trim_offsets
+        tokenizer.post_processor = processor
 
 
 def add_tokens(tokenizer: tokenizers.Tokenizer, tokens: Iterable[AddedToken], special: SpecialTokens) -> int:
@@ -129,6 +139,26 @@ def add_tokens(tokenizer: tokenizers.Tokenizer, tokens: Iterable[AddedToken], sp
     return int(tokenizer.add_tokens(new)) if new else 0
 
 
+def add_all(tokenizer: tokenizers.Tokenizer, settings: TokenizerSettings) -> None:
+    """Add the tokens that `settings` lists, then special ones that are missing or have other flags."""
+    add_tokens(tokenizer, (token for _, token in sorted(settings.added_tokens.items())), settings.special)
+    present = {token.content: token for token in added_tokens(tokenizer).values()}
+    add_tokens(tokenizer, (t for t in settings.special if t != present.get(t.content)), settings.special)
+
+
+def has_bert_stages(tokenizer: tokenizers.Tokenizer) -> bool:
+    """Whether BERT's class makes the same of a vocab.txt: its normaliser, splitter, word pieces and decoder."""
+    normalizer, decoder = tokenizer.normalizer, tokenizer.decoder
+    return (
+        isinstance(tokenizer.model, models.WordPiece)
+        and tokenizer.model.continuing_subword_prefix == "##"
+        and isinstance(normalizer, normalizers.BertNormalizer)
+        and normalizer.clean_text
+        and isinstance(tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
+        and isinstance(decoder, decoders.WordPiece)
+    )
+
+
 def added_tokens(tokenizer: tokenizers.Tokenizer) -> dict[int, AddedToken]:
     """Added and special tokens by id."""
     return {
@@ -137,30 +167,13 @@ def added_tokens(tokenizer: tokenizers.Tokenizer) -> dict[int, AddedToken]:
     }
 
 
-def check_ids(tokenizer: tokenizers.Tokenizer, listed: Mapping[int, AddedToken]) -> None:
-    """Check that added tokens have the ids that tokenizer_config.json lists. Raises TokenizerError.
+def moved_tokens(tokenizer: tokenizers.Tokenizer, listed: Mapping[int, AddedToken]) -> list[str]:
+    """A warning for every added token that has another id than tokenizer_config.json lists.
 
-    The library numbers new tokens itself; with another number a token would get another token's embedding.
+    The library numbers new tokens itself, and transformers takes the number that it gives.
     """
-    for index, token in listed.items():
-        found = tokenizer.token_to_id(token.content)
-        if token.content and found != index:
-            raise TokenizerError(
-                f"The added token {token.content!r} is listed with id {index}, but the tokenizer gives it {found}; the "
-                "tokenizer files do not belong together."
-            )
-
-
-def check_template(tokenizer: tokenizers.Tokenizer, special: SpecialTokens, source: str) -> None:
-    """Check that rows are built as `[CLS] A [SEP]` and `[CLS] A [SEP] B [SEP]`, type ids 0 and 1.
-
-    BertTokenizerFast builds its rows itself, so a file that asks for others must not be opened. Raises TokenizerError.
-    """
-    cls, sep = special.cls_token.content, special.sep_token.content
-    expected = [([cls, sep], [0, 0]), ([cls, sep, sep], [0, 0, 1])]
-    found = [(row.tokens, row.type_ids) for row in (tokenizer.encode(""), tokenizer.encode("", ""))]
-    if found != expected:
-        raise TokenizerError(
-            f"{source} builds the pair of two empty texts as {found[1][0]} with token type ids {found[1][1]}, but "
-            f"BERT's is {expected[1][0]} with {expected[1][1]}; mend its post_processor or its special tokens."
-        )
+    return [
+        f"The added token {token.content!r} is listed with id {index}, but the tokenizer gives it {found}, which counts."
+        for index, token in listed.items()
+        if token.content and (found := tokenizer.token_to_id(token.content)) != index
+    ]

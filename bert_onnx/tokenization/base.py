@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bert_onnx.errors import InputError, UsageError
+from bert_onnx.tokenization.batch import BatchEncoding
 from bert_onnx.tokenization.encoding import (
     NO_OFFSET,
-    BatchEncoding,
     Row,
     RowDetails,
     TokenizedText,
@@ -19,11 +19,11 @@ from bert_onnx.tokenization.encoding import (
     padding_of,
     to_arrays,
 )
-from bert_onnx.tokenization.folder import write_folder
+from bert_onnx.tokenization.padding import PadsEncodings
 from bert_onnx.tokenization.request import EncodeOptions, EncodingRequest, Text, Texts, read_texts, resolve_options
-from bert_onnx.tokenization.special import HasSpecialTokens
+from bert_onnx.tokenization.settings import ROLES
 from bert_onnx.tokenization.truncation import row_windows
-from bert_onnx.tokenization.vocab import VOCAB_FILE, AddedToken, write_vocabulary
+from bert_onnx.tokenization.vocab import VOCAB_FILE, AddedToken, special_token, write_vocabulary
 
 _CLEAN_UPS = (
     *((f" {mark}", mark) for mark in (".", "?", "!", ",")),
@@ -39,14 +39,16 @@ def clean_up_tokenization(text: str) -> str:
     return text
 
 
-class Tokenizer(HasSpecialTokens):
-    """A BERT tokenizer: text to ids and back.
+class Tokenizer(PadsEncodings):
+    """A tokenizer: text to ids and back.
 
     Encoding does not change a tokenizer, whatever padding or truncation a call asks for, so threads may share one.
     Adding tokens does change it: add them before sharing.
     """
 
     is_fast: bool
+    #: What the files left open or disagreed about, and what was made of it.
+    warnings: tuple[str, ...] = ()
 
     # -- what the two differ in
 
@@ -76,6 +78,10 @@ class Tokenizer(HasSpecialTokens):
         """Added and special tokens by id."""
 
     @abstractmethod
+    def add_tokens(self, tokens: str | AddedToken | Sequence[str | AddedToken], special_tokens: bool = False) -> int:
+        """Add tokens that are never split; returns how many were new to the vocabulary. Call before sharing."""
+
+    @abstractmethod
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         """The text of `ids` before the spaces are cleaned up."""
 
@@ -94,12 +100,40 @@ class Tokenizer(HasSpecialTokens):
         )
         return twin
 
+    def add_special_tokens(
+        self,
+        special_tokens_dict: Mapping[str, str | AddedToken | Sequence[str | AddedToken]],
+        replace_additional_special_tokens: bool = True,
+    ) -> int:
+        """Give tokens a role (`{"cls_token": ...}`) or make them `additional_special_tokens`; call before sharing.
+
+        Returns how many were new to the vocabulary. Raises UsageError for a role that does not exist.
+        """
+        special, new = self.settings.special, list[AddedToken]()
+        for role, value in special_tokens_dict.items():
+            if role == "additional_special_tokens":
+                further = tuple(special_token(token) for token in value)
+                old = () if replace_additional_special_tokens else special.additional
+                known = {token.content for token in old}
+                new += further
+                further = (*old, *(token for token in further if token.content not in known))
+                special = dataclasses.replace(special, additional=further)
+            elif role in ROLES and isinstance(value, (str, AddedToken)):
+                new.append(special_token(value))
+                special = dataclasses.replace(special, **{role: new[-1]})
+            else:
+                raise UsageError(f"{role!r}: {value!r} is no special token; {', '.join(ROLES)} are roles of one token.")
+        self.settings = dataclasses.replace(self.settings, special=special)
+        return self.add_tokens(new, special_tokens=True)
+
     # -- text to ids
 
     def __call__(
         self,
-        text: str | Sequence[Any],
+        text: str | Sequence[Any] | None = None,
         text_pair: str | Sequence[Any] | None = None,
+        text_target: str | Sequence[Any] | None = None,
+        text_pair_target: str | Sequence[Any] | None = None,
         *,
         add_special_tokens: bool = True,
         padding: bool | str = False,
@@ -110,7 +144,7 @@ class Tokenizer(HasSpecialTokens):
         pad_to_multiple_of: int | None = None,
         padding_side: str | None = None,
         return_tensors: str | None = None,
-        return_token_type_ids: bool = True,
+        return_token_type_ids: bool | None = None,
         return_attention_mask: bool = True,
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
@@ -120,6 +154,7 @@ class Tokenizer(HasSpecialTokens):
         """Encode a text, a pair, a batch, or a batch of pairs (two lists, or a list of 2-tuples).
 
         Args:
+            text_target, text_pair_target: texts whose ids become the column `labels`, or all there is without `text`.
             padding: True or "longest" to the longest row, "max_length", or False.
             truncation: True or "longest_first", "only_first", "only_second", or False.
             max_length: row length in tokens, special ones included; None means the model's own limit.
@@ -127,9 +162,10 @@ class Tokenizer(HasSpecialTokens):
             is_split_into_words: each text is a list of words.
             pad_to_multiple_of: round the padded length up to a multiple of this.
             padding_side: "right" or "left" for this call.
-            return_tensors: None for lists, "np" for int64 arrays [B, S].
-            return_offsets_mapping: BertTokenizerFast only; add `offset_mapping`.
-            return_overflowing_tokens: BertTokenizerFast only; return every window of a text that is too long as a row
+            return_tensors: None for lists, "np" for int64 arrays [B, S], "pt" for tensors of torch.
+            return_token_type_ids: None means: if the checkpoint's tokenizer class returns them.
+            return_offsets_mapping: fast tokenizers only; add `offset_mapping`.
+            return_overflowing_tokens: fast tokenizers only; return every window of a text that is too long as a row
                 of its own, and add `overflow_to_sample_mapping`.
 
         Raises InputError for a text that is no string or holds half a surrogate pair, and where texts cannot be cut
@@ -137,13 +173,13 @@ class Tokenizer(HasSpecialTokens):
         """
         request = EncodingRequest(
             attention_mask=return_attention_mask,
-            token_type_ids=return_token_type_ids,
+            token_type_ids=self.settings.type_ids if return_token_type_ids is None else return_token_type_ids,
             special_tokens_mask=return_special_tokens_mask,
             offsets=return_offsets_mapping,
             length=return_length,
-            arrays=return_tensors is not None,
+            arrays=return_tensors,
         )
-        self._check_wanted(return_tensors, return_offsets_mapping or return_overflowing_tokens)
+        self._check_request(return_tensors, return_offsets_mapping or return_overflowing_tokens)
         options = resolve_options(
             self.settings,
             add_special_tokens,
@@ -155,38 +191,73 @@ class Tokenizer(HasSpecialTokens):
             padding_side,
             return_overflowing_tokens,
         )
-        return self._encode(read_texts(text, text_pair, is_split_into_words), options, request)
+        if text_target is None:
+            return self._encode(read_texts(text, text_pair, is_split_into_words), options, request)
+        target = self._encode(read_texts(text_target, text_pair_target, is_split_into_words), options, request)
+        if text is None:
+            return target
+        found = self._encode(read_texts(text, text_pair, is_split_into_words), options, request)
+        found.data["labels"] = target["input_ids"]
+        return found
 
-    def _check_wanted(self, return_tensors: str | None, fast_only: bool) -> None:
-        if return_tensors not in (None, "np"):
-            raise UsageError(f"return_tensors is {return_tensors!r}; it is None or 'np'.")
+    encode_plus = __call__
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], **options: Any) -> BatchEncoding:
+        """Encode a batch of texts or of pairs; the options are those of calling the tokenizer."""
+        if not isinstance(batch_text_or_text_pairs, (list, tuple)):
+            kind = type(batch_text_or_text_pairs).__name__
+            raise InputError(f"batch_encode_plus takes a list of texts or of pairs, not a {kind}.")
+        return self(list(batch_text_or_text_pairs), **options)
+
+    def _check_request(self, return_tensors: str | None, fast_only: bool) -> None:
+        if return_tensors not in (None, "np", "pt"):
+            raise UsageError(f"return_tensors is {return_tensors!r}; it is None, 'np' or 'pt'.")
         if fast_only and not self.is_fast:
             raise UsageError("Offsets and overflowing windows need BertTokenizerFast; encode with it instead.")
 
     def _encode(self, texts: Texts, options: EncodeOptions, request: EncodingRequest) -> BatchEncoding:
-        rows = self._rows(texts, options)
-        cls, sep = self.cls_token_id, self.sep_token_id
-        columns = {"input_ids": [row.ids(cls, sep) for row in rows]}
+        return self._finish(self._rows(texts, options), options, request, texts.batched or options.overflowing)
+
+    def _finish(
+        self, rows: list[Row], options: EncodeOptions, request: EncodingRequest, batched: bool
+    ) -> BatchEncoding:
+        columns = {"input_ids": [row.ids() for row in rows]}
+        lengths = [len(ids) for ids in columns["input_ids"]]
+        if self.unknown_to_model:
+            self._check_ids(columns["input_ids"])
         if request.attention_mask:
-            columns["attention_mask"] = [row.fill(1, 1, 1, 1) for row in rows]
+            columns["attention_mask"] = [[1] * length for length in lengths]
         if request.token_type_ids:
-            columns["token_type_ids"] = [self._type_ids(row) for row in rows]
+            columns["token_type_ids"] = [row.fill(row.template.type_ids) for row in rows]
         if request.special_tokens_mask:
-            columns["special_tokens_mask"] = [row.fill(0, 0, 1, 1) for row in rows]
-        padding = padding_of(columns["input_ids"], options)
-        padded: dict[str, list[Any]] = pad_columns(columns, padding, self.pad_token_id)
+            columns["special_tokens_mask"] = [row.fill(row.template.special_mask) for row in rows]
+        padding = padding_of(lengths, options)
+        padded: dict[str, Any] = pad_columns(columns, padding, self.padding_id)
         if request.offsets:
             padded["offset_mapping"] = [padding.apply(row.offsets(), NO_OFFSET) for row in rows]
         if options.overflowing:
             padded["overflow_to_sample_mapping"] = [row.sample for row in rows]
-        if request.length:
-            padded["length"] = [len(ids) for ids in padded["input_ids"]]
-        details = RowDetails(rows, padding, self.cls_token, self.sep_token, self.pad_token) if self.is_fast else None
-        if request.arrays:
-            return BatchEncoding(to_arrays(padded), details)
-        if texts.batched or options.overflowing:
+        if request.length:  # the slow class counts the rows of a batch before it pads them
+            before = batched and not self.is_fast
+            padded["length"] = lengths if before else [len(ids) for ids in padded["input_ids"]]
+        details = RowDetails(rows, padding, self.pad_token or "") if self.is_fast else None
+        if request.arrays is not None:
+            return BatchEncoding(to_arrays(padded, request.arrays), details)
+        if batched:
             return BatchEncoding(padded, details)
-        return BatchEncoding({name: values[0] for name, values in padded.items()}, details)
+        length = padded.get("length")
+        single = {name: values[0] for name, values in padded.items()}
+        return BatchEncoding(single | ({"length": length} if length is not None and self.is_fast else {}), details)
+
+    def _check_ids(self, rows: Sequence[Sequence[int]]) -> None:
+        """Raise InputError for an id that the model has no embedding of."""
+        for number, ids in enumerate(rows):
+            for index in ids:
+                if index in self.unknown_to_model:
+                    raise InputError(
+                        f"Text {number} holds the token {self.convert_ids_to_tokens(index)!r} with the id {index}, "
+                        "which the model has no embedding of; leave it out of the text."
+                    )
 
     def _rows(self, texts: Texts, options: EncodeOptions) -> list[Row]:
         """Tokenise every text once, firsts and seconds in one go, and cut the rows."""
@@ -195,43 +266,27 @@ class Tokenizer(HasSpecialTokens):
         tokenized = self._tokenize_texts([*texts.first, *seconds], texts.in_words)
         second_of = dict(zip(paired, tokenized[len(texts.first) :], strict=True))
         rows: list[Row] = []
+        templates = {pair: self._template(pair, options.add_special_tokens) for pair in {bool(paired), False}}
         for i, first in enumerate(tokenized[: len(texts.first)]):
             second = second_of.get(i)
+            template = templates[second is not None]
+            parts = (first,) if second is None else (first, second)
             second_length = None if second is None else len(second.ids)
-            for window, second_window in row_windows(len(first.ids), second_length, options, self.is_fast):
-                rows.append(Row(i, first, window, second, second_window, options.add_special_tokens))
+            for windows in row_windows(
+                len(first.ids), second_length, options, template.special_tokens, self.is_fast
+            ):
+                rows.append(Row(i, template, parts, windows))
         return rows
 
     def _counts(self, pair: Text, texts: Texts) -> bool:
         """Whether a pair that is not None counts as one."""
         return True
 
-    def _type_ids(self, row: Row) -> list[int]:
-        return row.fill(0, 1, 0, 1)
-
-    def encode(
-        self,
-        text: str,
-        text_pair: str | None = None,
-        *,
-        add_special_tokens: bool = True,
-        padding: bool | str = False,
-        truncation: bool | str | None = None,
-        max_length: int | None = None,
-    ) -> list[int]:
+    def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
         """The ids of one text or pair; the options are those of calling the tokenizer."""
-        if not isinstance(text, str):
+        if not isinstance(text, str) and not options.get("is_split_into_words"):
             raise InputError(f"encode takes one string, not a {type(text).__name__}; call the tokenizer for a batch.")
-        encoding = self(
-            text,
-            text_pair,
-            add_special_tokens=add_special_tokens,
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-        )
-        ids: list[int] = encoding["input_ids"]
-        return ids
+        return self(text, text_pair, **options)["input_ids"]
 
     # -- ids to text
 
@@ -273,11 +328,6 @@ class Tokenizer(HasSpecialTokens):
         path = Path(save_directory) / (f"{filename_prefix}-{VOCAB_FILE}" if filename_prefix else VOCAB_FILE)
         write_vocabulary(self._base_vocab(), path)
         return (str(path),)
-
-    def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
-        """Write every file of the tokenizer into a folder; returns their paths."""
-        files = write_folder(save_directory, self.settings, self.added_tokens_decoder, self.vocab_size)
-        return (*map(str, files), *self.save_vocabulary(save_directory))
 
 
 def read_ids(token_ids: Any) -> list[int]:

@@ -1,4 +1,4 @@
-"""The tokenizer files of a checkpoint folder: reading them into settings, writing settings into them."""
+"""The tokenizer files of a checkpoint folder: reading them into settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_onnx.errors import StorageError, TokenizerError
+from bert_onnx.errors import TokenizerError, UsageError
+from bert_onnx.tokenization.classes import BERT_CLASS, TokenizerClass, tokenizer_class
 from bert_onnx.tokenization.settings import (
     NO_LIMIT,
     ROLES,
@@ -17,7 +18,6 @@ from bert_onnx.tokenization.settings import (
     TokenizerSettings,
     option,
     parse_token,
-    token_to_json,
 )
 from bert_onnx.tokenization.vocab import VOCAB_FILE, AddedToken
 
@@ -25,51 +25,161 @@ TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
+#: Files of tokenizers that only transformers can read.
+_OTHER_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "vocab.json", "merges.txt")
 
-BERT_CLASSES = ("BertTokenizer", "BertTokenizerFast")
-#: Says "whatever tokenizer.json holds"; the options are then in that file alone.
-GENERIC_CLASS = "PreTrainedTokenizerFast"
-
-_NO_ROLE = ("bos_token", "eos_token")  # written by some tools; BERT gives them no role, but they are never split
+#: What a caller may say instead of tokenizer_config.json.
+OVERRIDES = (
+    *ROLES,
+    "additional_special_tokens",
+    "extra_special_tokens",
+    "do_lower_case",
+    "do_basic_tokenize",
+    "never_split",
+    "tokenize_chinese_chars",
+    "strip_accents",
+    "clean_text",
+    "wordpieces_prefix",
+    "clean_up_tokenization_spaces",
+    "split_special_tokens",
+    "add_prefix_space",
+    "trim_offsets",
+    "model_max_length",
+    "model_input_names",
+    "padding_side",
+    "truncation_side",
+)
+#: Settings that mean something when they are null.
+_NULL_IS_A_VALUE = (*ROLES, "strip_accents", "never_split", "model_max_length", "max_len", "additional_special_tokens")
 
 
 @dataclass(frozen=True)
 class TokenizerFolder:
-    """What a checkpoint folder says about its tokenizer."""
+    """What a checkpoint folder says about its tokenizer.
+
+    Args:
+        path: the folder.
+        settings: what the files say together.
+        config: tokenizer_config.json, with what the caller overrode.
+        class_name: the tokenizer class of transformers, and `kind` what that decides.
+        named: roles that a file names; the others are the class's own.
+        nulls: settings that are null where a value belongs.
+        vocab_file, tokenizer_file: None where there is none.
+        warnings: what had to be left out or guessed.
+    """
 
     path: Path
     settings: TokenizerSettings
     config: Mapping[str, Any]
+    class_name: str
+    kind: TokenizerClass
+    named: frozenset[str]
+    nulls: tuple[str, ...]
     vocab_file: Path | None
     tokenizer_file: Path | None
-
-    @property
-    def is_generic(self) -> bool:
-        """Whether tokenizer.json alone decides how text is normalised."""
-        return self.config.get("tokenizer_class") == GENERIC_CLASS
+    warnings: tuple[str, ...]
 
 
-def read_folder(folder: str | Path, *, legacy_added_tokens: bool) -> TokenizerFolder:
+def read_folder(
+    folder: str | Path, *, legacy_added_tokens: bool, overrides: Mapping[str, Any] | None = None
+) -> TokenizerFolder:
     """Read tokenizer_config.json and its neighbours.
 
     `legacy_added_tokens`: take the added tokens of tokenizer.json too when tokenizer_config.json lists none; a
-    tokenizer that does not open tokenizer.json needs them. Raises TokenizerError for a folder that is not there, has
-    neither vocab.txt nor tokenizer.json, holds damaged JSON, or a tokenizer that is not BERT's.
+    tokenizer that does not open tokenizer.json needs them. `overrides` win over tokenizer_config.json. Raises
+    TokenizerError for a folder that is not there, has no file that a tokenizer can be made of, or holds damaged JSON;
+    UsageError for an override that does not exist.
     """
     path = Path(folder)
     if not path.is_dir():
         raise TokenizerError(f"There is no folder {folder}; give the folder of a checkpoint with its {VOCAB_FILE}.")
     vocab_file, tokenizer_file = _existing(path / VOCAB_FILE), _existing(path / TOKENIZER_FILE)
-    if vocab_file is None and tokenizer_file is None:
-        raise TokenizerError(f"The folder {folder} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}; copy one into it.")
-    config = _read_json(path / CONFIG_FILE)
-    _check_class(config, path, tokenizer_file)
-    settings = _settings(config, path, tokenizer_file if legacy_added_tokens else None)
-    return TokenizerFolder(path, settings, config, vocab_file, tokenizer_file)
+    warnings: list[str] = []
+    config = {**_read_json(path / CONFIG_FILE), **_checked(overrides or {})}
+    nulls = [name for name in (*OVERRIDES, "added_tokens_decoder") if name in config and config[name] is None]
+    nulls = [name for name in nulls if name not in _NULL_IS_A_VALUE]
+    if nulls:
+        warnings.append(f"{path / CONFIG_FILE} has null for {', '.join(nulls)}, which counts as not set.")
+    config = {name: value for name, value in config.items() if name not in nulls}
+    name = _class_name(config, path)
+    kind = tokenizer_class(name)
+    missing = missing_files(path, kind)
+    if missing is not None:
+        raise TokenizerError(missing)
+    lists_added = "added_tokens_decoder" in config
+    # special_tokens_map.json wins, but only where tokenizer_config.json lists no added tokens.
+    named = config if lists_added else _joined(config, _read_json(path / SPECIAL_TOKENS_FILE), overrides or {})
+    settings = _settings(config, named, kind, path, tokenizer_file if legacy_added_tokens else None)
+    return TokenizerFolder(
+        path=path,
+        settings=settings,
+        config=config,
+        class_name=name,
+        kind=kind,
+        named=frozenset(role for role in ROLES if role in named),
+        nulls=tuple(nulls),
+        vocab_file=vocab_file if kind.reads_vocab else None,
+        tokenizer_file=tokenizer_file,
+        warnings=tuple(warnings),
+    )
+
+
+def missing_files(path: Path, kind: TokenizerClass | None = None) -> str | None:
+    """What a folder lacks for a tokenizer, and how to make it; None where it has what is needed."""
+    if (path / TOKENIZER_FILE).is_file():
+        return None
+    if kind is None:
+        kind = tokenizer_class(_class_name(_read_json(path / CONFIG_FILE), path))
+    has_vocab = (path / VOCAB_FILE).is_file()
+    if has_vocab and kind.reads_vocab:
+        return None
+    others = [name for name in (*_OTHER_FILES, VOCAB_FILE) if (path / name).is_file()]
+    if not others:
+        return f"The folder {path} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}; copy one into it."
+    name = _class_name(_read_json(path / CONFIG_FILE), path)
+    if others == [VOCAB_FILE]:
+        return (
+            f"The tokenizer of {path} is a {name}, which needs a {TOKENIZER_FILE}; copy it from where the checkpoint "
+            f"came from, or, where its {VOCAB_FILE} is BERT's, write {BERT_CLASS} as tokenizer_class into {CONFIG_FILE}."
+        )
+    return (
+        f"The folder {path} has {' and '.join(others)} of a {name}, but no {TOKENIZER_FILE}, which bert-onnx reads; "
+        f"make it with transformers: from transformers import AutoTokenizer; "
+        f"AutoTokenizer.from_pretrained({str(path)!r}).save_pretrained({str(path)!r})"
+    )
 
 
 def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None
+
+
+def _checked(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in overrides:
+        if name not in OVERRIDES:
+            raise UsageError(f"A tokenizer has no setting {name!r}; it has {', '.join(OVERRIDES)}.")
+    return overrides
+
+
+def _class_name(config: Mapping[str, Any], path: Path) -> str:
+    """The class that tokenizer_config.json names, else config.json, else BERT's own."""
+    name = config.get("tokenizer_class")
+    if name is None:
+        name = _read_json(path / "config.json").get("tokenizer_class")
+    if name is not None and not isinstance(name, str):
+        raise TokenizerError(f"{path / CONFIG_FILE} has tokenizer_class {name!r}; it is the name of a class.")
+    return name or BERT_CLASS
+
+
+def _joined(config: Mapping[str, Any], listed: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with special_tokens_map.json over it; the additional tokens of both count."""
+    joined = dict(config)
+    for name, value in listed.items():
+        if overrides.get(name):
+            continue
+        if name == "additional_special_tokens" and isinstance(value, list) and isinstance(config.get(name), list):
+            value = [*config[name], *(token for token in value if token not in config[name])]
+        joined[name] = value
+    return joined
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -87,42 +197,32 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _check_class(config: Mapping[str, Any], path: Path, tokenizer_file: Path | None) -> None:
-    name = config.get("tokenizer_class")
-    if name is None or name in BERT_CLASSES:
-        return
-    if name != GENERIC_CLASS:
-        raise TokenizerError(
-            f"{path / CONFIG_FILE} names the tokenizer class {name!r}, which is not a BERT tokenizer; supported are "
-            f"{', '.join(BERT_CLASSES)} and {GENERIC_CLASS}."
-        )
-    if tokenizer_file is None:
-        raise TokenizerError(
-            f"{path / CONFIG_FILE} names the tokenizer class {name!r}, which needs a {TOKENIZER_FILE}; there is none."
-        )
-
-
-def _settings(config: Mapping[str, Any], path: Path, tokenizer_file: Path | None) -> TokenizerSettings:
+def _settings(
+    config: Mapping[str, Any], named: Mapping[str, Any], kind: TokenizerClass, path: Path, tokenizer_file: Path | None
+) -> TokenizerSettings:
     where = str(path / CONFIG_FILE)
-    # special_tokens_map.json wins, but only where tokenizer_config.json lists no added tokens.
-    named = config if "added_tokens_decoder" in config else {**config, **_read_json(path / SPECIAL_TOKENS_FILE)}
-    added = _added_tokens(config, path, tokenizer_file, _special_tokens(named, path, {}))
-    flag, flag_or_null, number = (bool,), (bool, type(None)), (int, float, type(None))
-    never_split: list[str] | None = option(config, "never_split", (list, type(None)), None, where)
+    added = _added_tokens(config, path, tokenizer_file, _special_tokens(named, kind, path, {}))
+    flag, number = (bool,), (int, float)
+    never_split: list[str] = option(config, "never_split", (list,), [], where)
     limit: float | None = option(config, "max_len", number, None, where)
+    inputs: list[str] = option(config, "model_input_names", (list,), ["token_type_ids"] if kind.type_ids else [], where)
     return TokenizerSettings(
-        do_lower_case=option(config, "do_lower_case", flag, True, where),
+        do_lower_case=option(config, "do_lower_case", flag, kind.lower, where),
         do_basic_tokenize=option(config, "do_basic_tokenize", flag, True, where),
-        never_split=tuple(str(word) for word in never_split or ()),
+        never_split=tuple(str(word) for word in never_split),
         tokenize_chinese_chars=option(config, "tokenize_chinese_chars", flag, True, where),
-        strip_accents=option(config, "strip_accents", flag_or_null, None, where),
+        strip_accents=option(config, "strip_accents", flag, None, where),
         clean_text=option(config, "clean_text", flag, True, where),
         wordpieces_prefix=option(config, "wordpieces_prefix", (str,), "##", where),
         clean_up_tokenization_spaces=option(config, "clean_up_tokenization_spaces", flag, True, where),
         model_max_length=_limit(option(config, "model_max_length", number, limit, where), where),
         padding_side=_side(config, "padding_side", where),
         truncation_side=_side(config, "truncation_side", where),
-        special=_special_tokens(named, path, added),
+        split_special_tokens=option(config, "split_special_tokens", flag, False, where),
+        add_prefix_space=option(config, "add_prefix_space", flag, False, where),
+        trim_offsets=option(config, "trim_offsets", flag, True, where),
+        type_ids="token_type_ids" in inputs,
+        special=_special_tokens(named, kind, path, added),
         added_tokens=added,
     )
 
@@ -177,7 +277,9 @@ def _id(value: Any, where: str) -> int:
     return int(text)
 
 
-def _special_tokens(named: Mapping[str, Any], path: Path, added: Mapping[int, AddedToken]) -> SpecialTokens:
+def _special_tokens(
+    named: Mapping[str, Any], kind: TokenizerClass, path: Path, added: Mapping[int, AddedToken]
+) -> SpecialTokens:
     """Special tokens by role, with the flags of the added tokens where they are among those."""
     by_content = {token.content: token for token in added.values()}
 
@@ -185,78 +287,19 @@ def _special_tokens(named: Mapping[str, Any], path: Path, added: Mapping[int, Ad
         token = parse_token(value, f"{name} of the tokenizer in {path}", special=True)
         return by_content.get(token.content, token)
 
-    tokens = {role: parse(named[role], role) for role in ROLES if named.get(role) is not None}
-    roles = SpecialTokens(mask_token=None) if named.get("mask_token", "") is None else SpecialTokens()
+    roles: dict[str, AddedToken | None] = dict.fromkeys(ROLES) | {
+        role: by_content.get(token.content, token) if not token.lstrip else token for role, token in kind.roles.items()
+    }
+    roles |= {role: None if named[role] is None else parse(named[role], role) for role in ROLES if role in named}
     extra = named.get("extra_special_tokens")
     further = [
-        *(named[name] for name in _NO_ROLE if named.get(name) is not None),
         *_list(named.get("additional_special_tokens"), "additional_special_tokens", path),
         *(extra.values() if isinstance(extra, dict) else _list(extra, "extra_special_tokens", path)),
     ]
-    return SpecialTokens(
-        **{role: tokens.get(role, by_content.get(_content(roles, role), getattr(roles, role))) for role in ROLES},
-        additional=tuple(parse(value, "additional_special_tokens") for value in further),
-    )
+    return SpecialTokens(**roles, additional=tuple(parse(value, "additional_special_tokens") for value in further))
 
 
 def _list(value: Any, name: str, path: Path) -> list[Any]:
     if value is None or isinstance(value, list):
         return value or []
     raise TokenizerError(f"{name} of the tokenizer in {path} is {value!r}; it is a list of tokens.")
-
-
-def _content(roles: SpecialTokens, role: str) -> str:
-    token = getattr(roles, role)
-    return "" if token is None else token.content
-
-
-def write_folder(
-    folder: str | Path, settings: TokenizerSettings, added: Mapping[int, AddedToken], vocab_size: int
-) -> list[Path]:
-    """Write tokenizer_config.json, special_tokens_map.json and, where there are tokens beyond V, added_tokens.json.
-
-    The same settings give the same bytes. Returns the paths; raises StorageError when the disk refuses.
-    """
-    path = Path(folder)
-    special = settings.special
-    roles = {role: token for role in ROLES if (token := getattr(special, role)) is not None}
-    names: dict[str, Any] = {role: token.content for role, token in roles.items()}
-    names["mask_token"] = names.get("mask_token")
-    config = names | {
-        "added_tokens_decoder": {str(index): token_to_json(token) for index, token in sorted(added.items())},
-        "additional_special_tokens": [token.content for token in special.additional],
-        "clean_up_tokenization_spaces": settings.clean_up_tokenization_spaces,
-        "do_basic_tokenize": settings.do_basic_tokenize,
-        "do_lower_case": settings.do_lower_case,
-        "model_max_length": settings.model_max_length,
-        "never_split": list(settings.never_split) or None,
-        "padding_side": settings.padding_side,
-        "strip_accents": settings.strip_accents,
-        "tokenize_chinese_chars": settings.tokenize_chinese_chars,
-        "tokenizer_class": BERT_CLASSES[0],
-        "truncation_side": settings.truncation_side,
-    }
-    files: dict[str, dict[str, Any]] = {CONFIG_FILE: config, SPECIAL_TOKENS_FILE: _special_map(special, roles)}
-    beyond = {token.content: index for index, token in added.items() if index >= vocab_size}
-    if beyond:
-        files[ADDED_TOKENS_FILE] = beyond
-    return [_write_json(path / name, data) for name, data in files.items()]
-
-
-def _special_map(special: SpecialTokens, roles: Mapping[str, AddedToken]) -> dict[str, Any]:
-    def entry(token: AddedToken) -> dict[str, Any]:
-        return {name: value for name, value in token_to_json(token).items() if name != "special"}
-
-    data: dict[str, Any] = {role: entry(token) for role, token in roles.items()}
-    if special.additional:
-        data["additional_special_tokens"] = [entry(token) for token in special.additional]
-    return data
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.") from None
-    return path

@@ -42,7 +42,7 @@ class EncodingRequest:
     special_tokens_mask: bool
     offsets: bool
     length: bool
-    arrays: bool
+    arrays: str | None
 
 
 def resolve_options(

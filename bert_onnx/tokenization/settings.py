@@ -12,7 +12,7 @@ from bert_onnx.tokenization.vocab import AddedToken, Vocabulary, special_token
 #: What stands for "no limit" where a checkpoint names none; the value that the ecosystem writes into its files.
 NO_LIMIT = int(1e30)
 SIDES = ("right", "left")
-ROLES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 _UNK, _SEP, _PAD, _CLS, _MASK = map(special_token, ("[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"))
@@ -22,12 +22,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The tokens with a role, and further ones that are special without one. Only the mask may be absent."""
+    """The tokens with a role, any of which may be absent, and further ones that are special without one."""
 
-    unk_token: AddedToken = _UNK
-    sep_token: AddedToken = _SEP
-    pad_token: AddedToken = _PAD
-    cls_token: AddedToken = _CLS
+    bos_token: AddedToken | None = None
+    eos_token: AddedToken | None = None
+    unk_token: AddedToken | None = _UNK
+    sep_token: AddedToken | None = _SEP
+    pad_token: AddedToken | None = _PAD
+    cls_token: AddedToken | None = _CLS
     mask_token: AddedToken | None = _MASK
     additional: tuple[AddedToken, ...] = ()
 
@@ -41,22 +43,26 @@ class SpecialTokens:
 
 
 def special_tokens(
-    unk_token: str | AddedToken,
-    sep_token: str | AddedToken,
-    pad_token: str | AddedToken,
-    cls_token: str | AddedToken,
+    unk_token: str | AddedToken | None,
+    sep_token: str | AddedToken | None,
+    pad_token: str | AddedToken | None,
+    cls_token: str | AddedToken | None,
     mask_token: str | AddedToken | None,
     additional: Sequence[str | AddedToken],
 ) -> SpecialTokens:
     """Special tokens as a caller names them."""
     return SpecialTokens(
-        unk_token=special_token(unk_token),
-        sep_token=special_token(sep_token),
-        pad_token=special_token(pad_token),
-        cls_token=special_token(cls_token),
-        mask_token=None if mask_token is None else special_token(mask_token),
+        unk_token=_or_none(unk_token),
+        sep_token=_or_none(sep_token),
+        pad_token=_or_none(pad_token),
+        cls_token=_or_none(cls_token),
+        mask_token=_or_none(mask_token),
         additional=tuple(special_token(token) for token in additional),
     )
+
+
+def _or_none(token: str | AddedToken | None) -> AddedToken | None:
+    return None if token is None else special_token(token)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,10 @@ class TokenizerSettings:
     model_max_length: int = NO_LIMIT
     padding_side: str = "right"
     truncation_side: str = "right"
+    split_special_tokens: bool = False
+    add_prefix_space: bool = False  # of byte-level tokenizers
+    trim_offsets: bool = True  # of byte-level tokenizers
+    type_ids: bool = True  # whether calls return token_type_ids unless told otherwise
     special: SpecialTokens = field(default_factory=SpecialTokens)
     added_tokens: Mapping[int, AddedToken] = field(default_factory=dict)
 
@@ -88,34 +98,33 @@ def check_side(name: str, side: str) -> None:
         raise UsageError(f"{name} is {side!r}; it is 'right' or 'left'.")
 
 
-def check_special_tokens(vocabulary: Vocabulary, settings: TokenizerSettings) -> None:
-    """Check that each token with a role stands in the vocabulary exactly once.
+def doubtful_special_tokens(vocabulary: Vocabulary, settings: TokenizerSettings) -> list[str]:
+    """A warning for every token with a role that `vocabulary` lacks or holds more than once.
 
-    Tokens that settings.added_tokens bring along count as present. Raises TokenizerError.
+    Of a token that stands there twice the last line counts; one that is missing gets the next free id.
     """
     added = {token.content for token in settings.added_tokens.values()}
-    check_roles(settings.special, vocabulary.ids.keys() | added, vocabulary.source)
+    warnings = missing_roles(settings.special, vocabulary.ids.keys() | added, vocabulary.source)
     for role in ROLES:
         token = getattr(settings.special, role)
         if token is not None and token.content in vocabulary.duplicates:
-            raise TokenizerError(
-                f"The vocabulary {vocabulary.source} holds the {role} {token.content!r} more than once, so its id is "
-                "not certain; mend the file or fetch it again."
+            warnings.append(
+                f"The vocabulary {vocabulary.source} holds the {role} {token.content!r} more than once; its last line "
+                "counts."
             )
+    return warnings
 
 
-def check_roles(special: SpecialTokens, known: Collection[str], source: str) -> None:
-    """Check that every token with a role is in `known`. Raises TokenizerError naming the missing ones and `source`."""
+def missing_roles(special: SpecialTokens, known: Collection[str], source: str) -> list[str]:
+    """A warning that names the tokens with a role that are not in `known`; none where all are."""
     missing = [
         f"{role} {token.content!r}"
         for role in ROLES
         if (token := getattr(special, role)) is not None and token.content not in known
     ]
-    if missing:
-        raise TokenizerError(
-            f"{source} lacks the {', '.join(missing)}; name the tokens that it has in tokenizer_config.json, or use "
-            "the vocabulary of the checkpoint."
-        )
+    if not missing:
+        return []
+    return [f"{source} lacks the {', '.join(missing)}, so that it gets an id beyond the vocabulary."]
 
 
 def parse_token(value: Any, where: str, *, special: bool = False) -> AddedToken:
@@ -143,11 +152,10 @@ def token_to_json(token: AddedToken) -> dict[str, Any]:
 
 
 def option(config: Mapping[str, Any], name: str, kinds: tuple[type, ...], default: Value, where: str) -> Value:
-    """`config[name]` where present, checked to be one of `kinds`. Raises TokenizerError."""
-    if name not in config:
+    """`config[name]` where present and not null, checked to be one of `kinds`. Raises TokenizerError."""
+    value: Value | None = config.get(name)
+    if value is None:
         return default
-    value: Value = config[name]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise TokenizerError(f"{where} has {name} {value!r}; it is of type {wanted}.")
+        raise TokenizerError(f"{where} has {name} {value!r}; it is of type {' or '.join(k.__name__ for k in kinds)}.")
     return value

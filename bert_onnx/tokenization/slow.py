@@ -4,46 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_onnx.errors import TokenizerError
+from bert_onnx.errors import TokenizerError, UsageError
 from bert_onnx.tokenization.added import AddedTokenFinder
 from bert_onnx.tokenization.base import Tokenizer, read_ids
 from bert_onnx.tokenization.basic import BasicTokenizer
-from bert_onnx.tokenization.encoding import Offset, Row
+from bert_onnx.tokenization.classes import BERT_CLASS, GENERIC_CLASS
+from bert_onnx.tokenization.encoding import PlainTokens
 from bert_onnx.tokenization.folder import read_folder
 from bert_onnx.tokenization.request import Text, check_text
 from bert_onnx.tokenization.settings import (
     NO_LIMIT,
     TokenizerSettings,
-    check_special_tokens,
+    doubtful_special_tokens,
     special_tokens,
 )
+from bert_onnx.tokenization.template import RowTemplate, bert_template
 from bert_onnx.tokenization.vocab import VOCAB_FILE, AddedToken, Vocabulary, read_vocabulary
 from bert_onnx.tokenization.wordpiece import MAX_CHARS_PER_WORD, WordpieceTokenizer
+from bert_onnx.tokenization.writing import write_folder
 
 _REMEMBERED_WORDS = 1 << 16  # about 10 MB of pieces; real text repeats its words
-
-
-@dataclass(frozen=True, slots=True)
-class PlainTokens:
-    """A text as ids; this tokenizer keeps neither words nor offsets, and results never ask it for them."""
-
-    ids: list[int]
-
-    @property
-    def tokens(self) -> list[str]:
-        raise NotImplementedError
-
-    @property
-    def offsets(self) -> list[Offset]:
-        raise NotImplementedError
-
-    @property
-    def word_ids(self) -> list[int | None]:
-        raise NotImplementedError
 
 
 class BertTokenizer(Tokenizer):
@@ -56,7 +39,7 @@ class BertTokenizer(Tokenizer):
         never_split: words that stay whole, with their case.
         tokenize_chinese_chars: make each ideograph a word.
         strip_accents: None means: when lower-casing.
-        clean_up_tokenization_spaces: what `decode` does by default.
+        clean_up_tokenization_spaces: what `decode` does unless told otherwise.
         model_max_length: tokens that the model takes; None for no limit.
         additional_special_tokens: further tokens that are never split.
 
@@ -101,17 +84,27 @@ class BertTokenizer(Tokenizer):
         self._set_up(read_vocabulary(vocab_file), settings)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> BertTokenizer:
-        """The tokenizer of a checkpoint folder, which must hold a vocab.txt."""
-        found = read_folder(folder, legacy_added_tokens=True)
-        if found.vocab_file is None:
+    def from_pretrained(cls, folder: str | Path, **overrides: Any) -> BertTokenizer:
+        """The tokenizer of a checkpoint folder, which must hold a vocab.txt of BERT's.
+
+        `overrides` win over tokenizer_config.json: special tokens by role and the options of the constructor.
+        """
+        found = read_folder(folder, legacy_added_tokens=True, overrides=overrides)
+        name = found.class_name
+        if not found.kind.reads_vocab and name != GENERIC_CLASS:
+            raise TokenizerError(
+                f"{folder} holds the tokenizer of a {name}, and BertTokenizer knows word pieces only; open it with "
+                "load_tokenizer."
+            )
+        vocab_file = found.path / VOCAB_FILE
+        if not vocab_file.is_file():
             raise TokenizerError(f"The folder {folder} has no {VOCAB_FILE}; open it with BertTokenizerFast instead.")
         tokenizer = cls.__new__(cls)
-        tokenizer._set_up(read_vocabulary(found.vocab_file), found.settings)
+        tokenizer._set_up(read_vocabulary(vocab_file), found.settings, found.warnings)
         return tokenizer
 
-    def _set_up(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None:
-        check_special_tokens(vocabulary, settings)
+    def _set_up(self, vocabulary: Vocabulary, settings: TokenizerSettings, warnings: Sequence[str] = ()) -> None:
+        self.warnings = (*warnings, *doubtful_special_tokens(vocabulary, settings))
         self.settings = settings
         self.vocab = vocabulary.ids
         self._tokens_by_id = {index: token for token, index in self.vocab.items()}
@@ -119,7 +112,7 @@ class BertTokenizer(Tokenizer):
         self.basic_tokenizer = BasicTokenizer(
             settings.do_lower_case, settings.never_split, settings.tokenize_chinese_chars, settings.strip_accents
         )
-        self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab, self.unk_token)
+        self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab, self.unk_token or "[UNK]")
         self._index_tokens()
         present = {token.content for token in self._added.values()}
         self._add([token for token in settings.special if token.content not in present])
@@ -128,12 +121,13 @@ class BertTokenizer(Tokenizer):
         """Rebuild what depends on the added and special tokens."""
         self._added_ids = {token.content: index for index, token in self._added.items()}
         self._ids = self.vocab | self._added_ids
-        self._unk_id = self._ids[self.unk_token]
+        self._unk_id = self._ids.get(self.unk_token or "[UNK]", 0)
         cased = [token.content for token in self._added.values() if token.normalized and not token.special]
         self._finder = AddedTokenFinder(
             {token.content: token for token in self._added.values()}, [*self.all_special_tokens, *cased]
         )
-        self._kept = self.basic_tokenizer.never_split.union(self.all_special_tokens)
+        whole = () if self.settings.split_special_tokens else self.all_special_tokens
+        self._kept = self.basic_tokenizer.never_split.union(whole)
         self._word_pieces: dict[str, list[str]] = {}
 
     # -- vocabulary
@@ -158,11 +152,20 @@ class BertTokenizer(Tokenizer):
         """Added and special tokens by id."""
         return dict(sorted(self._added.items()))
 
-    def _token_id(self, token: str) -> int:
-        return self._ids.get(token, self._unk_id)
+    def _find_id(self, token: str) -> int | None:
+        return self._ids.get(token)
 
-    def add_tokens(self, tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
+    def _template(self, pair: bool, special: bool) -> RowTemplate:
+        if not special:
+            return bert_template(pair, special, ("", 0), ("", 0))
+        cls, sep = self.cls_token, self.sep_token
+        if cls is None or sep is None:
+            raise UsageError("cls_token and sep_token stand in every row that BERT reads; name them.")
+        return bert_template(pair, special, (cls, self._ids[cls]), (sep, self._ids[sep]))
+
+    def add_tokens(self, tokens: str | AddedToken | Sequence[str | AddedToken], special_tokens: bool = False) -> int:
         """Add tokens that are never split; returns how many were new to the vocabulary. Call before sharing."""
+        tokens = [tokens] if isinstance(tokens, (str, AddedToken)) else tokens
         special = set(self.all_special_tokens)
         new = []
         for token in tokens:
@@ -210,8 +213,9 @@ class BertTokenizer(Tokenizer):
         if self._lowers:
             text = self._finder.lower(text)
         tokens: list[str] = []
-        for part in self._finder.split(text):
-            if part in self._added_ids:
+        # The reference finds no added token at all in a text whose special tokens it splits.
+        for part in [text] if self.settings.split_special_tokens else self._finder.split(text):
+            if part in self._added_ids and not self.settings.split_special_tokens:
                 tokens.append(part)
             elif part:
                 self._tokenize_plain(part, tokens)
@@ -251,10 +255,6 @@ class BertTokenizer(Tokenizer):
             result.append(PlainTokens([ids.get(token, unk) for part in parts for token in self._tokenize(part)]))
         return result
 
-    def _type_ids(self, row: Row) -> list[int]:
-        # Without special tokens the reference class no longer separates the texts of a pair.
-        return super()._type_ids(row) if row.special else row.fill(0, 0, 0, 0)
-
     # -- tokens to text
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
@@ -266,7 +266,7 @@ class BertTokenizer(Tokenizer):
 
     def _token(self, index: int) -> str:
         added = self._added.get(index)
-        return self._tokens_by_id.get(index, self.unk_token) if added is None else added.content
+        return self._tokens_by_id.get(index, self.unk_token or "[UNK]") if added is None else added.content
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Tokens joined to text, word pieces without their prefix."""
@@ -275,7 +275,7 @@ class BertTokenizer(Tokenizer):
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         special = set(self.all_special_tokens)
         apart = self._added_ids.keys() - special
-        apart |= {token for token in self.additional_special_tokens if self._token_id(token) >= self.vocab_size}
+        apart |= {t for t in self.additional_special_tokens if (self._find_id(t) or 0) >= self.vocab_size}
         parts: list[str] = []
         run: list[str] = []
         for token in self.convert_ids_to_tokens(ids, skip_special_tokens):
@@ -291,3 +291,10 @@ class BertTokenizer(Tokenizer):
         if run:
             parts.append(self.convert_tokens_to_string(run))
         return " ".join(parts)
+
+    # -- files
+
+    def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
+        """Write every file of the tokenizer into a folder; returns their paths."""
+        files = write_folder(save_directory, self.settings, self._added, self.vocab_size, BERT_CLASS, {})
+        return (*map(str, files), *self.save_vocabulary(save_directory))

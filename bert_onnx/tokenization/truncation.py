@@ -11,14 +11,16 @@ from bert_onnx.tokenization.request import EncodeOptions
 
 Window = tuple[int, int]
 #: The windows of a row: of its first text, and of its second when there is one.
-RowWindows = tuple[Window, Window | None]
+RowWindows = tuple[Window, ...]
 
 
-def room(options: EncodeOptions, pair: bool) -> int | None:
-    """Tokens of text that a row may hold, None for no limit. Raises InputError where not even [CLS] [SEP] fit."""
+def room(options: EncodeOptions, special: int) -> int | None:
+    """Tokens of text that a row with `special` special tokens may hold, None for no limit.
+
+    Raises InputError where not even those fit.
+    """
     if options.truncation == "do_not_truncate" or options.max_length is None:
         return None
-    special = (3 if pair else 2) if options.add_special_tokens else 0
     if options.max_length < special:
         raise InputError(f"max_length {options.max_length} leaves no room for the {special} special tokens of a row.")
     return options.max_length - special
@@ -96,16 +98,20 @@ def windows(length: int, kept: int, options: EncodeOptions) -> list[Window]:
     return found
 
 
-def row_windows(first: int, second: int | None, options: EncodeOptions, fast: bool) -> list[RowWindows]:
-    """Every row that a text (or pair) of `first` (and `second`) tokens becomes, the plainly truncated one first."""
-    limit = room(options, second is not None)
-    whole: Window | None = None if second is None else (0, second)
+def row_windows(
+    first: int, second: int | None, options: EncodeOptions, special: int, fast: bool
+) -> list[RowWindows]:
+    """Every row that a text (or pair) of `first` (and `second`) tokens becomes, the plainly truncated one first.
+
+    `special` is the number of special tokens of such a row.
+    """
+    limit = room(options, special)
     if limit is None or first + (second or 0) <= limit:
-        return [((0, first), whole)]
+        return [((0, first),) if second is None else ((0, first), (0, second))]
     kept_first, kept_second = kept_lengths(first, second, limit, options, fast)
     firsts = windows(first, kept_first, options)
     if second is None:
-        return [(window, None) for window in firsts]
+        return [(window,) for window in firsts]
     seconds = windows(second, kept_second, options)
     # The order of the tokenizers library: further windows of the first text, each with all of the second's, then
     # the first window with the second's further ones.

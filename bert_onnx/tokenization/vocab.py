@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bert_onnx.errors import StorageError, TokenizerError
 
@@ -90,19 +90,43 @@ def write_vocabulary(ids: Mapping[str, int], path: str | Path) -> None:
 
 
 class HasVocabulary(Protocol):
-    """Anything with a token-to-id table that includes the added tokens."""
+    """A tokenizer, as far as it is checked here."""
 
+    unknown_to_model: frozenset[int]
+
+    def __len__(self) -> int: ...
     def get_vocab(self) -> dict[str, int]: ...
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any: ...
+    def build_inputs_with_special_tokens(self, token_ids_0: Sequence[int]) -> list[int]: ...
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]: ...
 
 
-def check_vocabulary(tokenizer: HasVocabulary, vocab_size: int) -> None:
-    """Check that every id of `tokenizer` has a row in an embedding matrix of `vocab_size` rows ([V, D]).
+def check_vocabulary(tokenizer: HasVocabulary, vocab_size: int) -> tuple[str, ...]:
+    """Mark the ids of `tokenizer` that have no row in an embedding matrix of `vocab_size` rows ([V, D]).
 
-    A vocabulary smaller than the matrix is legal: many checkpoints round V up. Raises TokenizerError otherwise.
+    A vocabulary smaller than the matrix is legal: many checkpoints round V up. Ids beyond it are legal, too, while no
+    text reaches them: the tokenizer then raises InputError, naming the token. Returns a warning where there are any.
+    Raises TokenizerError where every text has one (a special token of each row), or most tokens are without.
     """
-    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    if largest >= vocab_size:
+    last = max(tokenizer.added_tokens_decoder, default=0)
+    if len(tokenizer) <= vocab_size and last < vocab_size and tokenizer.convert_ids_to_tokens([vocab_size]) == [None]:
+        return ()
+    vocabulary = tokenizer.get_vocab()
+    without = {index: token for token, index in vocabulary.items() if index >= vocab_size}
+    if not without:
+        return ()
+    largest = max(without)
+    needed = [index for index in tokenizer.build_inputs_with_special_tokens([]) if index in without]
+    beyond = (
+        f"The tokenizer's largest id is {largest} ({without[largest]!r}), but the embedding matrix has {vocab_size} rows"
+    )
+    if needed or 2 * len(without) > len(vocabulary):
+        why = f"{without[needed[0]]!r}, which stands in every row, has none" if needed else "most tokens have none"
         raise TokenizerError(
-            f"The tokenizer's largest id is {largest} ({token!r}), but the embedding matrix has {vocab_size} rows; "
-            f"use the tokenizer of this checkpoint, or resize the embeddings to at least {largest + 1} rows."
+            f"{beyond}: {why}; use the tokenizer of this checkpoint, or resize the embeddings to at least "
+            f"{largest + 1} rows."
         )
+    tokenizer.unknown_to_model = frozenset(without)
+    shown = ", ".join(repr(without[index]) for index in sorted(without)[:5])
+    return (f"{beyond}; texts that hold one of {len(without)} tokens ({shown}) are refused.",)

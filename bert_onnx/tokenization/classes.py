@@ -1,0 +1,97 @@
+"""What transformers' tokenizer classes decide by their name: special tokens, type ids, and what they overrule.
+
+A class that is not in the table is read as `PreTrainedTokenizerFast`: tokenizer.json says everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bert_onnx.tokenization.vocab import AddedToken, special_token
+
+BERT_CLASS = "BertTokenizer"
+JAPANESE_CLASS = "BertJapaneseTokenizer"
+#: Says "whatever tokenizer.json holds"; the options are then in that file alone.
+GENERIC_CLASS = "PreTrainedTokenizerFast"
+
+_BERT = {name: special_token(f"[{name[:-6].upper()}]") for name in ("unk_token", "sep_token", "pad_token", "cls_token")}
+_BERT["mask_token"] = special_token("[MASK]")
+# A mask that swallows the space before it, as a word of its own would.
+_MASK = AddedToken("<mask>", lstrip=True, normalized=False, special=True)
+_ANGLE = {
+    "bos_token": special_token("<s>"),
+    "eos_token": special_token("</s>"),
+    "unk_token": special_token("<unk>"),
+    "sep_token": special_token("</s>"),
+    "pad_token": special_token("<pad>"),
+    "cls_token": special_token("<s>"),
+    "mask_token": _MASK,
+}
+_NORMALISER = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
+
+
+@dataclass(frozen=True)
+class TokenizerClass:
+    """One class.
+
+    Args:
+        roles: its special tokens, where no file names others.
+        type_ids: whether it returns token_type_ids; models then read its template's, and else zeros.
+        overrules: settings of tokenizer.json's BertNormalizer that tokenizer_config.json (or the class's default)
+            overrules.
+        reads_vocab: makes a BERT tokenizer of a vocab.txt where there is no tokenizer.json.
+        byte_level: overrules what tokenizer.json's post-processor says of spaces.
+        lower: its do_lower_case where tokenizer_config.json has none.
+    """
+
+    roles: Mapping[str, AddedToken] = field(default_factory=dict)
+    type_ids: bool = True
+    overrules: tuple[str, ...] = ()
+    reads_vocab: bool = False
+    byte_level: bool = False
+    lower: bool = True
+
+
+_LIKE_BERT = TokenizerClass(_BERT, overrules=_NORMALISER, reads_vocab=True)
+_LIKE_ROBERTA = TokenizerClass(_ANGLE, type_ids=False, byte_level=True)
+_GENERIC = TokenizerClass()
+_GENERIC_WITHOUT_TYPES = TokenizerClass(type_ids=False)
+
+_CLASSES = {
+    **dict.fromkeys(
+        (BERT_CLASS, "ElectraTokenizer", "ConvBertTokenizer", "MobileBertTokenizer", "LxmertTokenizer"), _LIKE_BERT
+    ),
+    JAPANESE_CLASS: TokenizerClass(_BERT, reads_vocab=True, lower=False),
+    "DistilBertTokenizer": TokenizerClass(_BERT, type_ids=False, overrules=_NORMALISER, reads_vocab=True),
+    "MPNetTokenizer": TokenizerClass(
+        {**_ANGLE, "unk_token": special_token("[UNK]")},
+        type_ids=False,
+        overrules=("do_lower_case", "strip_accents"),
+    ),
+    **dict.fromkeys(("XLMRobertaTokenizer", "CamembertTokenizer"), TokenizerClass(_ANGLE, type_ids=False)),
+    **dict.fromkeys(("RobertaTokenizer", "LongformerTokenizer", "BartTokenizer", "LEDTokenizer"), _LIKE_ROBERTA),
+    "AlbertTokenizer": TokenizerClass(
+        {
+            **_ANGLE,
+            **{role: special_token("[CLS]") for role in ("bos_token", "cls_token")},
+            **{role: special_token("[SEP]") for role in ("eos_token", "sep_token")},
+            "mask_token": AddedToken("[MASK]", lstrip=True, normalized=False, special=True),
+        }
+    ),
+    **dict.fromkeys(
+        (
+            *("BarthezTokenizer", "BigBirdTokenizer", "BlenderbotTokenizer", "BloomTokenizer", "CLIPTokenizer"),
+            *("CodeLlamaTokenizer", "CodeGenTokenizer", "CohereTokenizer", "GemmaTokenizer", "GPT2Tokenizer"),
+            *("GPTNeoXTokenizer", "LlamaTokenizer", "MBartTokenizer", "MBart50Tokenizer", "MvpTokenizer"),
+            *("NllbTokenizer", "NougatTokenizer", "OpenAIGPTTokenizer", "PegasusTokenizer", "Qwen2Tokenizer"),
+            *("ReformerTokenizer", "SeamlessM4TTokenizer", "T5Tokenizer", "XGLMTokenizer"),
+        ),
+        _GENERIC_WITHOUT_TYPES,
+    ),
+}
+
+
+def tokenizer_class(name: str) -> TokenizerClass:
+    """The row of a class by its name, with or without `Fast` behind it."""
+    return _CLASSES.get(name.removesuffix("Fast"), _GENERIC)

@@ -1,0 +1,99 @@
+"""From tokenizer files to the tokenizers library's object, as transformers joins what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bert_onnx.tokenization.classes import TokenizerClass
+from bert_onnx.tokenization.fast import load_backend
+from bert_onnx.tokenization.folder import CONFIG_FILE, TokenizerFolder
+from bert_onnx.tokenization.settings import (
+    ROLES,
+    SpecialTokens,
+    TokenizerSettings,
+    doubtful_special_tokens,
+    missing_roles,
+)
+from bert_onnx.tokenization.vocab import AddedToken, read_vocabulary
+
+if TYPE_CHECKING:
+    import tokenizers
+
+SIDES_AND_CLEAN_UP = ("padding_side", "truncation_side", "clean_up_tokenization_spaces")
+
+
+class Opened(NamedTuple):
+    """The library's object, the settings it has then, and what the files disagreed about."""
+
+    tokenizer: tokenizers.Tokenizer
+    settings: TokenizerSettings
+    warnings: tuple[str, ...]
+
+
+def open_folder(found: TokenizerFolder) -> Opened:
+    """The tokenizer of a checkpoint folder. Raises TokenizerError for damaged files."""
+    unset = [*(name for name in SIDES_AND_CLEAN_UP if name not in found.config), *found.nulls]
+    # What a class adds by itself keeps its flags; of a token that a file names, those of tokenizer.json count.
+    own = [role for role, token in found.kind.roles.items() if role not in found.named and token.lstrip]
+    opened = open_files(found.vocab_file, found.tokenizer_file, found.settings, found.kind, unset, own)
+    return opened._replace(warnings=(*found.warnings, *opened.warnings))
+
+
+def open_files(
+    vocab_file: str | Path | None,
+    tokenizer_file: str | Path | None,
+    settings: TokenizerSettings,
+    kind: TokenizerClass,
+    unset: Collection[str],
+    own: Collection[str],
+) -> Opened:
+    """The tokenizer of a tokenizer.json, else of a vocab.txt.
+
+    `unset` are settings that tokenizer.json decides, `own` roles whose tokens have flags of their own.
+    """
+    if tokenizer_file is None:
+        return _from_vocabulary(str(vocab_file), settings)
+    backend = load_backend()
+    tokenizer = backend.from_file(tokenizer_file)
+    said = backend.said_by_file(tokenizer)
+    overruled = [name for name in kind.overrules if name not in unset]
+    decided = {name: value for name, value in said.items() if name not in overruled}
+    decided = {name: value for name, value in decided.items() if name not in SIDES_AND_CLEAN_UP or name in unset}
+    warnings = [
+        f"{tokenizer_file} has {name} {said[name]!r} and {CONFIG_FILE} {getattr(settings, name)!r} (or its class has, "
+        f"where the file says nothing); transformers takes {getattr(settings, name)!r}, and so does bert-onnx."
+        for name in overruled
+        if name in said and said[name] != getattr(settings, name)
+    ]
+    present = {token.content: token for token in backend.added_tokens(tokenizer).values()}
+    if not settings.added_tokens:
+        decided["special"] = _with_flags(settings.special, present, own)
+    settings = dataclasses.replace(settings, **decided)
+    backend.overrule(tokenizer, settings, kind.byte_level, overruled)
+    known = [token.content for token in settings.special if tokenizer.token_to_id(token.content) is not None]
+    listed = [token.content for token in settings.added_tokens.values()]
+    warnings += missing_roles(settings.special, {*known, *listed}, str(tokenizer_file))
+    return Opened(tokenizer, settings, tuple(warnings))
+
+
+def _from_vocabulary(vocab_file: str, settings: TokenizerSettings) -> Opened:
+    backend = load_backend()
+    vocabulary = read_vocabulary(vocab_file)
+    warnings = doubtful_special_tokens(vocabulary, settings)
+    tokenizer = backend.from_vocabulary(vocabulary, settings)
+    backend.add_all(tokenizer, settings)
+    backend.set_bert_template(tokenizer, settings.special)
+    return Opened(tokenizer, settings, tuple(warnings))
+
+
+def _with_flags(special: SpecialTokens, present: Mapping[str, AddedToken], own: Collection[str]) -> SpecialTokens:
+    """`special` with the flags that tokens have in tokenizer.json, but for the roles of `own`."""
+    roles = {role: token for role in ROLES if role not in own and (token := getattr(special, role)) is not None}
+    return dataclasses.replace(
+        special,
+        **{role: present.get(token.content, token) for role, token in roles.items()},
+        additional=tuple(present.get(token.content, token) for token in special.additional),
+    )
