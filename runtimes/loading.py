@@ -13,7 +13,7 @@ from runtimes.background import Background
 if TYPE_CHECKING:
     from bert_onnx.artifact import Artifact
     from bert_onnx.config import BertConfig
-    from bert_onnx.tokenization import BertTokenizerFast
+    from bert_onnx.tokenization import FastTokenizer
     from runtimes.pipelines.base import Pipeline, PipelineParts
     from runtimes.selection.request import RuntimeRequest
 
@@ -118,12 +118,13 @@ def _open(artifact: Artifact, folder: Path, request: RuntimeRequest) -> Pipeline
     return make_pipeline(parts)
 
 
-def _open_text_side(artifact: Artifact) -> tuple[BertTokenizerFast, BertConfig]:
+def _open_text_side(artifact: Artifact) -> tuple[FastTokenizer, BertConfig]:
     """What stands between texts and the graph; the pipeline's module is imported, too."""
     from bert_onnx.config import BertConfig
     from bert_onnx.tokenization import load_tokenizer
 
-    tokenizer, config = load_tokenizer(artifact.folder), BertConfig.from_pretrained(artifact.folder)
+    config = BertConfig.from_pretrained(artifact.folder)
+    tokenizer = load_tokenizer(artifact.folder, config.vocab_size)
     import_module(PIPELINES[artifact.manifest.task][0])
     return tokenizer, config
 

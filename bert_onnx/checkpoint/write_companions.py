@@ -1,6 +1,7 @@
 """Writes the files with which other tools open an artifact: config, tokenizer, sentence-transformers.
 
-They are the checkpoint's own files where it has them (`companions` reads the same), so this stands beside the reader.
+The tokenizer's files are written anew, so that all of them say what its tokenizer.json does; the others are the
+checkpoint's own where it has them (`companions` reads the same), so this stands beside the reader.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from bert_onnx.checkpoint.companions import companion_files
+from bert_onnx.checkpoint.companions import TOKENIZER_FILES, companion_files
 from bert_onnx.checkpoint.finding import Checkpoint
 from bert_onnx.config import BertConfig
-from bert_onnx.errors import TokenizerError
+from bert_onnx.errors import RuntimeUnavailableError, TokenizerError
 from bert_onnx.tasks import Task, TaskOptions
-from bert_onnx.tokenization import BertTokenizerFast, check_vocabulary, load_tokenizer
+from bert_onnx.tokenization import FastTokenizer, check_vocabulary, load_tokenizer, missing_files
+from bert_onnx.tokenization.artifact import write_tokenizer
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 _SENTENCE_FILES = ("config_sentence_transformers.json", "sentence_bert_config.json")
 
 #: Tasks whose texts are cut where sentence-transformers cuts them.
@@ -42,39 +44,45 @@ def write_companions(
                 shutil.copyfile(found[name], stage / name)
     if task.name == "sentence-similarity" and options.pooling != "none":
         _write_sentence_modules(stage, config, options)
-    if "tokenizer.json" not in found and "vocab.txt" not in found:
+    lacking = missing_files(checkpoint.folder)
+    if lacking is not None:
+        _copy(stage, found)
         warning = f"{checkpoint.source.model} has no tokenizer, so that `bert-onnx run` cannot read text with it."
-        return config.max_position_embeddings, (warning,)
-    tokenizer = load_tokenizer(checkpoint.folder)
-    check_vocabulary(tokenizer, config.vocab_size)
-    _write_tokenizer(stage, tokenizer, found)
-    return _longest_text(stage, tokenizer, config, task), ()
+        return config.max_position_embeddings, (f"{warning} {lacking}",)
+    try:
+        tokenizer = load_tokenizer(checkpoint.folder)
+    except RuntimeUnavailableError as error:
+        _copy(stage, found)
+        return config.max_position_embeddings, (f"The graph is exported, but text cannot be read: {error}",)
+    unreachable = check_vocabulary(tokenizer, config.vocab_size)
+    lower_case = task.name in _EMBEDDING_TASKS and _sentence_config(stage).get("do_lower_case") is True
+    tokenizer, warnings = write_tokenizer(tokenizer, checkpoint.folder, stage, lower_case)
+    return _longest_text(stage, tokenizer, config, task), (*warnings, *unreachable)
 
 
-def _write_tokenizer(stage: Path, tokenizer: BertTokenizerFast, found: dict[str, Path]) -> None:
-    """The checkpoint's own files, unchanged; those that it lacks are written by our tokenizer."""
-    for name, path in found.items():
-        if name in (*_TOKENIZER_FILES, "added_tokens.json"):
-            shutil.copyfile(path, stage / name)
-    missing = [name for name in _TOKENIZER_FILES if name not in found]
-    if missing:
-        scratch = stage / ".tokenizer"
-        tokenizer.save_pretrained(scratch)
-        for name in missing:
-            if (scratch / name).is_file():
-                (scratch / name).replace(stage / name)
-        shutil.rmtree(scratch)
+def _copy(stage: Path, found: dict[str, Path]) -> None:
+    """The checkpoint's tokenizer files, unchanged, where they cannot be opened here."""
+    for name in TOKENIZER_FILES:
+        if name in found:
+            shutil.copyfile(found[name], stage / name)
 
 
-def _longest_text(stage: Path, tokenizer: BertTokenizerFast, config: BertConfig, task: Task) -> int:
+def _sentence_config(stage: Path) -> dict[str, Any]:
+    """sentence_bert_config.json, empty where there is none."""
+    path = stage / "sentence_bert_config.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise TokenizerError(f"{path.name} of the checkpoint cannot be read as a JSON object: {error}.") from None
+
+
+def _longest_text(stage: Path, tokenizer: FastTokenizer, config: BertConfig, task: Task) -> int:
     """The smallest of what the positions, the tokenizer and sentence-transformers allow."""
     longest = min(config.max_position_embeddings, tokenizer.model_max_length)
-    path = stage / "sentence_bert_config.json"
-    if task.name in _EMBEDDING_TASKS and path.is_file():
-        try:
-            stated = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length")
-        except (ValueError, AttributeError) as error:
-            raise TokenizerError(f"{path.name} of the checkpoint cannot be read as a JSON object: {error}.") from None
+    if task.name in _EMBEDDING_TASKS:
+        stated = _sentence_config(stage).get("max_seq_length")
         if isinstance(stated, int) and stated > 0:
             longest = min(longest, stated)
     return int(longest)

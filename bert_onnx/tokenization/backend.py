@@ -14,6 +14,7 @@ from bert_onnx.tokenization.settings import SpecialTokens, TokenizerSettings
 from bert_onnx.tokenization.template import RowTemplate
 from bert_onnx.tokenization.vocab import AddedToken, Vocabulary
 
+
 def from_vocabulary(vocabulary: Vocabulary, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     """A BERT tokenizer from the lines of a vocab.txt. Raises TokenizerError for settings without [CLS] or [SEP]."""
     prefix, special = settings.wordpieces_prefix, settings.special
@@ -173,7 +174,7 @@ def moved_tokens(tokenizer: tokenizers.Tokenizer, listed: Mapping[int, AddedToke
     The library numbers new tokens itself, and transformers takes the number that it gives.
     """
     return [
-        f"The added token {token.content!r} is listed with id {index}, but the tokenizer gives it {found}, which counts."
+        f"The added token {token.content!r} is listed with id {index}, but the library gives it {found}, which counts."
         for index, token in listed.items()
         if token.content and (found := tokenizer.token_to_id(token.content)) != index
     ]

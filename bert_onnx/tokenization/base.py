@@ -110,20 +110,21 @@ class Tokenizer(PadsEncodings):
         Returns how many were new to the vocabulary. Raises UsageError for a role that does not exist.
         """
         special, new = self.settings.special, list[AddedToken]()
+        roles: dict[str, Any] = {}
         for role, value in special_tokens_dict.items():
-            if role == "additional_special_tokens":
+            if role == "additional_special_tokens" and isinstance(value, (list, tuple)):
                 further = tuple(special_token(token) for token in value)
                 old = () if replace_additional_special_tokens else special.additional
                 known = {token.content for token in old}
                 new += further
                 further = (*old, *(token for token in further if token.content not in known))
-                special = dataclasses.replace(special, additional=further)
+                roles["additional"] = further
             elif role in ROLES and isinstance(value, (str, AddedToken)):
                 new.append(special_token(value))
-                special = dataclasses.replace(special, **{role: new[-1]})
+                roles[role] = new[-1]
             else:
                 raise UsageError(f"{role!r}: {value!r} is no special token; {', '.join(ROLES)} are roles of one token.")
-        self.settings = dataclasses.replace(self.settings, special=special)
+        self.settings = dataclasses.replace(self.settings, special=dataclasses.replace(special, **roles))
         return self.add_tokens(new, special_tokens=True)
 
     # -- text to ids
@@ -272,9 +273,7 @@ class Tokenizer(PadsEncodings):
             template = templates[second is not None]
             parts = (first,) if second is None else (first, second)
             second_length = None if second is None else len(second.ids)
-            for windows in row_windows(
-                len(first.ids), second_length, options, template.special_tokens, self.is_fast
-            ):
+            for windows in row_windows(len(first.ids), second_length, options, template.special_tokens, self.is_fast):
                 rows.append(Row(i, template, parts, windows))
         return rows
 

@@ -108,7 +108,14 @@ def read_folder(
         raise TokenizerError(missing)
     lists_added = "added_tokens_decoder" in config
     # special_tokens_map.json wins, but only where tokenizer_config.json lists no added tokens.
-    named = config if lists_added else _joined(config, _read_json(path / SPECIAL_TOKENS_FILE), overrides or {})
+    listed = _read_json(path / SPECIAL_TOKENS_FILE)
+    named = config if lists_added else _joined(config, listed, overrides or {})
+    warnings += [
+        f"{CONFIG_FILE} and {SPECIAL_TOKENS_FILE} in {path} name other tokens as {role} ({_shown(config[role])} and "
+        f"{_shown(listed[role])}); {_shown(named[role])} counts."
+        for role in ROLES
+        if config.get(role) and listed.get(role) and _shown(config[role]) != _shown(listed[role])
+    ]
     settings = _settings(config, named, kind, path, tokenizer_file if legacy_added_tokens else None)
     return TokenizerFolder(
         path=path,
@@ -140,7 +147,7 @@ def missing_files(path: Path, kind: TokenizerClass | None = None) -> str | None:
     if others == [VOCAB_FILE]:
         return (
             f"The tokenizer of {path} is a {name}, which needs a {TOKENIZER_FILE}; copy it from where the checkpoint "
-            f"came from, or, where its {VOCAB_FILE} is BERT's, write {BERT_CLASS} as tokenizer_class into {CONFIG_FILE}."
+            f"came from, or, if its {VOCAB_FILE} is BERT's, write {BERT_CLASS} as tokenizer_class into {CONFIG_FILE}."
         )
     return (
         f"The folder {path} has {' and '.join(others)} of a {name}, but no {TOKENIZER_FILE}, which bert-onnx reads; "
@@ -158,6 +165,10 @@ def _checked(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
         if name not in OVERRIDES:
             raise UsageError(f"A tokenizer has no setting {name!r}; it has {', '.join(OVERRIDES)}.")
     return overrides
+
+
+def _shown(token: Any) -> str:
+    return repr(token["content"] if isinstance(token, dict) and "content" in token else token)
 
 
 def _class_name(config: Mapping[str, Any], path: Path) -> str:

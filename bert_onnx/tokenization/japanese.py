@@ -57,8 +57,8 @@ class MecabTokenizer(FastTokenizer):
 def open_japanese(found: TokenizerFolder) -> FastTokenizer:
     """The tokenizer of a folder that names `BertJapaneseTokenizer`.
 
-    Raises TokenizerError for kinds of words and pieces that are not read here; RuntimeUnavailableError where MeCab or
-    its dictionary is missing.
+    Raises RuntimeUnavailableError for kinds of words and pieces that are not read here, and where MeCab or its
+    dictionary is missing.
     """
     config, settings = found.config, found.settings
     if "clean_up_tokenization_spaces" not in config:
@@ -68,7 +68,7 @@ def open_japanese(found: TokenizerFolder) -> FastTokenizer:
     switches = [name for name in ("do_word_tokenize", "do_subword_tokenize") if config.get(name, True) is not True]
     vocab_file = found.path / VOCAB_FILE
     if words not in _WORDS or subwords not in _SUBWORDS or switches or not vocab_file.is_file():
-        raise TokenizerError(
+        raise RuntimeUnavailableError(
             f"The Japanese tokenizer of {found.path} finds words by {words!r} and their parts by {subwords!r}"
             f"{''.join(f', with {name} off' for name in switches)}; bert-onnx does {' or '.join(_WORDS)} and "
             f"{' or '.join(_SUBWORDS)} with a {VOCAB_FILE}. Give token ids of transformers to the artifact's graph."
@@ -85,8 +85,11 @@ def open_japanese(found: TokenizerFolder) -> FastTokenizer:
         splitter = _MecabWords(dict(config.get("mecab_kwargs") or {}), settings, keep_spaces=characters)
         stages = [normalizers.Lowercase()] if settings.do_lower_case else []
         tokenizer.normalizer = normalizers.Sequence([*stages, *([normalizers.NFKC()] if splitter.normalize else [])])
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.PreTokenizer.custom(splitter), *each_character])
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.PreTokenizer.custom(splitter), *each_character]
+        )
     else:
+        settings = dataclasses.replace(settings, tokenize_chinese_chars=False)
         tokenizer.normalizer = _basic_normalizer(settings, characters)
         tokenizer.pre_tokenizer = each_character[0] if characters else pre_tokenizers.BertPreTokenizer()
     add_all(tokenizer, settings)
@@ -97,11 +100,9 @@ def open_japanese(found: TokenizerFolder) -> FastTokenizer:
 
 
 def _basic_normalizer(settings: TokenizerSettings, characters: bool) -> normalizers.Normalizer:
-    """BERT's cleaning, ideographs not being words of their own.
-
-    Single characters are normalised after white space was dropped: what NFKC makes a space of is an unknown one.
+    """BERT's cleaning; single characters are normalised after white space was dropped: what NFKC makes a space of is one.
     """
-    basic = bert_normalizer(dataclasses.replace(settings, tokenize_chinese_chars=False))
+    basic = bert_normalizer(settings)
     if not characters:
         return basic
     return normalizers.Sequence([basic, normalizers.Replace(tokenizers.Regex(r"\s"), ""), normalizers.NFKC()])

@@ -126,8 +126,7 @@ class BertTokenizer(Tokenizer):
         self._finder = AddedTokenFinder(
             {token.content: token for token in self._added.values()}, [*self.all_special_tokens, *cased]
         )
-        whole = () if self.settings.split_special_tokens else self.all_special_tokens
-        self._kept = self.basic_tokenizer.never_split.union(whole)
+        self._kept = self.basic_tokenizer.never_split.union(self.all_special_tokens)
         self._word_pieces: dict[str, list[str]] = {}
 
     # -- vocabulary

@@ -98,9 +98,7 @@ def windows(length: int, kept: int, options: EncodeOptions) -> list[Window]:
     return found
 
 
-def row_windows(
-    first: int, second: int | None, options: EncodeOptions, special: int, fast: bool
-) -> list[RowWindows]:
+def row_windows(first: int, second: int | None, options: EncodeOptions, special: int, fast: bool) -> list[RowWindows]:
     """Every row that a text (or pair) of `first` (and `second`) tokens becomes, the plainly truncated one first.
 
     `special` is the number of special tokens of such a row.

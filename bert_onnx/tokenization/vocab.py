@@ -119,8 +119,9 @@ def check_vocabulary(tokenizer: HasVocabulary, vocab_size: int) -> tuple[str, ..
     largest = max(without)
     needed = [index for index in tokenizer.build_inputs_with_special_tokens([]) if index in without]
     beyond = (
-        f"The tokenizer's largest id is {largest} ({without[largest]!r}), but the embedding matrix has {vocab_size} rows"
+        f"The tokenizer's largest id is {largest} ({without[largest]!r}), but the embedding matrix has {vocab_size} "
     )
+    beyond += "rows"
     if needed or 2 * len(without) > len(vocabulary):
         why = f"{without[needed[0]]!r}, which stands in every row, has none" if needed else "most tokens have none"
         raise TokenizerError(

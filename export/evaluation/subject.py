@@ -12,7 +12,7 @@ import numpy as np
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import TokenizerError
 from bert_onnx.tasks import BATCH, ENCODER_SEQUENCE, PAST, Port, Task, TaskOptions, arrays_for
-from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
+from bert_onnx.tokenization import FastTokenizer, load_tokenizer
 from runtimes.engines.base import Runtime
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, pad, run_rows
 from runtimes.pipelines.encoding import Window, encode
@@ -38,7 +38,7 @@ class Subject:
     task: Task
     options: TaskOptions
     config: BertConfig
-    tokenizer: BertTokenizerFast
+    tokenizer: FastTokenizer
     max_length: int
 
     @classmethod
@@ -56,7 +56,7 @@ class Subject:
                 "put its vocab.txt or tokenizer.json beside the weights."
             )
         longest = min(max_length, config.max_position_embeddings)
-        return cls(task, options, config, load_tokenizer(folder), longest)
+        return cls(task, options, config, load_tokenizer(folder, config.vocab_size), longest)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Window]:
         """One row a text (or pair), cut to `max_length`."""
@@ -82,7 +82,7 @@ class Subject:
 
         A cache is empty, and the states of an encoder are the same random ones for every row.
         """
-        arrays = pad(windows, self.tokenizer.pad_token_id)
+        arrays = pad(windows, self.tokenizer.padding_id)
         if length is not None:
             arrays = {name: _widen(array, length, self._fill(name)) for name, array in arrays.items()}
         missing = [port for port in runtime.inputs if port.name not in arrays]
@@ -90,7 +90,7 @@ class Subject:
         return arrays | arrays_for(missing, sizes, _fill_in)
 
     def _fill(self, name: str) -> int:
-        return self.tokenizer.pad_token_id if name == "input_ids" else 0
+        return self.tokenizer.padding_id if name == "input_ids" else 0
 
 
 _ENCODER_LENGTH = 7

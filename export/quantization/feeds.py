@@ -9,7 +9,7 @@ import numpy as np
 
 from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tasks import BATCH, CHOICES, PAST, SEQUENCE, Port, arrays_for
-from bert_onnx.tokenization import BertTokenizerFast
+from bert_onnx.tokenization import FastTokenizer
 from runtimes.pipelines.batches import pad
 from runtimes.pipelines.encoding import encode
 
@@ -51,7 +51,7 @@ class CalibrationFeeds:
 
 
 def calibration_feeds(
-    texts: Sequence[str], ports: Sequence[Port], tokenizer: BertTokenizerFast, max_length: int
+    texts: Sequence[str], ports: Sequence[Port], tokenizer: FastTokenizer, max_length: int
 ) -> CalibrationFeeds:
     """The different texts among `texts` that hold anything, cut to `max_length` tokens.
 
@@ -75,7 +75,7 @@ def calibration_feeds(
 def make_feeds(
     texts: Sequence[str],
     ports: Sequence[Port],
-    tokenizer: BertTokenizerFast,
+    tokenizer: FastTokenizer,
     max_length: int,
     fewest_tokens: int = FEWEST_TOKENS,
 ) -> list[Feed]:
@@ -93,7 +93,7 @@ def make_feeds(
     feeds, start = [], 0
     while start < len(windows):
         stop = start + max(1, TOKENS_PER_BATCH // len(windows[start].ids))
-        arrays = pad(windows[start:stop], tokenizer.pad_token_id)
+        arrays = pad(windows[start:stop], tokenizer.padding_id)
         feeds.append(Feed(_arrays(arrays, ports), arrays["attention_mask"] > 0))
         start = stop
     return feeds

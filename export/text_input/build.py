@@ -54,7 +54,10 @@ class TextInput:
     def __init__(self, stage: Path, task: Task, longest: int, limits: Limits, outputs: tuple[Port, ...]) -> None:
         check_text_input(task)
         if not (stage / "tokenizer.json").is_file():
-            raise TokenizerError("--text-input needs the checkpoint's tokenizer, and it has none; add its vocab.txt.")
+            raise TokenizerError(
+                "--text-input needs a tokenizer.json of BERT's, and the checkpoint has none that "
+                "one can hold; add its vocab.txt, or export without it."
+            )
         if longest < _SHORTEST:
             raise UsageError(f"--text-input is not possible: {longest} tokens leave no room for text.")
         if task.name in PAIRED and limits.type_vocab_size < 2:

@@ -12,7 +12,7 @@ from bert_onnx.artifact import Conformance
 from bert_onnx.errors import VerificationError
 from bert_onnx.tasks import Task
 from bert_onnx.text_input import CUTS_SECOND, MAYBE_PAIRED, text_inputs, token_outputs
-from bert_onnx.tokenization import BertTokenizerFast
+from bert_onnx.tokenization import FastTokenizer
 from export.text_input.samples import sample_texts
 from runtimes.engines.ort.text import TextRuntime
 from runtimes.pipelines.batches import pad
@@ -41,7 +41,7 @@ class TokenizerReference:
         longest: most tokens of a row.
     """
 
-    tokenizer: BertTokenizerFast
+    tokenizer: FastTokenizer
     task: Task
     paired: bool
     longest: int
@@ -49,7 +49,7 @@ class TokenizerReference:
     def arrays(self, batch: TextBatch) -> dict[str, np.ndarray]:
         """What the graph should give: input_ids, attention_mask, token_type_ids [B, S] and truncated [B]."""
         windows = self._windows(batch)
-        arrays = pad(windows, self.tokenizer.pad_token_id)
+        arrays = pad(windows, self.tokenizer.padding_id)
         arrays["truncated"] = np.array([window.truncated for window in windows], np.int64)
         if self.task.choices:
             shape = (len(batch.texts), -1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bert_onnx.errors import UsageError
-from bert_onnx.tokenization import AddedToken, BertTokenizerFast
+from bert_onnx.tokenization import AddedToken, FastTokenizer
 from export.text_input.characters import CharacterTable, character_table
 
 _PRIVATE_USE = range(0xE000, 0xF900)
@@ -75,7 +75,7 @@ class TokenizerTables:
         return "\n".join(f"{key}\t{value}" for key, value in rows.items() if key not in UNWRITABLE)
 
 
-def tokenizer_tables(tokenizer: BertTokenizerFast) -> TokenizerTables:
+def tokenizer_tables(tokenizer: FastTokenizer) -> TokenizerTables:
     """What the graph needs to know of `tokenizer`.
 
     Raises:
@@ -83,6 +83,9 @@ def tokenizer_tables(tokenizer: BertTokenizerFast) -> TokenizerTables:
     """
     document = json.loads(tokenizer.backend_tokenizer.to_str())
     _check_kind(document, tokenizer)
+    first, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+    if first is None or end is None or not tokenizer.is_bert:
+        raise _refusal("builds other rows than BERT's [CLS] A [SEP] B [SEP] with type ids 0 and 1")
     for token in tokenizer.added_tokens_decoder.values():
         _check_flags(token)
     characters = character_table(tokenizer.backend_tokenizer)
@@ -97,13 +100,15 @@ def tokenizer_tables(tokenizer: BertTokenizerFast) -> TokenizerTables:
         unknown=model["unk_token"],
         unknown_id=vocabulary[model["unk_token"]],
         longest_word=model["max_input_chars_per_word"],
-        first_id=tokenizer.cls_token_id,
-        end_id=tokenizer.sep_token_id,
-        pad_id=tokenizer.pad_token_id,
+        first_id=first,
+        end_id=end,
+        pad_id=tokenizer.padding_id,
     )
 
 
-def _check_kind(document: dict[str, Any], tokenizer: BertTokenizerFast) -> None:
+def _check_kind(document: dict[str, Any], tokenizer: FastTokenizer) -> None:
+    if tokenizer.kind != "WordPiece":
+        raise _refusal(f"is a {tokenizer.kind} one, and its operators know word pieces only")
     normalizer, splitter = document["normalizer"] or {}, document["pre_tokenizer"] or {}
     if normalizer.get("type") != "BertNormalizer" or splitter.get("type") != "BertPreTokenizer":
         raise _refusal(
@@ -115,7 +120,7 @@ def _check_kind(document: dict[str, Any], tokenizer: BertTokenizerFast) -> None:
         raise _refusal("cuts long texts on the left")
 
 
-def _added_tokens(tokenizer: BertTokenizerFast, characters: CharacterTable) -> dict[str, int]:
+def _added_tokens(tokenizer: FastTokenizer, characters: CharacterTable) -> dict[str, int]:
     found = {}
     for index, token in tokenizer.added_tokens_decoder.items():
         if not token.content:
@@ -133,7 +138,7 @@ def _check_flags(token: AddedToken) -> None:
         raise _refusal(f"takes its token {token.content!r} between spaces only")
 
 
-def _pieces(tokenizer: BertTokenizerFast) -> dict[str, int]:
+def _pieces(tokenizer: FastTokenizer) -> dict[str, int]:
     return dict(sorted(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False).items(), key=lambda row: row[1]))
 
 

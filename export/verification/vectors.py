@@ -19,7 +19,7 @@ import numpy as np
 
 from bert_onnx.artifact import Variant
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, arrays_for
-from bert_onnx.tokenization import BertTokenizerFast, load_tokenizer
+from bert_onnx.tokenization import FastTokenizer, load_tokenizer
 from export.reference.runtime import Reference
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.engines.inputs import Limits
@@ -125,12 +125,13 @@ def vector_cases(stage: Path, ports: Sequence[Port], limits: Limits, longest: in
         limits: what the model's tables can look up.
         longest: length to which texts are cut, in tokens.
     """
-    tokenizer = load_tokenizer(stage) if (stage / "tokenizer.json").is_file() and longest >= _SHORTEST else None
+    readable = (stage / "tokenizer.json").is_file() and longest >= _SHORTEST
+    tokenizer = load_tokenizer(stage, limits.vocab_size) if readable else None
     return [_make_case(sample, tokenizer, ports, limits, longest) for sample in _SAMPLES]
 
 
 def _make_case(
-    sample: _Sample, tokenizer: BertTokenizerFast | None, ports: Sequence[Port], limits: Limits, longest: int
+    sample: _Sample, tokenizer: FastTokenizer | None, ports: Sequence[Port], limits: Limits, longest: int
 ) -> VectorCase:
     """The arrays for `ports`. For multiple choice the texts of a sample are the choices of one question."""
     pairs = sample.pairs if limits.type_vocab_size > 1 else None
@@ -141,7 +142,7 @@ def _make_case(
         arrays = pad([Window(index, ids, [0] * len(ids)) for index, ids in enumerate(rows)], 0)
         return VectorCase(sample.name, None, None, _complete(arrays, ports))
     windows = encode(tokenizer, list(sample.texts), None if pairs is None else list(pairs), longest)
-    return VectorCase(sample.name, sample.texts, pairs, _complete(pad(windows, tokenizer.pad_token_id), ports))
+    return VectorCase(sample.name, sample.texts, pairs, _complete(pad(windows, tokenizer.padding_id), ports))
 
 
 def _complete(arrays: dict[str, np.ndarray], ports: Sequence[Port]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from runtimes.selection.request import RuntimeRequest
 
 if TYPE_CHECKING:
     from bert_onnx.config import BertConfig
-    from bert_onnx.tokenization import BertTokenizerFast
+    from bert_onnx.tokenization import FastTokenizer
     from runtimes.engines.ort.text import TextRuntime
     from runtimes.pipelines.batches import Row
     from runtimes.pipelines.encoding import Window
@@ -41,7 +41,7 @@ class PipelineParts:
 
     task: str
     runtime: Any
-    tokenizer: BertTokenizerFast | None
+    tokenizer: FastTokenizer | None
     config: BertConfig
     max_length: int
     variant: str = ""
@@ -121,10 +121,10 @@ class TokenizingPipeline(Pipeline):
         """`finish(window, row)` for each window, in their order; `row` holds its part of each output, with padding."""
         from runtimes.pipelines.batches import BatchOptions, run_rows, window_inputs
 
-        inputs = window_inputs(self.runtime, windows, outputs, self.tokenizer.pad_token_id)
+        inputs = window_inputs(self.runtime, windows, outputs, self.tokenizer.padding_id)
         return run_rows(inputs, BatchOptions.of_size(batch_size), lambda index, row: finish(windows[index], row))
 
-    def _encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Window]:
+    def _encode(self, texts: list[str], pairs: Sequence[str | None] | None = None) -> list[Window]:
         from runtimes.pipelines.encoding import encode
 
         return encode(self.tokenizer, texts, pairs, self.max_length)

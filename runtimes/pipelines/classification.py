@@ -9,7 +9,7 @@ import numpy as np
 
 from runtimes.pipelines.base import TokenizingPipeline
 from runtimes.pipelines.batches import Row
-from runtimes.pipelines.encoding import Window, check_pairs, check_texts
+from runtimes.pipelines.encoding import Window, read_pairs
 from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import best, sigmoid, softmax
@@ -44,7 +44,7 @@ class TextClassification(TokenizingPipeline):
 
     def __call__(
         self,
-        texts: str | Sequence[str],
+        texts: str | Mapping[str, str] | Sequence[str | Mapping[str, str]],
         pairs: str | Sequence[str] | None = None,
         top_k: int | None = None,
         batch_size: int = 32,
@@ -52,7 +52,7 @@ class TextClassification(TokenizingPipeline):
         """The labels of each text (or pair), in their order.
 
         Args:
-            texts: what to classify.
+            texts: what to classify: texts, or mappings of `text` and `text_pair`.
             pairs: the second text of each, for models of pairs; a single one goes with every text.
             top_k: most labels a text; None for all.
             batch_size: texts that are run together.
@@ -62,8 +62,7 @@ class TextClassification(TokenizingPipeline):
         """
         if top_k is not None:
             check_count("top_k", top_k)
-        first = check_texts(texts)
-        windows = self._encode(first, check_pairs(first, pairs, "pair"))
+        windows = self._encode(*read_pairs(texts, pairs, "pair"))
 
         def finish(window: Window, row: Row) -> Classification:
             scores = label_scores(row["logits"], self.config.problem_type)

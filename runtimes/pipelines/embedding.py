@@ -94,7 +94,7 @@ class SentenceEmbedding(TokenizingPipeline):
 
         def prepare(piece: list[str]) -> BatchInputs:
             windows = self._encode(check_texts(piece))
-            return window_inputs(self.runtime, windows, [_OUTPUT], self.tokenizer.pad_token_id)
+            return window_inputs(self.runtime, windows, [_OUTPUT], self.tokenizer.padding_id)
 
         return stream_vectors(prepare, texts, _OUTPUT, options or BatchOptions(), done)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bert_onnx.errors import InputError
 
 if TYPE_CHECKING:
-    from bert_onnx.tokenization import BertTokenizerFast
+    from bert_onnx.tokenization import FastTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ def check_texts(texts: str | Sequence[str], what: str = "text") -> list[str]:
     """
     if isinstance(texts, str):
         return [texts]
+    if texts is None or isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise InputError(f"a {what} is a string, or several are a list of strings; this is a {type(texts).__name__}.")
     checked = list(texts)
     for index, text in enumerate(checked):
         if not isinstance(text, str):
@@ -68,10 +70,34 @@ def check_pairs(texts: list[str], pairs: str | Sequence[str] | None, what: str) 
     return checked
 
 
+def read_pairs(texts: Any, pairs: Any, what: str) -> tuple[list[str], list[str | None] | None]:
+    """Texts with an optional second one: two lists, or what the pipelines of transformers take as well.
+
+    Those are a dict with `text` and `text_pair`, a list of such dicts, and an empty second text, which is none.
+
+    Raises:
+        InputError: something among them is not a text, or there are other numbers of texts and pairs.
+    """
+    items = [texts] if isinstance(texts, Mapping) else texts
+    if isinstance(items, (list, tuple)) and items and all(isinstance(item, Mapping) for item in items):
+        if pairs is not None or any(item.keys() - {"text", "text_pair"} or "text" not in item for item in items):
+            raise InputError(f"texts as mappings have a text and a text_pair, and no {what}s beside them.")
+        texts = [item["text"] for item in items]
+        seconds = [item.get("text_pair") for item in items]
+        given = check_texts([second or "" for second in seconds], what)
+    else:
+        texts = check_texts(texts)
+        found = check_pairs(texts, pairs, what)
+        if found is None:
+            return texts, None
+        given = found
+    return check_texts(texts), [second or None for second in given] if any(given) else None
+
+
 def encode(
-    tokenizer: BertTokenizerFast,
+    tokenizer: FastTokenizer,
     texts: list[str],
-    pairs: list[str] | None,
+    pairs: Sequence[str | None] | None,
     max_length: int | None,
     add_special_tokens: bool = True,
 ) -> list[Window]:
@@ -89,23 +115,35 @@ def encode(
 
 
 def _rows(
-    tokenizer: BertTokenizerFast, texts: list[str], pairs: list[str] | None, max_length: int | None, special: bool
+    tokenizer: FastTokenizer,
+    texts: list[str],
+    pairs: Sequence[str | None] | None,
+    max_length: int | None,
+    special: bool,
 ) -> list[tuple[list[int], list[int]]]:
     if not texts:
         return []
     encoding = tokenizer(
         texts,
-        pairs,
+        None if pairs is None else list(pairs),
         add_special_tokens=special,
         truncation="do_not_truncate" if max_length is None else "longest_first",
         max_length=max_length,
         return_attention_mask=False,
     )
-    return list(zip(encoding["input_ids"], encoding["token_type_ids"], strict=True))
+    return list(zip(encoding["input_ids"], _type_ids(encoding), strict=True))
+
+
+def _type_ids(encoding: Any) -> list[list[int]]:
+    """The type ids of every row: zeros where the tokenizer's class returns none, which is what a model then reads."""
+    if "token_type_ids" in encoding:
+        types: list[list[int]] = encoding["token_type_ids"]
+        return types
+    return [[0] * len(ids) for ids in encoding["input_ids"]]
 
 
 def encode_spans(
-    tokenizer: BertTokenizerFast,
+    tokenizer: FastTokenizer,
     texts: list[str],
     pairs: list[str] | None,
     max_length: int,
@@ -135,7 +173,7 @@ def encode_spans(
         return_attention_mask=False,
     )
     samples: list[int] = encoding["overflow_to_sample_mapping"]
-    offsets = encoding["offset_mapping"]
+    offsets, types = encoding["offset_mapping"], _type_ids(encoding)
     windows = []
     for row, sample in enumerate(samples):
         if stride is None and row > 0 and samples[row - 1] == sample:
@@ -144,7 +182,7 @@ def encode_spans(
             Window(
                 first_sample + sample,
                 encoding["input_ids"][row],
-                encoding["token_type_ids"][row],
+                types[row],
                 truncated=stride is None and row + 1 < len(samples) and samples[row + 1] == sample,
                 offsets=offsets[row],
                 special=encoding["special_tokens_mask"][row],

@@ -10,7 +10,7 @@ import numpy as np
 from bert_onnx.errors import InputError, TokenizerError, UsageError
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
 from runtimes.pipelines.batches import Row
-from runtimes.pipelines.encoding import Window, check_pairs, check_texts
+from runtimes.pipelines.encoding import Window, check_texts, read_pairs
 from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import best, softmax
@@ -87,8 +87,8 @@ class _MaskPipeline(TokenizingPipeline):
             return None
         words = check_texts(targets, "target")
         ids = [self.tokenizer.convert_tokens_to_ids(word) for word in words]
-        unknown_id = self.tokenizer.unk_token_id
-        unknown = [word for word, token in zip(words, ids, strict=True) if token == unknown_id]
+        without = {None, self.tokenizer.unk_token_id, *self.tokenizer.unknown_to_model}
+        unknown = [word for word, token in zip(words, ids, strict=True) if token in without]
         if unknown or not words:
             named = f"{unknown[0]!r} is not a token of this model" if unknown else "there are no targets"
             raise UsageError(f"{named}; each target must be one token of the vocabulary.")
@@ -153,8 +153,7 @@ class Pretraining(_MaskPipeline):
             InputError: something among the texts is not a text.
         """
         check_count("top_k", top_k)
-        first = check_texts(texts)
-        second = check_pairs(first, pairs, "pair")
+        first, second = read_pairs(texts, pairs, "pair")
 
         def finish(window: Window, row: Row) -> PretrainingPrediction:
             guesses = self._guesses(window, row["prediction_logits"], top_k, None)

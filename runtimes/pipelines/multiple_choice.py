@@ -66,7 +66,7 @@ class MultipleChoice(TokenizingPipeline):
         """Prompts with the same number of choices: arrays [B, C, S], logits [B, C]."""
 
         def run(batch: list[int]) -> Outputs:
-            arrays = pad([window for index in batch for window in prompts[index]], self.tokenizer.pad_token_id)
+            arrays = pad([window for index in batch for window in prompts[index]], self.tokenizer.padding_id)
             shape = (len(batch), len(prompts[0]), -1)
             return self.runtime.run({name: array.reshape(shape) for name, array in arrays.items()}, ["logits"])
 

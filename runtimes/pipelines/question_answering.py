@@ -94,7 +94,8 @@ class QuestionAnswering(TokenizingPipeline):
         return length
 
     def _windows(self, index: int, question: str, context: str, length: int, doc_stride: int | None) -> list[Window]:
-        room = length - len(self.tokenizer.encode(question)) - 1  # the question's [CLS] [SEP], the context's [SEP]
+        room = length - len(self.tokenizer.encode(question, add_special_tokens=False))
+        room -= self.tokenizer.num_special_tokens_to_add(pair=True)
         if room < 2:
             raise InputError(
                 f"question {index} leaves no room for its context in {length} tokens; shorten it or raise max_seq_len."

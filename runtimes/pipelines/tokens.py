@@ -77,7 +77,16 @@ class TokenClassification(TokenizingPipeline):
                 continue
             unknown = window.ids[index] == self.tokenizer.unk_token_id
             word = text[start:end] if unknown else tokens[index]
-            # A token that is longer than the text it stands for carries the prefix of a word's later pieces.
-            continues = not unknown and len(word) != end - start
+            continues = not unknown and self._continues(word, text, start, end)
             pieces.append(Piece(word, scores[index], labels, start, end, index, continues))
         return pieces
+
+    def _continues(self, token: str, text: str, start: int, end: int) -> bool:
+        """Whether a token goes on with the word before it.
+
+        One that is longer than the text it stands for carries the prefix of a word's later pieces; tokenizers without
+        such a prefix leave the spaces of the text to tell words apart.
+        """
+        if self.tokenizer.continuing_subword_prefix is not None:
+            return len(token) != end - start
+        return start > 0 and " " not in text[start - 1 : start + 1]
