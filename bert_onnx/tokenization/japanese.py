@@ -100,12 +100,15 @@ def open_japanese(found: TokenizerFolder) -> FastTokenizer:
 
 
 def _basic_normalizer(settings: TokenizerSettings, characters: bool) -> normalizers.Normalizer:
-    """BERT's cleaning; single characters are normalised after white space was dropped: what NFKC makes a space of is one.
+    """BERT's cleaning and composed characters (NFC), unless accents go: plain-Python BERT does both, the library one.
+
+    For single characters NFKC follows, the white space being dropped before it makes more.
     """
     basic = bert_normalizer(settings)
-    if not characters:
-        return basic
-    return normalizers.Sequence([basic, normalizers.Replace(tokenizers.Regex(r"\s"), ""), normalizers.NFKC()])
+    if characters:
+        return normalizers.Sequence([basic, normalizers.Replace(tokenizers.Regex(r"\s"), ""), normalizers.NFKC()])
+    strips = settings.do_lower_case if settings.strip_accents is None else settings.strip_accents
+    return basic if strips else normalizers.Sequence([basic, normalizers.NFC()])
 
 
 class _MecabWords:

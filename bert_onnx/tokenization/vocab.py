@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from bert_onnx.errors import StorageError, TokenizerError
 
 VOCAB_FILE = "vocab.txt"
+#: Share of tokens without an embedding from which on a tokenizer is taken for another model's.
+_FOREIGN = 0.25
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def check_vocabulary(tokenizer: HasVocabulary, vocab_size: int) -> tuple[str, ..
 
     A vocabulary smaller than the matrix is legal: many checkpoints round V up. Ids beyond it are legal, too, while no
     text reaches them: the tokenizer then raises InputError, naming the token. Returns a warning where there are any.
-    Raises TokenizerError where every text has one (a special token of each row), or most tokens are without.
+    Raises TokenizerError where every text has one (a special token of each row), or so many tokens are without that it
+    is another model's.
     """
     last = max(tokenizer.added_tokens_decoder, default=0)
     if len(tokenizer) <= vocab_size and last < vocab_size and tokenizer.convert_ids_to_tokens([vocab_size]) == [None]:
@@ -122,8 +125,12 @@ def check_vocabulary(tokenizer: HasVocabulary, vocab_size: int) -> tuple[str, ..
         f"The tokenizer's largest id is {largest} ({without[largest]!r}), but the embedding matrix has {vocab_size} "
     )
     beyond += "rows"
-    if needed or 2 * len(without) > len(vocabulary):
-        why = f"{without[needed[0]]!r}, which stands in every row, has none" if needed else "most tokens have none"
+    if needed or len(without) > _FOREIGN * len(vocabulary):
+        why = (
+            f"{without[needed[0]]!r}, which stands in every row, has none"
+            if needed
+            else f"{len(without)} of its {len(vocabulary)} tokens have none"
+        )
         raise TokenizerError(
             f"{beyond}: {why}; use the tokenizer of this checkpoint, or resize the embeddings to at least "
             f"{largest + 1} rows."
