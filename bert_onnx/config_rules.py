@@ -10,7 +10,24 @@ from bert_onnx.errors import ConfigError
 
 POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
+#: The GELU, exact, clipped or by tanh; fused operators are counted for these.
+GELUS = (
+    "gelu",
+    "gelu_10",
+    "gelu_accurate",
+    "gelu_fast",
+    "gelu_new",
+    "gelu_python",
+    "gelu_python_tanh",
+    "gelu_pytorch_tanh",
+)
+ACTIVATIONS = (
+    *GELUS,
+    *("laplace", "leaky_relu", "linear", "mish", "quick_gelu", "relu", "relu2", "relu6"),
+    *("sigmoid", "silu", "swish", "tanh"),
+)
+#: Activations of transformers with trained parameters in every layer: not functions of the states alone.
+TRAINED_ACTIVATIONS = ("prelu", "xielu")
 DTYPES = ("float32", "float16", "bfloat16")
 ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
 #: More classes than any head has; a config.json that asks for more would fill the memory with labels.
@@ -63,6 +80,12 @@ def validate(fields: Mapping[str, Any]) -> None:
         value = fields[name]
         if not is_int(value) or value < minimum:
             raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {minimum}.")
+    if fields["hidden_act"] in TRAINED_ACTIVATIONS:
+        raise ConfigError(
+            f"hidden_act is {fields['hidden_act']!r}, whose slopes are trained parameters of every layer; bert-onnx "
+            f"computes activations without parameters only: {', '.join(ACTIVATIONS)}. Export such a model with "
+            "torch.onnx.export; `bert-onnx optimize` takes its graph."
+        )
     for name, choices in _CHOICES.items():
         value = fields[name]
         if value not in choices:

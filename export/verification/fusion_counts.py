@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from bert_onnx.config import BertConfig
+from bert_onnx.config_rules import GELUS
 from bert_onnx.errors import ExportError
 from bert_onnx.tasks import Task, TaskOptions
 from export.onnx_file.operators import count_operators
 from export.passes.table import Ledger
 from export.targets import Target
-
-_GELUS = ("gelu", "gelu_new", "gelu_pytorch_tanh")
 
 #: Model classes whose head has an activation and a LayerNorm of its own before the vocabulary.
 _TRANSFORMING = ("BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel")
@@ -118,7 +117,7 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     activations = layers + int(task.model_class in _TRANSFORMING)
     return Implied(
         attentions=layers * (2 if cross else 1),
-        gelus=activations if config.hidden_act in _GELUS else 0,
+        gelus=activations if config.hidden_act in GELUS else 0,
         residuals=layers * (3 if cross else 2),
         probabilities=options.output_attentions,
         absolute=absolute,
