@@ -42,6 +42,7 @@ def export(
     allow_degraded: bool = False,
     random_seed: int | None = None,
     allow_new_heads: bool = False,
+    strict_weights: bool = False,
     check_each_pass: bool = False,
     force: bool = False,
     progress: Callable[[str, float], None] | None = None,
@@ -71,6 +72,7 @@ def export(
         allow_degraded: publish what is below its budget; the manifest says so.
         random_seed: ignore the checkpoint's weights and draw random ones with this seed.
         allow_new_heads: accept a head that the checkpoint has no weights for.
+        strict_weights: refuse tensors that a training loop left behind, rather than leave them out with a note.
         check_each_pass: compare the graph after every pass, and name the one that breaks it; slow.
         force: replace an artifact that is there.
         progress: called with the name of each step as it begins, and the share of the whole that is done, 0 to 1.
@@ -115,6 +117,7 @@ def export(
         text_input=text_input,
         random_seed=random_seed,
         allow_new_heads=allow_new_heads,
+        strict_weights=strict_weights,
         force=force,
         check_each_pass=check_each_pass,
     )

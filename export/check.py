@@ -12,6 +12,7 @@ from pathlib import Path
 from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish import check_destination
 from bert_onnx.checkpoint import Checkpoint, Pooling, find_checkpoint, read_pooling, tensor_names
+from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical
 from bert_onnx.errors import ArtifactError, CheckpointError, UsageError
 from bert_onnx.postprocess import postprocess_of
 from bert_onnx.tasks import POOLINGS, Task, TaskOptions, find_task, infer_task
@@ -20,8 +21,6 @@ from export.request import AUTO, ExportRequest, ExtendRequest, PrecisionRequest
 from export.targets import check_opset, find_target
 from export.text_input.check import check_text_input
 from runtimes.engines.table import RUNTIMES, RuntimeRow, find_runtime
-
-_POOLER = "pooler.dense.weight"
 
 
 @dataclass(frozen=True)
@@ -174,4 +173,4 @@ def _has_pooler(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint has a trained pooler; a random model always has one."""
     if checkpoint.source.kind == "random":
         return True
-    return any(name == _POOLER or name.endswith(f".{_POOLER}") for name in tensor_names(checkpoint))
+    return any(canonical(name) == POOLER_WEIGHT for name in tensor_names(checkpoint))

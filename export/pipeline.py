@@ -62,7 +62,13 @@ def export(
         if second_process:
             prefetch = stack.enter_context(prefetching(checkpoint, task, options, request.allow_new_heads))
         progress("loading the weights", 0.05)
-        eager = load_eager(checkpoint, task, options, allow_new_heads=request.allow_new_heads)
+        eager = load_eager(
+            checkpoint,
+            task,
+            options,
+            allow_new_heads=request.allow_new_heads,
+            strict_weights=request.strict_weights,
+        )
         stage = stack.enter_context(staging_folder(destination, needed=_weight_bytes(eager)))
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
         (stage / "onnx").mkdir()

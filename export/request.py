@@ -114,6 +114,7 @@ class ExportRequest:
         text_input: also make graphs that take text.
         random_seed: ignore the checkpoint's weights and draw random ones with this seed.
         allow_new_heads: accept a head that the checkpoint has no weights for.
+        strict_weights: refuse tensors that a training loop left behind, rather than leave them out with a note.
         force: replace an artifact that is there.
         check_each_pass: compare the graph after every pass, and name the one that breaks it; slow.
         external_data_threshold: bytes of weights beyond which they go into a file of their own.
@@ -138,6 +139,7 @@ class ExportRequest:
     text_input: bool = False
     random_seed: int | None = None
     allow_new_heads: bool = False
+    strict_weights: bool = False
     force: bool = False
     check_each_pass: bool = False
     external_data_threshold: int = EXTERNAL_DATA_THRESHOLD

@@ -26,12 +26,14 @@ class LoadReport:
         ignored: constants that old checkpoints store as tensors.
         overruled: tensors that the checkpoint holds with other values than the parameter they are tied to,
             whose values won.
+        left_behind: tensors of a training loop or of heads that no BERT has; nothing here computes with them.
     """
 
     newly_initialised: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     overruled: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
 
     def messages(self) -> tuple[str, ...]:
         """One sentence for each thing that a user should know; untrained parameters first."""
@@ -39,11 +41,14 @@ class LoadReport:
             ("NOT TRAINED, so that outputs mean nothing before training", self.newly_initialised),
             ("left out since they are tied to another tensor, whose values differ", self.overruled),
             ("left out since this model has no such head", self.unused),
+            ("left out as what training left behind, with which BERT does not compute", self.left_behind),
         )
         return tuple(f"{text}: {listed(names)}." for text, names in rows if names)
 
 
-def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, *, allow_new_heads: bool = False) -> LoadReport:
+def load_weights(
+    model: torch.nn.Module, checkpoint: Checkpoint, *, allow_new_heads: bool = False, strict: bool = False
+) -> LoadReport:
     """Read the weights of `checkpoint` into the parameters of `model`, converting dtypes tensor by tensor.
 
     Every name and shape is settled before any data is read. Parameters on the meta device get memory
@@ -54,6 +59,7 @@ def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, *, allow_new_he
         checkpoint: from `find_checkpoint`.
         allow_new_heads: leave a head that the checkpoint lacks, or has in another shape, as it is in `model`; the
             caller sees to it that it is initialised, and not on the meta device.
+        strict: refuse what a training loop left behind in the file, rather than leave it out.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, misshapen, non-finite or damaged; it is named.
@@ -68,10 +74,15 @@ def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, *, allow_new_he
     plan = make_plan(
         type(model).__name__, model_slots(model), read_tensors(checkpoint.folder), checkpoint, allow_new_heads
     )
+    if strict and plan.left_behind:
+        raise CheckpointError(
+            f"{checkpoint.folder} holds {len(plan.left_behind)} tensor(s) with which BERT does not compute: "
+            f"{listed(plan.left_behind)}; without strict they are left out, with a note."
+        )
     fill(model, plan.reads)
     overruled = tuple(loser.name for loser, winner in plan.compared if not same_values(loser, winner))
     new = tuple(name for slot in plan.new for name in slot.names[:1])
-    return LoadReport(new, plan.unused, plan.ignored, overruled)
+    return LoadReport(new, plan.unused, plan.ignored, overruled, plan.left_behind)
 
 
 def model_slots(model: torch.nn.Module) -> tuple[Slot, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 #: Files beside the weights: the tokenizer's, and those of sentence-transformers.
@@ -31,8 +32,29 @@ BASE_PREFIX = "bert."
 #: First parts of the names inside BertModel.
 BASE_PARTS: tuple[str, ...] = ("embeddings.", "encoder.", "pooler.")
 
+#: Names that training programs wrap a model in (DDP, torch.compile, FSDP, activation checkpoints); taken out anywhere.
+WRAPPERS: frozenset[str] = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+
+#: Attributes under which programs hold the model; taken off at the front, however often they are there.
+HOLDERS: frozenset[str] = frozenset({"model", "bert", "auto_model"})
+
 #: Constants that old checkpoints stored as tensors; computed here, so they are left out.
 IGNORED_BUFFERS: frozenset[str] = frozenset({"bert.embeddings.position_ids", "bert.embeddings.token_type_ids"})
+
+#: What a training loop keeps beside the model: the first part of such names, or any part.
+_TRAINING_FIRST = re.compile(
+    r"(optim(izers?)?|(lr_)?schedulers?|scaler|grad_scaler|ema|ema_model|module_ema|model_ema|shadow|swa_model|teacher"
+    r"|criterion|crit|loss(es|_fn|_fct|_func|_weights?)?|class_weights?|log_vars?|n_averaged|num_updates|global_step"
+    r"|epoch|step)(\.|$)"
+)
+_TRAINING_PART = re.compile(r"(^|\.)(exp_avg(_sq)?|max_exp_avg_sq|momentum_buffer|loss_fn|loss_fct|criterion)(\.|$)")
+
+#: Heads of other kinds than BERT's own: what they return, this model does not.
+_OTHER_HEAD = re.compile(r"^(\w+_)?(cls|classifier|heads?|qa_outputs|score|logits)(_\w+|\d+)?\.")
+
+#: Tensors that change what every layer computes, where they are.
+_ADAPTER = re.compile(r"lora_|adapter|ia3_|base_layer\.|prefix_encoder|prompt_encoder|prompt_embeddings")
+_LAYER = re.compile(r"bert\.encoder\.layer\.(\d+)\.")
 
 #: First parts of the names of every head that BERT has (the pooler counts as one). A class that lacks
 #: the head leaves them unused.
@@ -51,11 +73,46 @@ POOLER_WEIGHT = "bert.pooler.dense.weight"
 
 
 def canonical(name: str) -> str:
-    """`name` as a class with a head calls it today: endings renamed, parts of BertModel after `bert.`."""
+    """`name` as a class with a head calls it today.
+
+    Wrappers are taken off, endings renamed, and parts of BertModel come after `bert.`.
+    """
+    parts = [part for part in name.split(".") if part not in WRAPPERS]
+    while len(parts) > 1 and parts[0] in HOLDERS:
+        del parts[0]
+    name = ".".join(parts)
     for old, new in RENAMED_ENDINGS.items():
         if name.endswith(old):
             name = name[: -len(old)] + new
     return BASE_PREFIX + name if name.startswith(BASE_PARTS) else name
+
+
+def changes_layers(name: str) -> bool:
+    """Whether the tensor is of an adapter, which changes what the layer that it is in computes."""
+    return bool(_ADAPTER.search(name))
+
+
+def left_behind(name: str) -> bool:
+    """Whether the tensor with the canonical `name` is of a training loop, or of a head that BERT does not have."""
+    if changes_layers(name):
+        return False
+    return bool(_TRAINING_FIRST.match(name) or _TRAINING_PART.search(name) or _OTHER_HEAD.match(name))
+
+
+def way_on(names: Iterable[str]) -> str:
+    """What to do about tensors, by their canonical `names`, that the config has no place for."""
+    every = list(names)
+    if any(map(changes_layers, every)):
+        return (
+            "adapters change what every layer computes; merge them into the weights first (peft: merge_and_unload), "
+            "save the model and export that"
+        )
+    if any(_LAYER.match(name) for name in every):
+        return "set num_hidden_layers in config.json to the layers that these weights have, if they belong together"
+    return (
+        "they may change what the model returns, so they are not left out silently; if nothing computes with them, "
+        "save the checkpoint without them, else check that config.json belongs to these weights"
+    )
 
 
 def is_head(name: str) -> bool:

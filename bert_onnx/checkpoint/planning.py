@@ -13,8 +13,11 @@ from bert_onnx.checkpoint.names import (
     IGNORED_BUFFERS,
     WORD_EMBEDDING,
     canonical,
+    changes_layers,
     is_head,
+    left_behind,
     listed,
+    way_on,
 )
 from bert_onnx.errors import CheckpointError
 
@@ -48,6 +51,7 @@ class Plan:
         new: parameters of heads that the checkpoint lacks.
         unused: tensors of heads that the model lacks.
         ignored: constants that old checkpoints store as tensors.
+        left_behind: tensors of a training loop or of heads that no BERT has.
     """
 
     reads: tuple[tuple[Slot, TensorInfo], ...]
@@ -55,6 +59,7 @@ class Plan:
     new: tuple[Slot, ...]
     unused: tuple[str, ...]
     ignored: tuple[str, ...]
+    left_behind: tuple[str, ...]
 
 
 def make_plan(
@@ -85,9 +90,9 @@ def make_plan(
         reads.append((slot, held[0]))
         compared.extend((tensor, held[0]) for tensor in held[1:])
     taken = {canonical(name) for slot, _ in reads for name in slot.names}
-    unused, ignored = _left_over(found, taken, checkpoint)
+    left_over = _left_over(found, taken, checkpoint)
     _check_missing(model_class, missing, checkpoint, allow_new_heads)
-    return Plan(tuple(reads), tuple(compared), tuple(missing), unused, ignored)
+    return Plan(tuple(reads), tuple(compared), tuple(missing), *left_over)
 
 
 def _by_canonical_name(tensors: Mapping[str, TensorInfo], checkpoint: Checkpoint) -> dict[str, TensorInfo]:
@@ -133,22 +138,33 @@ def _check_fit(slot: Slot, tensor: TensorInfo, checkpoint: Checkpoint) -> None:
 
 def _left_over(
     found: Mapping[str, TensorInfo], taken: set[str], checkpoint: Checkpoint
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names in the file of (tensors of other heads, constants). Raises CheckpointError for any other tensor."""
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Names in the file of (tensors of other heads, constants, what training left).
+
+    Raises:
+        CheckpointError: for any other tensor.
+    """
     unused: list[str] = []
     ignored: list[str] = []
-    unknown: list[str] = []
+    training: list[str] = []
+    unknown: dict[str, str] = {}
     for key, tensor in found.items():
         if key in taken:
             continue
-        group = ignored if key in IGNORED_BUFFERS else unused if is_head(key) else unknown
-        group.append(tensor.name)
+        if key in IGNORED_BUFFERS:
+            ignored.append(tensor.name)
+        elif left_behind(key) and not is_head(key):
+            training.append(tensor.name)
+        elif is_head(key) and not changes_layers(key):
+            unused.append(tensor.name)
+        else:
+            unknown[key] = tensor.name
     if unknown:
         raise CheckpointError(
             f"{checkpoint.folder} holds {len(unknown)} tensor(s) that a BERT of this config.json does not have: "
-            f"{listed(sorted(unknown))}; check that config.json belongs to these weights."
+            f"{listed(sorted(unknown.values()))}; {way_on(unknown)}."
         )
-    return tuple(sorted(unused)), tuple(sorted(ignored))
+    return tuple(sorted(unused)), tuple(sorted(ignored)), tuple(sorted(training))
 
 
 def _check_missing(model_class: str, missing: Sequence[Slot], checkpoint: Checkpoint, allow_new_heads: bool) -> None:

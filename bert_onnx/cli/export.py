@@ -59,6 +59,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--text-input", action="store_true", help="also make graphs that take text (strings in)")
     parser.add_argument("--random-weights", type=int, metavar="SEED", help="use the config alone, with random weights")
     parser.add_argument("--new-head", action="store_true", help="allow a head that the checkpoint has no weights for")
+    parser.add_argument("--strict", action="store_true", help="refuse tensors that training left in the checkpoint")
     parser.add_argument("--check-each-pass", action="store_true", help="compare the graph after every pass (slow)")
     parser.add_argument("--force", action="store_true", help="replace an artifact that is there")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -112,6 +113,7 @@ def _request(arguments: argparse.Namespace) -> ExportRequest:
         text_input=arguments.text_input,
         random_seed=arguments.random_weights,
         allow_new_heads=arguments.new_head,
+        strict_weights=arguments.strict,
         force=arguments.force,
         check_each_pass=arguments.check_each_pass,
     )

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol, TypeVar
 import torch
 from torch import nn
 
+from bert_onnx.checkpoint.names import listed
 from bert_onnx.config import DTYPES, BertConfig
 from bert_onnx.errors import UsageError
 from bert_onnx.modeling.embeddings import BertEmbeddings
@@ -100,6 +101,8 @@ class BertPreTrainedModel(nn.Module):
                 cls.__name__,
                 ", ".join(report.newly_initialised),
             )
+        if report.left_behind:
+            logger.warning("%s: left out as what training left behind: %s.", path_or_id, listed(report.left_behind))
         return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

@@ -34,7 +34,14 @@ class Eager:
     warnings: tuple[str, ...]
 
 
-def load_eager(checkpoint: Checkpoint, task: Task, options: TaskOptions, *, allow_new_heads: bool = False) -> Eager:
+def load_eager(
+    checkpoint: Checkpoint,
+    task: Task,
+    options: TaskOptions,
+    *,
+    allow_new_heads: bool = False,
+    strict_weights: bool = False,
+) -> Eager:
     """The eager model of `task` with the weights of `checkpoint`, or with random ones where the source says so.
 
     Raises:
@@ -60,7 +67,7 @@ def load_eager(checkpoint: Checkpoint, task: Task, options: TaskOptions, *, allo
     else:
         with NoRandomNumbers():  # the weights come from the checkpoint
             model = build(config)
-        report = load_weights(model, checkpoint, allow_new_heads=allow_new_heads)
+        report = load_weights(model, checkpoint, allow_new_heads=allow_new_heads, strict=strict_weights)
         torch.manual_seed(0)
         initialise_named(model, report.newly_initialised, config.initializer_range)
         warnings = report.messages()
