@@ -17,11 +17,11 @@ from bert_onnx.checkpoint import Checkpoint
 from bert_onnx.checkpoint.finding import with_digest
 from bert_onnx.checkpoint.write_companions import write_companions
 from export.check import CheckedExport, check_export
-from export.plan import VariantPlan
+from export.plan import FP32, VariantPlan
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager, load_eager
 from export.reference.prefetch import prefetching
-from export.reference.runtime import Reference
+from export.reference.runtime import Expected, Reference
 from export.report import ExportReport, Progress, no_progress, tool_versions, within
 from export.request import ExportRequest, ExtendRequest
 from export.text_input.build import TextInput
@@ -124,7 +124,10 @@ def _make_variants(
     vectors = vector_cases(stage, before.inputs, eager.config, longest)
     cases = verification_cases(eager.task, eager.config, before.inputs)
     progress("running the eager model", 0.08)
-    reference.expect([(case.inputs, len(plans)) for case in cases] + [(case.inputs, 1) for case in vectors])
+    float32 = any(plan.precision == FP32 for plan in plans)
+    reference.expect(
+        [Expected(case.inputs, len(plans), float32) for case in cases] + [Expected(case.inputs, 1) for case in vectors]
+    )
     text_input = None
     if with_text:
         progress("comparing the tokenizer in the graph", 0.1)

@@ -14,7 +14,7 @@ from export.plan import FP32
 from export.precision import LowerPrecision, open_variant
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager
-from export.reference.runtime import Reference
+from export.reference.runtime import Expected, Reference
 from export.report import Progress, no_progress
 from export.request import PrecisionRequest
 from export.targets import find_target
@@ -120,7 +120,7 @@ def _verify_variants(
     variants, reference = artifact.manifest.variants, Reference(eager)
     cases = verification_cases(eager.task, eager.config, eager.module.inputs)
     progress("running the eager model", 0.15)
-    reference.expect((case.inputs, len(variants)) for case in cases)
+    reference.expect(Expected(case.inputs, len(variants), True) for case in cases)
     lower = LowerPrecision(request, reference, artifact.folder, artifact.manifest.model_max_length)
     for number, variant in enumerate(variants):
         share = 0.2 + 0.8 * number / len(variants)

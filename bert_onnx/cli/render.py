@@ -51,9 +51,17 @@ def show_verdicts(report: VerifyReport) -> None:
         format_rows([("artifact", str(report.artifact.folder)), ("files", "every file has the sha256 of its manifest")])
     )
     print()
-    header = ("variant", "output", "difference", "allowed", "in case", "verdict")
+    header = ("variant", "output", "difference", "allowed", "error / eager's", "in case", "verdict")
     rows = [
-        (name, output.name, f"{output.max_abs_diff:.2e}", f"{output.tolerance:.2e}", output.case, _verdict_text(parity))
+        (
+            name,
+            output.name,
+            f"{output.max_abs_diff:.2e}",
+            f"{output.tolerance:.2e}",
+            "" if output.rounding is None else f"{output.rounding.ratio:.2f}",
+            output.case,
+            _verdict_text(parity),
+        )
         for name, parity in (*report.parities.items(), *report.texts.items())
         for output in parity.outputs
     ]

@@ -25,12 +25,12 @@ from bert_onnx.tasks import Task, TaskOptions
 from runtimes.machine.cpu import usable_threads
 
 if TYPE_CHECKING:
-    from export.reference.runtime import Reference
+    from export.reference.runtime import Computed, Expected, Reference
 
 Arrays = Mapping[str, np.ndarray]
 
 #: Hands all inputs to the second process, and returns what will have the outputs of each.
-Prefetch = Callable[[Iterable[Arrays]], list[Future[dict[str, np.ndarray]]]]
+Prefetch = Callable[[Iterable["Expected"]], list[Future["Computed"]]]
 
 #: Parameters from which on a second process saves more than it costs.
 WORTH_A_PROCESS = 40_000_000
@@ -57,8 +57,8 @@ def prefetching(
         return
     with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
 
-        def prefetch(inputs: Iterable[Arrays]) -> list[Future[dict[str, np.ndarray]]]:
-            futures = [pool.submit(_run, one) for one in inputs]
+        def prefetch(expected: Iterable[Expected]) -> list[Future[Computed]]:
+            futures = [pool.submit(_run, one.inputs, one.rounding) for one in expected]
             pool.submit(os._exit, 0)  # its memory is free as soon as its work is done
             return futures
 
@@ -112,5 +112,5 @@ def _load(checkpoint: Checkpoint, task: Task, options: TaskOptions, allow_new_he
     _loaded.append(Reference(load_eager(checkpoint, task, options, allow_new_heads=allow_new_heads)))
 
 
-def _run(inputs: Arrays) -> dict[str, np.ndarray]:
-    return _loaded[0].run(inputs)
+def _run(inputs: Arrays, rounding: bool) -> Computed:
+    return _loaded[0].compute_now(inputs, rounding)

@@ -11,17 +11,46 @@ import numpy as np
 
 from export.reference.load import Eager
 from export.reference.prefetch import Arrays, Prefetch
+from export.reference.rounding import RoundingErrors, rounding_errors
 from runtimes.engines.eager import EagerRuntime
 
 
-@dataclass(eq=False)
-class _Expected:
-    """Inputs that will be run so many times more, and their outputs or what will have them."""
+@dataclass(frozen=True)
+class Computed:
+    """What the eager model makes of one set of inputs.
+
+    Args:
+        outputs: in float32, by name.
+        rounding: how far they are from float64; None where that was not asked for.
+    """
+
+    outputs: dict[str, np.ndarray]
+    rounding: RoundingErrors | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Inputs that will be run.
+
+    Args:
+        inputs: by name.
+        times: how often.
+        rounding: whether the distance from float64 will be asked for.
+    """
 
     inputs: Arrays
     times: int
-    outputs: dict[str, np.ndarray] | None = None
-    future: Future[dict[str, np.ndarray]] | None = None
+    rounding: bool = False
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """Expected inputs, how often they will still be run, and what came of them or what will have it."""
+
+    expected: Expected
+    times: int
+    computed: Computed | None = None
+    future: Future[Computed] | None = None
 
 
 class Reference(EagerRuntime):
@@ -39,38 +68,49 @@ class Reference(EagerRuntime):
         self.eager = eager
         self.limits = eager.config
         self._prefetch = prefetch
-        self._expected: list[_Expected] = []
+        self._waiting: list[_Waiting] = []
 
-    def expect(self, inputs: Iterable[tuple[Arrays, int]]) -> None:
-        """All that will be run and how often; outputs are kept until then. To be called once.
+    def expect(self, expected: Iterable[Expected]) -> None:
+        """All that will be run; outputs are kept until then. To be called once.
 
         Without a second process this runs the model: activations are gone before a graph and its session need memory.
         """
-        self._expected = [_Expected(one, times) for one, times in inputs]
+        self._waiting = [_Waiting(one, one.times) for one in expected]
         if self._prefetch is None:
-            for expected in self._expected:
-                expected.outputs = super().run(expected.inputs)
+            for waiting in self._waiting:
+                waiting.computed = self.compute_now(waiting.expected.inputs, waiting.expected.rounding)
             return
         with suppress(BrokenExecutor):  # it died
-            for expected, future in zip(
-                self._expected, self._prefetch([e.inputs for e in self._expected]), strict=True
-            ):
-                expected.future = future
+            futures = self._prefetch([waiting.expected for waiting in self._waiting])
+            for waiting, future in zip(self._waiting, futures, strict=True):
+                waiting.future = future
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """As `EagerRuntime.run`; outputs that were expected more than once must be left as they are."""
-        expected = next((one for one in self._expected if outputs is None and _equal(one.inputs, inputs)), None)
-        if expected is None:
-            return super().run(inputs, outputs)
-        if expected.future is not None:
+        return super().run(inputs, outputs) if outputs is not None else self.compute(inputs, rounding=False).outputs
+
+    def compute(self, inputs: Arrays, rounding: bool) -> Computed:
+        """What was computed of expected inputs, else what is computed now."""
+        waiting = next((one for one in self._waiting if _equal(one.expected.inputs, inputs)), None)
+        if waiting is None:
+            return self.compute_now(inputs, rounding)
+        if waiting.future is not None:
             with suppress(Exception):  # whatever it was: it happens below, too, or does not
-                expected.outputs, expected.future = expected.future.result(), None
-        found = super().run(inputs) if expected.outputs is None else expected.outputs
-        expected.outputs = found
-        expected.times -= 1
-        if expected.times == 0:
-            self._expected.remove(expected)
-        return found
+                waiting.computed, waiting.future = waiting.future.result(), None
+        if waiting.computed is None or (rounding and waiting.computed.rounding is None):
+            waiting.computed = self.compute_now(inputs, rounding)
+        waiting.times -= 1
+        if waiting.times == 0:
+            self._waiting.remove(waiting)
+        return waiting.computed
+
+    def compute_now(self, inputs: Arrays, rounding: bool) -> Computed:
+        """Run the model, and where `rounding` says so in float64, too."""
+        outputs = super().run(inputs)
+        module = self.eager.module
+        return Computed(
+            outputs, rounding_errors(module, module.inputs, module.outputs, inputs, outputs) if rounding else None
+        )
 
 
 def _equal(a: Arrays, b: Arrays) -> bool:

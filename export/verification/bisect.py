@@ -24,6 +24,9 @@ from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 #: What makes a graph that is between two passes run: the canonical form spelled out, the opset set.
 _MAKE_RUNNABLE = ("lower_plain", "simplify", "set_opset", "finish")
 
+#: What stands for the pass where there was none yet.
+_TRACE = "trace"
+
 #: Small cases first; one of each kind of padding is among them.
 _CASES = 6
 
@@ -33,12 +36,19 @@ def find_broken_pass(
 ) -> str | None:
     """Name of the first of `passes` after which `traced` no longer computes what `eager` does; None if there is none.
 
+    A pass is blamed only where the graph before it passed: None, too, where the tracer's graph fails already.
+
     Args:
         traced: the tracer's model; it is changed.
         requires: what inputs must keep to.
     """
+    check = check_each_pass(eager, context, requires, precision)
     try:
-        run_passes(traced, passes, context, check_each_pass(eager, context, requires, precision))
+        check(_TRACE, traced)
+    except _PassBrokeError:
+        return None
+    try:
+        run_passes(traced, passes, context, check)
     except _PassBrokeError as broke:
         return broke.name
     return None

@@ -6,7 +6,8 @@ Postprocess outputs are compared with what PyTorch makes of the graph's own scor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,8 +17,11 @@ from bert_onnx.errors import VerificationError
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import SEQUENCE, Port
 from export.plan import FP32
+from export.reference.rounding import RoundingErrors
+from export.reference.runtime import Reference
 from export.verification.cases import Case
 from export.verification.postprocess_parity import compare_postprocess, worst_place
+from export.verification.rounding import OutputRounding, difference_limit, strain
 from export.verification.tolerances import find_tolerance
 from runtimes.engines.base import Runtime
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
@@ -34,11 +38,13 @@ def compare(
 ) -> Parity:
     """Run every case on both and compare every output.
 
-    The place that is recorded for an output is the one that used up most of its tolerance.
+    A float32 graph is judged by the errors of both against the eager model in float64 where `reference` is a
+    `Reference` (see `rounding`), any other by the table of tolerances. The place that is recorded for an output is the
+    one that used up most of what is allowed.
 
     Args:
         runtime: what is judged.
-        reference: the eager model; its outputs are taken for the truth.
+        reference: the eager model.
         cases: inputs, at least one.
         precision: chooses the tolerances.
         on_case: called with the name of each case before it runs.
@@ -46,31 +52,44 @@ def compare(
         postprocessing: what makes the postprocess outputs of the graph; None where it is compared without.
     """
     worst: dict[str, OutputParity] = {}
+    judges: dict[str, OutputRounding] = {}
+    against_float64 = precision == FP32 and isinstance(reference, Reference)
+    ports = [port for port in reference.outputs if postprocessing is None or port.name not in postprocessing.names]
     names = []
     for case in cases:
         if on_case is not None:
             on_case(case.name)
         names.append(case.name)
-        expected, actual = reference.run(case.inputs), runtime.run(case.inputs)
-        found = [
-            _difference(port, expected[port.name], actual[port.name], case, precision, runtime.name, zero_padding)
-            for port in reference.outputs
-            if postprocessing is None or port.name not in postprocessing.names
-        ]
-        if postprocessing is not None and all(math.isfinite(output.max_abs_diff) for output in found):
+        if against_float64:
+            computed = reference.compute(case.inputs, rounding=True)  # type: ignore[attr-defined]
+            expected, rounding = computed.outputs, computed.rounding
+        else:
+            expected, rounding = reference.run(case.inputs), None
+        actual = runtime.run(case.inputs)
+        weights = _weights(ports, expected, case) if zero_padding else {}
+        found = []
+        for port in ports:
+            wanted, got, weight = expected[port.name], actual[port.name], weights.get(port.name)
+            wanted = wanted if weight is None else wanted * weight
+            tolerance = find_tolerance(precision, runtime.name, port.name).limit(float(np.abs(wanted).max(initial=0.0)))
+            found.append(_difference(port.name, wanted, got, tolerance, case.name))
+        comparable = all(math.isfinite(output.max_abs_diff) for output in found)
+        if rounding is not None and comparable:
+            _add_rounding(judges, ports, rounding, expected, actual, weights)
+        if postprocessing is not None and comparable:
             found += compare_postprocess(postprocessing, actual, case, _postprocess_limit)
         for output in found:
-            if output.name not in worst or _strain(output) > _strain(worst[output.name]):
+            if output.name not in worst or strain(output) > strain(worst[output.name]):
                 worst[output.name] = output
     if not names:
         raise ValueError("a comparison needs at least one case")
-    passed = all(_strain(output) <= 1 for output in worst.values())
+    outputs = tuple(_judged(output, judges.get(output.name)) for output in worst.values())
     described = runtime.describe()
     return Parity(
-        verdict=PASS if passed else FAIL,
-        reference="eager PyTorch, float32",
+        verdict=PASS if all(strain(output) <= 1 for output in outputs) else FAIL,
+        reference="eager PyTorch, float32" + (" and float64" if against_float64 else ""),
         runtime=f"{runtime.name} ({described.library})",
-        outputs=tuple(worst.values()),
+        outputs=outputs,
         cases=tuple(names),
     )
 
@@ -79,16 +98,47 @@ def require_parity(parity: Parity, what: str) -> None:
     """Raises VerificationError naming the worst output, case and index, unless the verdict is a pass."""
     if parity.passed:
         return
-    worst = max(parity.outputs, key=_strain)
-    raise VerificationError(
+    worst = max(parity.outputs, key=strain)
+    message = (
         f"{what} is not equal to the eager model: {worst.name}{list(worst.index)} differs by "
         f"{worst.max_abs_diff:.3g} in case '{worst.case}', and {worst.tolerance:.3g} is allowed."
     )
+    if worst.rounding is not None:
+        message += (
+            f" Against float64 the graph errs by {worst.rounding.graph_rms:.2g} (rms), eager float32 by "
+            f"{worst.rounding.eager_rms:.2g}."
+        )
+    raise VerificationError(message)
 
 
-def _strain(output: OutputParity) -> float:
-    """Share of its tolerance that an output uses up; more than 1 fails."""
-    return output.max_abs_diff / output.tolerance
+def _weights(ports: Sequence[Port], expected: Mapping[str, np.ndarray], case: Case) -> dict[str, np.ndarray]:
+    """1 at real tokens and 0 at padding, for each output."""
+    mask = case.inputs["attention_mask"]
+    return {port.name: real_tokens(port, expected[port.name].shape, mask) for port in ports}
+
+
+def _add_rounding(
+    judges: dict[str, OutputRounding],
+    ports: Sequence[Port],
+    rounding: RoundingErrors,
+    expected: Mapping[str, np.ndarray],
+    actual: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray],
+) -> None:
+    for port in ports:
+        errors = rounding.errors[port.name]
+        eager, graph = (arrays[port.name][-len(errors) :] for arrays in (expected, actual))
+        weight = weights.get(port.name)
+        rows: np.ndarray | float = 1.0 if weight is None else weight if len(weight) == 1 else weight[-len(errors) :]
+        judges.setdefault(port.name, OutputRounding()).add(eager, graph, errors, rows)
+
+
+def _judged(output: OutputParity, judge: OutputRounding | None) -> OutputParity:
+    """`output` with its errors against float64, and the tolerance that follows from them."""
+    if judge is None:
+        return output
+    rounding = judge.verdict()
+    return replace(output, tolerance=difference_limit(rounding), rounding=rounding)
 
 
 def real_tokens(port: Port, shape: Sequence[int], mask: np.ndarray) -> np.ndarray:
@@ -109,19 +159,8 @@ def _postprocess_limit(name: str, largest: float) -> float:
     return find_tolerance(FP32, OnnxRuntimeCpu.name, name).limit(largest)
 
 
-def _difference(
-    port: Port,
-    expected: np.ndarray,
-    actual: np.ndarray,
-    case: Case,
-    precision: str,
-    runtime: str,
-    zero_padding: bool,
-) -> OutputParity:
+def _difference(name: str, expected: np.ndarray, actual: np.ndarray, tolerance: float, case: str) -> OutputParity:
     """The largest difference between two arrays; a wrong shape or dtype, or a NaN, differs infinitely."""
-    if zero_padding:
-        expected = expected * real_tokens(port, expected.shape, case.inputs["attention_mask"])
-    tolerance = find_tolerance(precision, runtime, port.name).limit(float(np.abs(expected).max(initial=0.0)))
     if expected.shape != actual.shape or actual.dtype != np.float32:
-        return OutputParity(port.name, math.inf, tolerance, case.name, tuple(actual.shape))
-    return worst_place(port.name, np.abs(expected - actual), tolerance, case.name)
+        return OutputParity(name, math.inf, tolerance, case, tuple(actual.shape))
+    return worst_place(name, np.abs(expected - actual), tolerance, case)

@@ -10,6 +10,7 @@ from bert_onnx.artifact.card.quality import degraded_warning, quality_text
 from bert_onnx.artifact.card.text_input import text_section
 from bert_onnx.artifact.card.usage import other_tools, python_example, runtime_example
 from bert_onnx.artifact.contract.manifest import Manifest, Variant
+from bert_onnx.artifact.contract.parity import Rounding
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port
 
@@ -128,15 +129,26 @@ def _parity_text(manifest: Manifest) -> str:
 
 def _parity_of(variant: Variant) -> str:
     parity = variant.parity
-    rows = [
+    titles: tuple[str, ...] = ("output", "largest absolute difference", "allowed", "in case")
+    rows: list[tuple[str, ...]] = [
         (f"`{inline(output.name)}`", f"{output.max_abs_diff:.3g}", f"{output.tolerance:.3g}", inline(output.case))
         for output in parity.outputs
     ]
+    if any(output.rounding is not None for output in parity.outputs):
+        titles += ("error of eager, of the graph (rms, against float64)", "ratio")
+        rows = [(*row, *_rounding_cells(output.rounding)) for row, output in zip(rows, parity.outputs, strict=True)]
     cases = ", ".join(inline(case) for case in parity.cases)
     return (
         f"`{variant.file}` on {inline(parity.runtime)}, against {inline(parity.reference)}; {len(parity.cases)} cases: "
-        f"{cases}.\n\n" + table(("output", "largest absolute difference", "allowed", "in case"), rows)
+        f"{cases}.\n\n" + table(titles, rows)
     )
+
+
+def _rounding_cells(rounding: Rounding | None) -> tuple[str, str]:
+    """Both errors and their ratio; empty for outputs that have none."""
+    if rounding is None:
+        return "", ""
+    return f"{rounding.eager_rms:.2g}, {rounding.graph_rms:.2g}", f"{rounding.ratio:.2f}"
 
 
 def _origin(manifest: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,15 +13,41 @@ FAIL: Literal["fail"] = "fail"
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """How far eager float32 and a graph are from the eager model in float64, in one output over all cases.
+
+    Args:
+        eager_rms, eager_max: root mean square and largest error of eager float32.
+        graph_rms, graph_max: the same of the graph.
+        allowed_rms, allowed_max: what the graph's errors may be at most: a small factor of eager's own.
+    """
+
+    eager_rms: Distance
+    eager_max: Distance
+    graph_rms: Distance
+    graph_max: Distance
+    allowed_rms: Distance
+    allowed_max: Distance
+
+    @property
+    def ratio(self) -> float:
+        """The graph's error as a multiple of eager's (rms); 0 where neither errs."""
+        if self.graph_rms == 0:
+            return 0.0
+        return self.graph_rms / self.eager_rms if self.eager_rms > 0 else math.inf
+
+
+@dataclass(frozen=True)
 class OutputParity:
     """How far one output lies from the reference.
 
     Args:
         name: the output.
-        max_abs_diff: largest absolute difference over all cases.
+        max_abs_diff: largest absolute difference from eager float32 over all cases.
         tolerance: what it may be at most.
         case: name of the case with the largest difference.
         index: where in the output of that case.
+        rounding: errors against float64, for float32 graphs; None for other precisions and postprocess outputs.
     """
 
     name: str
@@ -28,6 +55,7 @@ class OutputParity:
     tolerance: Distance
     case: str
     index: tuple[Count, ...]
+    rounding: Rounding | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from export.pipeline import export
 from export.reference import prefetch as prefetch_module
 from export.reference.load import Eager, load_eager
 from export.reference.prefetch import Prefetch, prefetching
-from export.reference.runtime import Reference
+from export.reference.runtime import Expected, Reference
 from export.request import ExportRequest
 from export.verification.cases import Case, verification_cases
 
@@ -74,7 +74,7 @@ def test_the_outputs_are_those_of_this_process(
     prefetch: Prefetch, eager: Eager, cases: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, reference = Reference(eager), Reference(eager, prefetch)
-    reference.expect((case.inputs, 1) for case in cases)
+    reference.expect(Expected(case.inputs, 1) for case in cases)
     expected = [own.run(case.inputs) for case in cases]
     calls = _count_forwards(eager, monkeypatch)
     for case, outputs in reversed(list(zip(cases, expected, strict=True))):  # any order will do
@@ -85,7 +85,7 @@ def test_the_outputs_are_those_of_this_process(
 def test_other_inputs_run_here(prefetch: Prefetch, eager: Eager, cases: list[Case]) -> None:
     inputs = cases[1].inputs | {"input_ids": (cases[1].inputs["input_ids"] + 1) % 40}
     reference = Reference(eager, prefetch)
-    reference.expect([(cases[1].inputs, 1)])
+    reference.expect([Expected(cases[1].inputs, 1)])
     _same(reference.run(inputs), Reference(eager).run(inputs))
 
 
@@ -93,7 +93,7 @@ def test_what_is_expected_is_computed_once_and_kept_as_long(
     eager: Eager, cases: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, reference, inputs = _count_forwards(eager, monkeypatch), Reference(eager), cases[1].inputs
-    reference.expect([(inputs, 2)])
+    reference.expect([Expected(inputs, 2)])
     first, second = reference.run(inputs), reference.run({name: array.copy() for name, array in inputs.items()})
     assert first is second
     assert len(calls) == 1
@@ -105,11 +105,11 @@ def test_what_is_expected_is_computed_once_and_kept_as_long(
 def test_a_process_that_dies_is_not_missed(prefetch: Prefetch, eager: Eager, cases: list[Case]) -> None:
     os.kill(_children()[-1], signal.SIGKILL)
     reference = Reference(eager, prefetch)
-    reference.expect((case.inputs, 1) for case in cases)
+    reference.expect(Expected(case.inputs, 1) for case in cases)
     _same(reference.run(cases[-1].inputs), Reference(eager).run(cases[-1].inputs))
     with pytest.raises(BrokenExecutor):
-        prefetch([cases[0].inputs])
-    reference.expect([(cases[0].inputs, 1)])
+        prefetch([Expected(cases[0].inputs, 1)])
+    reference.expect([Expected(cases[0].inputs, 1)])
     _same(reference.run(cases[0].inputs), Reference(eager).run(cases[0].inputs))
 
 
@@ -118,7 +118,7 @@ def test_a_process_that_cannot_load_the_model_is_not_missed(
 ) -> None:
     with prefetching(checkpoint, find_task("question-answering"), OPTIONS, False) as prefetch:  # it has no such head
         reference = Reference(eager, prefetch)
-        reference.expect([(cases[0].inputs, 1)])
+        reference.expect([Expected(cases[0].inputs, 1)])
         _same(reference.run(cases[0].inputs), Reference(eager).run(cases[0].inputs))
     assert capfd.readouterr().err == ""
 
@@ -132,7 +132,7 @@ def test_a_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch, checkpoint
 def test_nothing_is_left(prefetch: Prefetch, eager: Eager, cases: list[Case]) -> None:
     pid = _children()[-1]
     reference = Reference(eager, prefetch)
-    reference.expect([(cases[0].inputs, 1)])
+    reference.expect([Expected(cases[0].inputs, 1)])
     reference.run(cases[0].inputs)
     deadline = time.monotonic() + 60
     while pid in _children():  # it ends by itself, when its work is done
