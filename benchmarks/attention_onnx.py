@@ -14,7 +14,7 @@ import onnx_ir as ir
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph import canonical
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import Emitter, is_needed, optional_input
+from export.passes.graph.writer import Writer, is_needed, optional_input, replace_node, write_before
 
 #: The opset that brought ai.onnx's Attention.
 _ATTENTION_SINCE = 23
@@ -36,7 +36,7 @@ def lower_attention_onnx(model: ir.Model, context: PassContext) -> PassOutcome:
 
 
 def _lower(node: ir.Node) -> None:
-    emit, inputs = Emitter(node), [optional_input(node, position) for position in range(6)]
+    op, inputs = write_before(node), [optional_input(node, position) for position in range(6)]
     heads = node.attributes["num_heads"].as_int()
     attributes: dict[str, int | float] = {
         "q_num_heads": heads,
@@ -49,12 +49,11 @@ def _lower(node: ir.Node) -> None:
         count = max(count, 1 + canonical.PRESENT_VALUE)
     if count > canonical.PROBABILITIES:
         attributes["qk_matmul_output_mode"] = _AFTER_SOFTMAX
-    inputs[canonical.BIAS] = _one_row_a_query(emit, inputs[canonical.BIAS], inputs[canonical.QUERY])
-    new = emit.add_node("Attention", inputs, count, attributes)
-    emit.finish({node.outputs[position]: new.outputs[position] for position in needed})
+    inputs[canonical.BIAS] = _one_row_a_query(op, inputs[canonical.BIAS], inputs[canonical.QUERY])
+    replace_node(node, *op.node("Attention", inputs, attributes, (None,) * count))
 
 
-def _one_row_a_query(emit: Emitter, bias: ir.Value | None, query: ir.Value | None) -> ir.Value | None:
+def _one_row_a_query(op: Writer, bias: ir.Value | None, query: ir.Value | None) -> ir.Value | None:
     """`bias` with S on its second last axis, where it may not have that."""
     if bias is None or query is None:
         return bias
@@ -62,6 +61,6 @@ def _one_row_a_query(emit: Emitter, bias: ir.Value | None, query: ir.Value | Non
     length = query.shape[1] if query.shape is not None else None
     if axis != 1 and axis == length:
         return bias
-    one = emit.integers("one", [1])
-    rows = emit.add("Shape", [query], {"start": 1, "end": 2}, dtype=ir.DataType.INT64)
-    return emit.add("Expand", [bias, emit.add("Concat", [one, one, rows, one], {"axis": 0})])
+    one = op.integers([1], "one")
+    rows = op.Shape(query, start=1, end=2)
+    return op.Expand(bias, op.Concat(one, one, rows, one, axis=0))

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from bert_onnx.tasks import Port, Task
 from bert_onnx.text_input import CUTS_SECOND, MAYBE_PAIRED, PAIR, TEXT, text_inputs, token_outputs
-from export.text_input.operators import EXTENSIONS, EXTENSIONS_VERSION, LOOK_UP, LOOK_UP_VERSION, Front
+from export.text_input.operators import EXTENSIONS, EXTENSIONS_VERSION, LOOK_UP, LOOK_UP_VERSION, TextWriter
 from export.text_input.rows import Arrays, RowFormat, Span, pair_rows, single_rows
 from export.text_input.settings import TokenizerTables
 from export.text_input.words import TokenRows, tokenize
@@ -39,9 +39,9 @@ def put_in_front(model: ir.Model, plan: TextPlan) -> None:
     graph = model.graph
     old = {value.name: value for value in graph.inputs}
     graph.inputs.clear()
-    front = Front(graph)
+    op = TextWriter(graph)
     texts = {port.name: _input(graph, port) for port in text_inputs(task, plan.paired)}
-    arrays = _rows(front, texts, task, tables, RowFormat(plan.longest, tables.first_id, tables.end_id, tables.pad_id))
+    arrays = _rows(op, texts, task, tables, RowFormat(plan.longest, tables.first_id, tables.end_id, tables.pad_id))
     made = (arrays.input_ids, arrays.attention_mask, arrays.token_type_ids, arrays.truncated)
     for port, value in zip(token_outputs(task), made, strict=True):
         if port.name in old:
@@ -84,24 +84,24 @@ def _give_default(graph: ir.Graph, value: ir.Value) -> None:
     graph.register_initializer(value)
 
 
-def _rows(front: Front, texts: dict[str, ir.Value], task: Task, tables: TokenizerTables, form: RowFormat) -> Arrays:
+def _rows(op: TextWriter, texts: dict[str, ir.Value], task: Task, tables: TokenizerTables, form: RowFormat) -> Arrays:
     text = texts[TEXT]
     if PAIR not in texts:
-        return single_rows(front, tokenize(front, text, tables), form)
-    pair, minus_one = texts[PAIR], front.integers(-1)
-    flat = front.add("Reshape", [pair, minus_one]) if task.choices else pair
-    both = front.add("Concat", [text, flat], attributes={"axis": 0})
-    tokens = tokenize(front, both, tables)
-    count = front.add("Shape", [text], _INT64)
-    first = _part(front, tokens, front.integers(0), count)
-    second = _part(front, tokens, count, front.integers(2**62))
+        return single_rows(op, tokenize(op, text, tables), form)
+    pair, minus_one = texts[PAIR], op.vector(-1)
+    flat = op.Reshape(pair, minus_one) if task.choices else pair
+    both = op.Concat(text, flat, axis=0)
+    tokens = tokenize(op, both, tables)
+    count = op.Shape(text)
+    first = _part(op, tokens, op.vector(0), count)
+    second = _part(op, tokens, count, op.vector(2**62))
     if task.choices:
-        shape = front.add("Shape", [pair], _INT64)
-        first = Span(*(front.add("Unsqueeze", [value, minus_one]) for value in (first.starts, first.kept)))
-        second = Span(*(front.add("Reshape", [value, shape]) for value in (second.starts, second.kept)))
-    has_second = front.look_up(pair, {"": 0}, 1) if task.name in MAYBE_PAIRED else None
-    return pair_rows(front, tokens, first, second, has_second, task.name in CUTS_SECOND, form)
+        shape = op.Shape(pair)
+        first = Span(*(op.Unsqueeze(value, minus_one) for value in (first.starts, first.kept)))
+        second = Span(*(op.Reshape(value, shape) for value in (second.starts, second.kept)))
+    has_second = op.look_up(pair, {"": 0}, 1) if task.name in MAYBE_PAIRED else None
+    return pair_rows(op, tokens, first, second, has_second, task.name in CUTS_SECOND, form)
 
 
-def _part(front: Front, tokens: TokenRows, begin: ir.Value, end: ir.Value) -> Span:
-    return Span(*(front.add("Slice", [value, begin, end]) for value in (tokens.starts, tokens.lengths)))
+def _part(op: TextWriter, tokens: TokenRows, begin: ir.Value, end: ir.Value) -> Span:
+    return Span(*(op.Slice(value, begin, end) for value in (tokens.starts, tokens.lengths)))

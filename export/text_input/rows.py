@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from export.text_input.operators import Front
+from export.text_input.operators import TextWriter
 from export.text_input.words import TokenRows
 
 _INT64 = ir.DataType.INT64
@@ -50,16 +50,16 @@ class Arrays:
     truncated: ir.Value
 
 
-def single_rows(front: Front, tokens: TokenRows, form: RowFormat) -> Arrays:
+def single_rows(op: TextWriter, tokens: TokenRows, form: RowFormat) -> Arrays:
     """`[CLS] A [SEP]` for every text."""
-    room = front.integer(form.longest - 2)
-    kept = front.add("Min", [tokens.lengths, room])
-    cut = front.add("Greater", [tokens.lengths, room], _BOOL)
-    return _arrays(front, tokens.ids, Span(tokens.starts, kept), None, None, cut, form)
+    room = op.integer(form.longest - 2)
+    kept = op.Min(tokens.lengths, room)
+    cut = op.Greater(tokens.lengths, room)
+    return _arrays(op, tokens.ids, Span(tokens.starts, kept), None, None, cut, form)
 
 
 def pair_rows(
-    front: Front,
+    op: TextWriter,
     tokens: TokenRows,
     first: Span,
     second: Span,
@@ -75,40 +75,40 @@ def pair_rows(
         has_second: int64 [R] or [1], 1 where the row has a second text; None where all have.
         only_second: cut the second text and leave the first whole; else both give up what the longer has too much.
     """
-    room = front.integer(form.longest - 3)
+    room = op.integer(form.longest - 3)
     if has_second is not None:
-        room = front.add("Sub", [front.integer(form.longest - 2), has_second])
-    kept = (_only_second if only_second else _longest_first)(front, first.kept, second.kept, room)
-    cut = front.add("Greater", [front.add("Add", [first.kept, second.kept]), room], _BOOL)
-    return _arrays(front, tokens.ids, Span(first.starts, kept[0]), Span(second.starts, kept[1]), has_second, cut, form)
+        room = op.Sub(op.integer(form.longest - 2), has_second)
+    kept = (_only_second if only_second else _longest_first)(op, first.kept, second.kept, room)
+    cut = op.Greater(op.Add(first.kept, second.kept), room)
+    return _arrays(op, tokens.ids, Span(first.starts, kept[0]), Span(second.starts, kept[1]), has_second, cut, form)
 
 
-def _only_second(front: Front, first: ir.Value, second: ir.Value, room: ir.Value) -> tuple[ir.Value, ir.Value]:
-    kept = front.add("Min", [first, room])
-    return kept, front.add("Min", [second, front.add("Sub", [room, kept])])
+def _only_second(op: TextWriter, first: ir.Value, second: ir.Value, room: ir.Value) -> tuple[ir.Value, ir.Value]:
+    kept = op.Min(first, room)
+    return kept, op.Min(second, op.Sub(room, kept))
 
 
-def _longest_first(front: Front, first: ir.Value, second: ir.Value, room: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _longest_first(op: TextWriter, first: ir.Value, second: ir.Value, room: ir.Value) -> tuple[ir.Value, ir.Value]:
     """As `bert_onnx.tokenization.truncation.shared_lengths_fast`: the shorter text stays whole while it fits into half.
 
     Both longer than half of the room: each keeps half, and the longer one of them the odd token. Else the shorter one
     is whole, and the longer one keeps what is left.
     """
-    half = front.add("Div", [room, front.integer(2)])
-    rest = front.add("Sub", [room, half])
-    first_is_longer = front.add("Greater", [first, second], _BOOL)
-    half_of_first = front.add("Where", [first_is_longer, rest, half], _INT64)
-    half_of_second = front.add("Sub", [room, half_of_first])
+    half = op.Div(room, op.integer(2))
+    rest = op.Sub(room, half)
+    first_is_longer = op.Greater(first, second)
+    half_of_first = op.Where(first_is_longer, rest, half)
+    half_of_second = op.Sub(room, half_of_first)
 
     def kept(length: ir.Value, other: ir.Value, share: ir.Value) -> ir.Value:
-        left = front.add("Max", [front.add("Sub", [room, other]), share])
-        return front.add("Min", [length, left])
+        left = op.Max(op.Sub(room, other), share)
+        return op.Min(length, left)
 
     return kept(first, second, half_of_first), kept(second, first, half_of_second)
 
 
 def _arrays(
-    front: Front,
+    op: TextWriter,
     ids: ir.Value,
     first: Span,
     second: Span | None,
@@ -116,40 +116,38 @@ def _arrays(
     cut: ir.Value,
     form: RowFormat,
 ) -> Arrays:
-    one, two, last_axis = front.integer(1), front.integer(2), front.integers(-1)
+    one, two, last_axis = op.integer(1), op.integer(2), op.vector(-1)
 
     def column(value: ir.Value) -> ir.Value:
-        return front.add("Unsqueeze", [value, last_axis])
+        return op.Unsqueeze(value, last_axis)
 
     # Places of the special tokens: [CLS] at 0, the first [SEP] at `middle`, a second one before `total`.
-    middle = front.add("Add", [first.kept, one])
-    total = front.add("Add", [first.kept, two])
+    middle = op.Add(first.kept, one)
+    total = op.Add(first.kept, two)
     if second is not None:
-        further = front.add("Add", [second.kept, one])
+        further = op.Add(second.kept, one)
         if has_second is not None:
-            further = front.add("Mul", [further, has_second])
-        total = front.add("Add", [total, further])
-    longest = front.add("ReduceMax", [total], attributes={"keepdims": 0})
-    places = front.add("Range", [front.integer(0), longest, one])
-    real = front.add("Less", [places, column(total)], _BOOL)
+            further = op.Mul(further, has_second)
+        total = op.Add(total, further)
+    longest = op.ReduceMax(total, keepdims=0)
+    places = op.Range(op.integer(0), longest, one)
+    real = op.Less(places, column(total))
     # What a place of the first text holds: its start, and the [CLS] before it.
-    source = front.add("Add", [column(front.add("Sub", [first.starts, one])), places])
-    types = front.add("And", [real, front.add("Greater", [places, column(middle)], _BOOL)], _BOOL)
+    source = op.Add(column(op.Sub(first.starts, one)), places)
+    types = op.And(real, op.Greater(places, column(middle)))
     if second is not None:
-        shift = front.add("Sub", [second.starts, front.add("Add", [middle, one])])
-        source = front.add("Where", [types, front.add("Add", [column(shift), places]), source], _INT64)
-    highest = front.add("Sub", [front.add("Size", [ids], _INT64), one])
-    source = front.add("Max", [front.add("Min", [source, highest]), front.integer(0)])
-    found = front.add("Gather", [ids, source])
-    at_last = front.add("Equal", [places, column(front.add("Sub", [total, one]))], _BOOL)
-    at_end = front.add("Or", [at_last, front.add("Equal", [places, column(middle)], _BOOL)])
-    found = front.add("Where", [at_end, front.integer(form.end_id), found], _INT64)
-    found = front.add(
-        "Where", [front.add("Equal", [places, front.integer(0)], _BOOL), front.integer(form.first_id), found], _INT64
-    )
-    found = front.add("Where", [real, found, front.integer(form.pad_id)], _INT64)
+        shift = op.Sub(second.starts, op.Add(middle, one))
+        source = op.Where(types, op.Add(column(shift), places), source)
+    highest = op.Sub(op.Size(ids), one)
+    source = op.Max(op.Min(source, highest), op.integer(0))
+    found = op.Gather(ids, source)
+    at_last = op.Equal(places, column(op.Sub(total, one)))
+    at_end = op.Or(at_last, op.Equal(places, column(middle)))
+    found = op.Where(at_end, op.integer(form.end_id), found)
+    found = op.Where(op.Equal(places, op.integer(0)), op.integer(form.first_id), found)
+    found = op.Where(real, found, op.integer(form.pad_id))
 
     def integers(value: ir.Value) -> ir.Value:
-        return front.add("Cast", [value], _INT64, {"to": _INT64.value})
+        return op.Cast(value, to=_INT64)
 
     return Arrays(found, integers(real), integers(types), integers(cut))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from export.text_input.characters import character_class
-from export.text_input.operators import Front
+from export.text_input.operators import TextWriter
 from export.text_input.settings import UNWRITABLE, TokenizerTables
 
 _INT64 = ir.DataType.INT64
@@ -42,62 +42,62 @@ class TokenRows:
     lengths: ir.Value
 
 
-def tokenize(front: Front, texts: ir.Value, tables: TokenizerTables) -> TokenRows:
+def tokenize(op: TextWriter, texts: ir.Value, tables: TokenizerTables) -> TokenRows:
     """Nodes that make the tokens of `texts`, string [N]."""
-    words = _words(front, _normalised(front, texts, tables))
-    return _rows(front, _without_broken_words(front, *_pieces(front, words, tables), tables.unknown_id))
+    words = _words(op, _normalised(op, texts, tables))
+    return _rows(op, _without_broken_words(op, *_pieces(op, words, tables), tables.unknown_id))
 
 
-def _normalised(front: Front, texts: ir.Value, tables: TokenizerTables) -> ir.Value:
+def _normalised(op: TextWriter, texts: ir.Value, tables: TokenizerTables) -> ir.Value:
     """One string [1]: words between spaces, and the end of every text a word of its own."""
     characters, marks = tables.characters, tables.marks
     # Characters that stand for something below must not come from the text.
     unwanted = character_class(characters.removed, [marks.end, *marks.special.values()])
-    (clean,) = front.extension(
+    (clean,) = op.extension(
         "StringRegexReplace",
-        [texts, front.text("unwanted", unwanted), front.text("erased", marks.erased)],
+        [texts, op.text("unwanted", unwanted), op.text("erased", marks.erased)],
     )
-    rows = front.add("Concat", [clean, front.text("empty", "")], attributes={"axis": 0})
-    first_axis = front.integers(0)
-    (joined,) = front.extension("StringJoin", [rows, front.text("end", marks.end), first_axis])
+    rows = op.Concat(clean, op.text("empty", ""), axis=0)
+    first_axis = op.vector(0)
+    (joined,) = op.extension("StringJoin", [rows, op.text("end", marks.end), first_axis])
     # Patterns are compiled at every run: what stays as it is beyond ASCII is looked up, too, which costs less.
     other = character_class(characters.isolated, tables.plain_ascii, negated=True)
     special = [_literal(content) for content in sorted(marks.special, key=len, reverse=True)]
-    parts, *_ = front.extension(
+    parts, *_ = op.extension(
         "StringRegexSplitWithOffsets",
-        [joined, front.text("changed", f"({'|'.join([*special, other])})"), front.text("kept", "(?s).+")],
+        [joined, op.text("changed", f"({'|'.join([*special, other])})"), op.text("kept", "(?s).+")],
         (_STRING, _INT64, _INT64, _INT64),
     )
-    (mapped,) = front.extension("StringMapping", [parts], attributes={"map": tables.mapping()})
-    (text,) = front.extension("StringJoin", [mapped, front.text("nothing", ""), first_axis])
-    (text,) = front.extension(
+    (mapped,) = op.extension("StringMapping", [parts], attributes={"map": tables.mapping()})
+    (text,) = op.extension("StringJoin", [mapped, op.text("nothing", ""), first_axis])
+    (text,) = op.extension(
         "StringRegexReplace",
-        [text, front.text("erased_again", f"{character_class((), [marks.erased])}+"), front.text("nothing_again", "")],
+        [text, op.text("erased_again", f"{character_class((), [marks.erased])}+"), op.text("nothing_again", "")],
     )
     if characters.isolated:
         ideographs = f"({character_class(characters.isolated)})"
-        (text,) = front.extension(
-            "StringRegexReplace", [text, front.text("ideographs", ideographs), front.text("spaced", r" \1 ")]
+        (text,) = op.extension(
+            "StringRegexReplace", [text, op.text("ideographs", ideographs), op.text("spaced", r" \1 ")]
         )
     return text
 
 
-def _words(front: Front, text: ir.Value) -> ir.Value:
+def _words(op: TextWriter, text: ir.Value) -> ir.Value:
     """The words of `text`, string [W]."""
-    words, *_ = front.extension(
+    words, *_ = op.extension(
         "StringRegexSplitWithOffsets",
-        [text, front.text("spaces", f"({character_class((), [' ', *UNWRITABLE])}+)"), front.text("dropped", "")],
+        [text, op.text("spaces", f"({character_class((), [' ', *UNWRITABLE])}+)"), op.text("dropped", "")],
         (_STRING, _INT64, _INT64, _INT64),
     )
     return words
 
 
-def _pieces(front: Front, words: ir.Value, tables: TokenizerTables) -> tuple[ir.Value, ir.Value, ir.Value]:
+def _pieces(op: TextWriter, words: ir.Value, tables: TokenizerTables) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Ids of the pieces of all words [T], where each word begins and ends among them [W]."""
     known = tables.vocabulary | {tables.marks.end: END_ID} | tables.special_ids()
-    pieces, _, begins, ends = front.extension(
+    pieces, _, begins, ends = op.extension(
         "WordpieceTokenizer",
-        [words, front.integers()],
+        [words, op.vector()],
         (_STRING, _INT64, _INT64, _INT64),
         {
             # The operator returns pieces, not the numbers that it is given here; -1 would mean a piece that is missing.
@@ -107,38 +107,37 @@ def _pieces(front: Front, words: ir.Value, tables: TokenizerTables) -> tuple[ir.
             "max_input_chars_per_word": tables.longest_word,
         },
     )
-    return front.look_up(pieces, known, tables.unknown_id), begins, ends
+    return op.look_up(pieces, known, tables.unknown_id), begins, ends
 
 
-def _without_broken_words(front: Front, ids: ir.Value, begins: ir.Value, ends: ir.Value, unknown: int) -> ir.Value:
+def _without_broken_words(op: TextWriter, ids: ir.Value, begins: ir.Value, ends: ir.Value, unknown: int) -> ir.Value:
     """`ids` without the pieces of words that end in the unknown token.
 
     The operator keeps the pieces that it found before it met a part that no piece covers, and puts the unknown token
     after them. BERT's tokenizer makes one unknown token of the whole word.
     """
-    boolean = ir.DataType.BOOL
-    unknown_id = front.integer(unknown)
-    last = front.add("Gather", [ids, front.add("Sub", [ends, front.integer(1)])])
-    broken = front.add("Equal", [last, unknown_id], boolean)
-    ones = front.add("Expand", [front.integers(1), front.add("Shape", [begins], _INT64)])
-    zeros = front.add("Expand", [front.integers(0), front.add("Shape", [ids], _INT64)])
-    heads = front.add("ScatterElements", [zeros, begins, ones], attributes={"axis": 0})
-    counted = front.add("CumSum", [heads, front.integer(0)])
-    word = front.add("Sub", [counted, front.integer(1)])
-    whole = front.add("Not", [front.add("Gather", [broken, word])])
-    kept = front.add("Or", [whole, front.add("Equal", [ids, unknown_id], boolean)])
-    return front.add("Compress", [ids, kept], attributes={"axis": 0})
+    unknown_id = op.integer(unknown)
+    last = op.Gather(ids, op.Sub(ends, op.integer(1)))
+    broken = op.Equal(last, unknown_id)
+    ones = op.Expand(op.vector(1), op.Shape(begins))
+    zeros = op.Expand(op.vector(0), op.Shape(ids))
+    heads = op.ScatterElements(zeros, begins, ones, axis=0)
+    counted = op.CumSum(heads, op.integer(0))
+    word = op.Sub(counted, op.integer(1))
+    whole = op.Not(op.Gather(broken, word))
+    kept = op.Or(whole, op.Equal(ids, unknown_id))
+    return op.Compress(ids, kept, axis=0)
 
 
-def _rows(front: Front, ids: ir.Value) -> TokenRows:
+def _rows(op: TextWriter, ids: ir.Value) -> TokenRows:
     """Where every text begins, and how long it is."""
-    at_end = front.add("Equal", [ids, front.integer(END_ID)], ir.DataType.BOOL)
-    found = front.add("NonZero", [at_end], _INT64)
-    ends = front.add("Squeeze", [found, front.integers(0)])
-    after = front.add("Add", [ends, front.integer(1)])
-    before = front.add("Slice", [after, front.integers(0), front.integers(-1)])
-    starts = front.add("Concat", [front.integers(0), before], attributes={"axis": 0})
-    return TokenRows(ids, starts, front.add("Sub", [ends, starts]))
+    at_end = op.Equal(ids, op.integer(END_ID))
+    found = op.NonZero(at_end)
+    ends = op.Squeeze(found, op.vector(0))
+    after = op.Add(ends, op.integer(1))
+    before = op.Slice(after, op.vector(0), op.vector(-1))
+    starts = op.Concat(op.vector(0), before, axis=0)
+    return TokenRows(ids, starts, op.Sub(ends, starts))
 
 
 def _literal(text: str) -> str:

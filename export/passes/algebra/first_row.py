@@ -21,7 +21,7 @@ from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph import canonical
 from export.passes.graph.canonical import BIAS, KEY_MASK, PAST_KEY, QUERY
 from export.passes.graph.values import add_constant, is_operator
-from export.passes.graph.writer import is_needed, optional_input
+from export.passes.graph.writer import is_needed, optional_input, write_before
 from export.passes.unpadding.token_wise import first_row_reader, token_operands
 
 
@@ -124,11 +124,7 @@ class _Narrowing:
             self._narrow(node, places)
             return value
         if value not in self.rows:
-            scope = (user.name or "").rpartition("/")[0]
-            gather = ir.node("Gather", [value, self.zero], {"axis": 1}, name=f"{scope}/Gather")
-            gather.outputs[0].type = value.type
-            self.graph.insert_before(user, gather)
-            self.rows[value] = gather.outputs[0]
+            self.rows[value] = write_before(user).Gather(value, self.zero, axis=1)
         return self.rows[value]
 
     def _is_needed_whole(self, value: ir.Value) -> bool:

@@ -26,7 +26,7 @@ from export.passes.graph.linear import (
     sharing,
 )
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import Emitter, replace_value, scope_of
+from export.passes.graph.writer import replace_value, scope_of, write_before
 
 
 def merge_qkv(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -60,18 +60,18 @@ def _find(node: ir.Node) -> tuple[str, list[Linear]] | str:
 
 def _merge(node: ir.Node, letters: str, linears: Sequence[Linear]) -> None:
     scope = scope_of(node)
-    emit = Emitter(_earliest(node, linears), f"{scope}/{letters}" if scope else letters)
+    op = write_before(_earliest(node, linears), f"{scope}/{letters}" if scope else letters)
     name = joined_name(linears, node, letters)
-    merged = emit.add("MatMul", [linears[0].source, joined_weight(emit.graph, f"{name}.weight", linears)])
+    merged = op.MatMul(linears[0].source, joined_weight(op.graph, f"{name}.weight", linears))
     if any(linear.bias is not None for linear in linears):
-        merged = emit.add("Add", [merged, joined_bias(emit.graph, f"{name}.bias", linears)])
+        merged = op.Add(merged, joined_bias(op.graph, f"{name}.bias", linears))
     widths = [linear.width for linear in linears]
-    parts = emit.add_node("Split", [merged, emit.integers("widths", widths)], len(linears), {"axis": -1}).outputs
+    parts = op.node("Split", [merged, op.integers(widths, "widths")], {"axis": -1}, (None,) * len(linears))
     for linear, part in zip(linears, parts, strict=True):
         annotate(part, linear.source, linear.width)
         replace_value(linear.output, part)
     annotate(merged, linears[0].source, sum(widths))
-    remove_linears(emit.graph, linears)
+    remove_linears(op.graph, linears)
 
 
 def _earliest(node: ir.Node, linears: Sequence[Linear]) -> ir.Node:

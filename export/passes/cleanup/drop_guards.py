@@ -12,8 +12,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.match import scalar, take_over
+from export.passes.graph.match import scalar
 from export.passes.graph.values import constant_input, is_operator
+from export.passes.graph.writer import replace_value
 
 
 def drop_guards(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -58,5 +59,5 @@ def _bypass(kept: ir.Value, result: ir.Value) -> bool:
     elif kept.producer() is None or kept.is_graph_output():
         return False
     else:
-        take_over(kept, result)
+        replace_value(result, kept)
     return True

@@ -11,8 +11,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.match import make_node, take_over
 from export.passes.graph.values import is_operator
+from export.passes.graph.writer import replace_node
 
 
 def simplify_expands(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -23,10 +23,9 @@ def simplify_expands(model: ir.Model, context: PassContext) -> PassOutcome:
             if not _repeats_ones(node):
                 refusals.append(Refusal(node.name or "", "an axis that is repeated is not known to have the length 1"))
                 continue
-            new = make_node("", "Expand", node.inputs, {}, 1, node.name or "Expand")
+            new = ir.node("Expand", node.inputs, name=node.name)
             model.graph.insert_before(node, new)
-            take_over(new.outputs[0], node.outputs[0])
-            model.graph.remove(node, safe=True)
+            replace_node(node, new.outputs[0])
             fired += 1
         elif is_operator(node, "Expand") and _is_idle(node):
             source = node.inputs[0]

@@ -12,8 +12,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.match import make_node, take_over
 from export.passes.graph.values import is_operator
+from export.passes.graph.writer import replace_value
 
 
 def simplify_transposes(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -32,9 +32,9 @@ def simplify_transposes(model: ir.Model, context: PassContext) -> PassOutcome:
             continue
         rank = len(source.shape or ())
         order = [*range(rank - 2), rank - 1, rank - 2]
-        new = make_node("", "Transpose", [source], {"perm": order}, 1, transpose.name or "Transpose")
+        new = ir.node("Transpose", [source], {"perm": order}, name=transpose.name)
         model.graph.insert_before(node, new)
-        take_over(new.outputs[0], node.outputs[0])
+        replace_value(node.outputs[0], new.outputs[0])
         fired += 1
     if fired:
         common.RemoveUnusedNodesPass()(model)

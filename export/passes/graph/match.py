@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import onnx_ir as ir
@@ -145,36 +145,6 @@ def describe_use(value: ir.Value) -> str:
         return f"{value.name} inside the pattern is an output of the graph"
     users = ", ".join(sorted({node.name or node.op_type for node, _ in value.uses()}))
     return f"{value.name} inside the pattern is read elsewhere, too (by {users})"
-
-
-def make_node(
-    domain: str,
-    operator: str,
-    inputs: Sequence[ir.Value | None],
-    attributes: Mapping[str, int | float | str | Sequence[int]],
-    outputs: int,
-    name: str,
-) -> ir.Node:
-    """A node whose inputs end with the last one that is there, with attributes made of plain Python values."""
-    kept = list(inputs)
-    while kept and kept[-1] is None:
-        kept.pop()
-    return ir.node(operator, kept, attributes, domain=domain, num_outputs=outputs, name=name)
-
-
-def take_over(new: ir.Value, old: ir.Value) -> None:
-    """Let `new` stand wherever `old` is read or returned; it inherits its type and shape, and the name of an output."""
-    new.type = old.type if old.type is not None else new.type
-    new.shape = old.shape if old.shape is not None else new.shape
-    if old.is_graph_output():
-        new.name, old.name = old.name, f"{old.name}_replaced"
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-
-
-def sibling_name(node: ir.Node, operator: str) -> str:
-    """Name for the node that replaces `node`: the same module path, another operator."""
-    path, slash, _ = (node.name or "").rpartition("/")
-    return f"{path}{slash}{operator}"
 
 
 def constant_vector(value: ir.Value | None) -> list[int] | None:

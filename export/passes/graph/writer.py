@@ -1,8 +1,9 @@
-"""Writes new nodes in the place of one that a pass replaces."""
+"""Writes nodes so that the code reads like the formula: `op.Add(op.MatMul(x, weight), bias)`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -13,90 +14,151 @@ from export.passes.graph.values import add_constant, constant_array, is_operator
 #: ONNX Runtime's own operators. All that are used here exist in its version 1.
 MICROSOFT = "com.microsoft"
 
-Attributes = Mapping[str, int | float | str | Sequence[int]]
+Attributes = Mapping[str, Any]
+
+#: Operators whose result has a type of its own.
+_RESULTS = {
+    **dict.fromkeys(
+        ("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"), ir.DataType.BOOL
+    ),
+    **dict.fromkeys(("ArgMax", "NonZero", "Shape", "Size"), ir.DataType.INT64),
+}
+#: Operators whose result has the type of another input than the first.
+_TYPED_BY = {"Where": 1, "DequantizeLinear": 1, "QuantizeLinear": 2}
 
 
-class Emitter:
-    """Adds nodes before `anchor`, named after the module that it belongs to, and puts their results in its place.
+class Writer:
+    """Writes nodes and constants into `graph`.
+
+    Each operator of ai.onnx is a method: `op.Concat(a, b, axis=0)` takes the inputs, has attributes as keywords, and
+    returns the only output of the new node. Keywords that begin with _ are no attributes:
+
+        _domain: the operator's.
+        _scope: path of the module that the node is named after, where it is not the writer's.
+        _dtype: the element type of the output, where it is not that of the first input and ai.onnx does not say it.
 
     Args:
-        anchor: the node to be replaced; `finish` removes it from the graph.
-        scope: path of the module that new nodes are named after; that of the anchor if None.
+        graph: where nodes and constants go.
+        scope: path of the module that nodes are named after: `encoder/layer.0/output` gives `.../output/Add`.
+        before: the node that new nodes precede; None: they go to the end, and the caller sorts the graph.
     """
 
-    def __init__(self, anchor: ir.Node, scope: str | None = None) -> None:
-        assert anchor.graph is not None
-        assert isinstance(anchor.graph, ir.Graph)
-        self.graph = anchor.graph
-        self.anchor = anchor
-        self._scope = scope_of(anchor) if scope is None else scope
+    def __init__(self, graph: ir.Graph, scope: str, before: ir.Node | None = None) -> None:
+        self.graph = graph
+        self.scope = scope
+        self.before = before
 
-    def add(
-        self,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        attributes: Attributes | None = None,
-        domain: str = "",
-        dtype: ir.DataType | None = None,
-    ) -> ir.Value:
-        """The only output of a new node; its element type is `dtype`, or else that of the first input."""
-        (output,) = self.add_node(op_type, inputs, 1, attributes, domain, dtype).outputs
-        return output
+    def __getattr__(self, operator: str) -> Callable[..., ir.Value]:
+        if not operator[0].isupper():
+            raise AttributeError(operator)
 
-    def add_node(
+        def write(
+            *inputs: ir.Value | None,
+            _domain: str = "",
+            _scope: str | None = None,
+            _dtype: ir.DataType | None = None,
+            **attributes: Any,
+        ) -> ir.Value:
+            return self.node(operator, inputs, attributes, (_dtype,), _domain, _scope)[0]
+
+        return write
+
+    def node(
         self,
-        op_type: str,
+        operator: str,
         inputs: Sequence[ir.Value | None],
-        num_outputs: int,
-        attributes: Attributes | None = None,
+        attributes: Attributes,
+        dtypes: Sequence[ir.DataType | None],
         domain: str = "",
-        dtype: ir.DataType | None = None,
-    ) -> ir.Node:
-        """A new node. Absent inputs at the end are dropped."""
+        scope: str | None = None,
+    ) -> Sequence[ir.Value]:
+        """The outputs of a new node, one for each of `dtypes`; None: the type that an output of `operator` has.
+
+        Inputs that are absent at the end are dropped.
+        """
         given = list(inputs)
         while given and given[-1] is None:
             given.pop()
-        name = f"{self._scope}/{op_type}" if self._scope else op_type
-        node = ir.node(op_type, given, attributes=attributes or {}, domain=domain, num_outputs=num_outputs, name=name)
-        dtype = dtype or next((value.dtype for value in given if value is not None), None)
-        if dtype is not None:
-            for output in node.outputs:
-                output.type = ir.TensorType(dtype)
-        self.graph.insert_before(self.anchor, node)
-        return node
+        scope = self.scope if scope is None else scope
+        attributes = {name: int(one) if isinstance(one, ir.DataType) else one for name, one in attributes.items()}
+        node = ir.node(
+            operator,
+            given,
+            attributes,
+            domain=domain,
+            num_outputs=len(dtypes),
+            name=f"{scope}/{operator}" if scope else operator,
+        )
+        for output, dtype in zip(node.outputs, dtypes, strict=True):
+            dtype = dtype or _result_type(operator, given, attributes)
+            output.type = None if dtype is None else ir.TensorType(dtype)
+        self._name(node)
+        if self.before is None:
+            self.graph.append(node)
+        else:
+            self.graph.insert_before(self.before, node)
+        return node.outputs
+
+    def _name(self, node: ir.Node) -> None:
+        """For writers that name nodes and values in another way."""
 
     def constant(self, name: str, array: np.ndarray) -> ir.Value:
         """A new initializer."""
         return add_constant(self.graph, name, array)
 
-    def integers(self, name: str, values: Sequence[int]) -> ir.Value:
+    def number(self, number: int, name: str = "number") -> ir.Value:
+        """A new int64 scalar."""
+        return self.constant(name, np.array(number, np.int64))
+
+    def integers(self, numbers: Sequence[int], name: str = "integers") -> ir.Value:
         """A new int64 vector."""
-        return self.constant(name, np.array(values, np.int64))
-
-    def finish(self, replacements: Mapping[ir.Value, ir.Value]) -> None:
-        """Put new values in the place of old ones, keep the names of the graph's outputs, remove the anchor."""
-        for old, new in replacements.items():
-            replace_value(old, new)
-        self.graph.remove(self.anchor, safe=True)
+        return self.constant(name, np.array(numbers, np.int64))
 
 
-def scope_of(node: ir.Node) -> str:
-    """`encoder/layer.0/output` of a node `encoder/layer.0/output/Add`."""
-    return (node.name or "").rpartition("/")[0]
+def write_before(node: ir.Node, scope: str | None = None) -> Writer:
+    """A writer of nodes before `node`, named after its module, or `scope`."""
+    assert isinstance(node.graph, ir.Graph)
+    return Writer(node.graph, scope_of(node) if scope is None else scope, node)
+
+
+def _result_type(operator: str, inputs: Sequence[ir.Value | None], attributes: Attributes) -> ir.DataType | None:
+    """The element type of what an operator returns; None where it is not known."""
+    if operator == "Cast":
+        return ir.DataType(attributes["to"])
+    if operator in _RESULTS:
+        return _RESULTS[operator]
+    if operator in _TYPED_BY:
+        inputs = inputs[_TYPED_BY[operator] :]
+    return next((value.dtype for value in inputs if value is not None), None)
+
+
+def scope_of(node: ir.Node | None) -> str:
+    """`encoder/layer.0/output` of a node `encoder/layer.0/output/Add`; nothing where there is no node."""
+    return ((node.name if node is not None else "") or "").rpartition("/")[0]
 
 
 def replace_value(old: ir.Value, new: ir.Value) -> None:
-    """Let `new` stand wherever `old` did, also among the graph's outputs, whose names and axes stay."""
-    if new.shape is None:
+    """Let `new` stand wherever `old` did, also among the graph's outputs, whose names, types and axes stay.
+
+    Elsewhere it keeps the type and the shape that it has; it inherits those that it has not.
+    """
+    returned = old.is_graph_output()
+    if new.shape is None or (returned and old.shape is not None):
         new.shape = old.shape
-    if new.type is None:
+    if new.type is None or (returned and old.type is not None):
         new.type = old.type
-    if old.is_graph_output():
-        name = old.name
-        old.name = None
-        new.name = name
-        new.shape, new.type = old.shape, old.type
+    if returned:
+        new.name, old.name = old.name, f"{old.name}_replaced"
     old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def replace_node(node: ir.Node, *results: ir.Value | None) -> None:
+    """Put `results` in the place of the outputs of `node`, as far as anything needs those, and remove it."""
+    for position, (old, new) in enumerate(zip(node.outputs, results, strict=False)):
+        if new is not None and is_needed(node, position):
+            replace_value(old, new)
+    assert node.graph is not None
+    node.graph.remove(node, safe=True)
 
 
 def is_needed(node: ir.Node, position: int) -> bool:

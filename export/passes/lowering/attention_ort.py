@@ -26,7 +26,15 @@ from export.passes.graph.linear import (
     sharing,
 )
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import MICROSOFT, Emitter, is_needed, optional_input, use_microsoft
+from export.passes.graph.writer import (
+    MICROSOFT,
+    Writer,
+    is_needed,
+    optional_input,
+    replace_node,
+    use_microsoft,
+    write_before,
+)
 from export.passes.lowering.multi_head_attention import filter_value, integer_mask, key_mask_of
 
 
@@ -35,7 +43,7 @@ def lower_attention_microsoft(model: ir.Model, context: PassContext) -> PassOutc
     return lower_with(model, integer_mask)
 
 
-def lower_with(model: ir.Model, make_mask: Callable[[Emitter, ir.Node], ir.Value]) -> PassOutcome:
+def lower_with(model: ir.Model, make_mask: Callable[[Writer, ir.Node], ir.Value]) -> PassOutcome:
     """Lower every self-attention; `make_mask` gives the operator's mask for a KeyMask node."""
     fired, refusals = 0, []
     for node in [node for node in model.graph if is_operator(node, canonical.ATTENTION, domain=canonical.DOMAIN)]:
@@ -75,8 +83,8 @@ def find_projections(node: ir.Node) -> list[Linear] | str:
     return next((reason for reason in shared if reason is not None), linears)
 
 
-def _lower(node: ir.Node, linears: list[Linear], make_mask: Callable[[Emitter, ir.Node], ir.Value]) -> None:
-    emit, name = Emitter(node), joined_name(linears, node, "qkv")
+def _lower(node: ir.Node, linears: list[Linear], make_mask: Callable[[Writer, ir.Node], ir.Value]) -> None:
+    op, name = write_before(node), joined_name(linears, node, "qkv")
     attributes: dict[str, int | float] = {
         "num_heads": node.attributes["num_heads"].as_int(),
         "scale": node.attributes["scale"].as_float(),
@@ -84,10 +92,10 @@ def _lower(node: ir.Node, linears: list[Linear], make_mask: Callable[[Emitter, i
     mask = key_mask_of(optional_input(node, canonical.BIAS))
     padding = None
     if mask is not None:
-        padding = make_mask(emit, mask)
+        padding = make_mask(op, mask)
         attributes["mask_filter_value"] = filter_value(mask)
-    weight = joined_weight(emit.graph, f"{name}.weight", linears)
-    bias = joined_bias(emit.graph, f"{name}.bias", linears)
-    result = emit.add("Attention", [linears[0].source, weight, bias, padding], attributes, MICROSOFT)
-    emit.finish({node.outputs[0]: result})
-    remove_linears(emit.graph, linears)
+    weight = joined_weight(op.graph, f"{name}.weight", linears)
+    bias = joined_bias(op.graph, f"{name}.bias", linears)
+    result = op.Attention(linears[0].source, weight, bias, padding, **attributes, _domain=MICROSOFT)
+    replace_node(node, result)
+    remove_linears(op.graph, linears)

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from bert_onnx.tasks import REQUIRES, RIGHT_PADDING
 from export.passes.base import PassContext, PassOutcome
-from export.passes.graph.writer import Emitter
+from export.passes.graph.writer import Writer
 from export.passes.lowering.attention_ort import lower_with
 
 
@@ -23,13 +23,13 @@ def lower_attention_lengths(model: ir.Model, context: PassContext) -> PassOutcom
     """Counts the Attention nodes that took their projections in."""
     made: dict[ir.Value | None, ir.Value] = {}
 
-    def lengths(emit: Emitter, mask: ir.Node) -> ir.Value:
+    def lengths(op: Writer, mask: ir.Node) -> ir.Value:
         """Once for all layers: they are met in the order of the graph."""
         source = mask.inputs[0]
         if source not in made:
-            total = emit.add("ReduceSum", [source, emit.integers("axes", [1])], {"keepdims": 0})
+            total = op.ReduceSum(source, op.integers([1], "axes"), keepdims=0)
             int32 = ir.DataType.INT32
-            made[source] = emit.add("Cast", [total], {"to": int(int32)}, dtype=int32)
+            made[source] = op.Cast(total, to=int32)
         return made[source]
 
     outcome = lower_with(model, lengths)

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph import canonical
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import MICROSOFT, Emitter, sole_producer, split_bias, use_microsoft
+from export.passes.graph.writer import MICROSOFT, replace_node, sole_producer, split_bias, use_microsoft, write_before
 
 
 def fuse_bias_gelu(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -23,17 +23,17 @@ def fuse_bias_gelu(model: ir.Model, context: PassContext) -> PassOutcome:
     fired, refusals = 0, []
     nodes = [node for node in model.graph if is_operator(node, canonical.GELU, domain=canonical.DOMAIN)]
     for node in nodes:
-        emit = Emitter(node)
+        op = write_before(node)
         fast = node.attributes["approximate"].as_string() == "tanh"
         found = _biased(node.inputs[0])
         if isinstance(found, str):
             refusals.append(Refusal(node.name or "", found))
-            result = emit.add("FastGelu" if fast else "Gelu", [node.inputs[0]], domain=MICROSOFT)
-            emit.finish({node.outputs[0]: result})
+            gelu = op.FastGelu if fast else op.Gelu
+            replace_node(node, gelu(node.inputs[0], _domain=MICROSOFT))
             continue
         add, x, bias = found
-        result = emit.add("FastGelu" if fast else "BiasGelu", [x, bias], domain=MICROSOFT)
-        emit.finish({node.outputs[0]: result})
+        gelu = op.FastGelu if fast else op.BiasGelu
+        replace_node(node, gelu(x, bias, _domain=MICROSOFT))
         model.graph.remove(add, safe=True)
         fired += 1
     use_microsoft(model)

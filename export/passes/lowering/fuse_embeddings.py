@@ -15,7 +15,7 @@ from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph.embeddings import Embeddings, LookUp, find_embeddings
 from export.passes.graph.match import remove_unused
 from export.passes.graph.values import constant_array, is_operator
-from export.passes.graph.writer import MICROSOFT, Emitter, use_microsoft
+from export.passes.graph.writer import MICROSOFT, Writer, replace_node, use_microsoft, write_before
 
 
 def fuse_embeddings(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -44,19 +44,20 @@ def _refusal(node: ir.Node) -> str | None:
 
 
 def _fuse(node: ir.Node, found: Embeddings) -> None:
-    emit, total = Emitter(node), node.inputs[0]
-    ids, segments = _int32(emit, found.words), None if found.segments is None else _int32(emit, found.segments)
+    op, total = write_before(node), node.inputs[0]
+    ids, segments = _int32(op, found.words), None if found.segments is None else _int32(op, found.segments)
     epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
     table = None if found.segments is None else found.segments.table
     inputs = [ids, segments, found.words.table, found.table, table, node.inputs[1], node.inputs[2]]
-    new = emit.add_node("EmbedLayerNormalization", inputs, 2, {"epsilon": epsilon}, MICROSOFT, ir.DataType.FLOAT)
-    new.outputs[1].type = ir.TensorType(ir.DataType.INT32)  # the operator's mask_index, which nothing reads
-    emit.finish({node.outputs[0]: new.outputs[0]})
+    # The second output is the operator's mask_index, which nothing reads.
+    dtypes = (ir.DataType.FLOAT, ir.DataType.INT32)
+    result, _ = op.node("EmbedLayerNormalization", inputs, {"epsilon": epsilon}, dtypes, MICROSOFT)
+    replace_node(node, result)
     if total is not None:
-        remove_unused(emit.graph, total)
+        remove_unused(op.graph, total)
 
 
-def _int32(emit: Emitter, look_up: LookUp) -> ir.Value:
+def _int32(op: Writer, look_up: LookUp) -> ir.Value:
     """The ids as the operator wants them."""
     int32 = ir.DataType.INT32
-    return emit.add("Cast", [look_up.ids], {"to": int(int32)}, dtype=int32)
+    return op.Cast(look_up.ids, to=int32)

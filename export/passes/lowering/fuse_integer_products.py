@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import MICROSOFT, Emitter, split_bias, use_microsoft
+from export.passes.graph.writer import MICROSOFT, replace_node, split_bias, use_microsoft, write_before
 
 
 def fuse_integer_products(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -64,16 +64,15 @@ def _fuse(node: ir.Node, first: ir.Node, second: ir.Node) -> None:
     (a, a_scale, a_zero), (w, w_scale, w_zero) = first.inputs, second.inputs
     add = _bias_after(node)
     last, bias = (node, None) if add is None else add
-    emit = Emitter(last)
-    dtype = ir.DataType.FLOAT
-    inputs = [a, w, a_scale, w_scale, a_zero, w_zero, bias]
-    product = emit.add("MatMulIntegerToFloat", inputs, domain=MICROSOFT, dtype=dtype)
-    emit.finish({last.outputs[0]: product})
+    op = write_before(last)
+    inputs = (a, w, a_scale, w_scale, a_zero, w_zero, bias)
+    product = op.MatMulIntegerToFloat(*inputs, _domain=MICROSOFT, _dtype=ir.DataType.FLOAT)
+    replace_node(last, product)
     if last is not node:
-        emit.graph.remove(node, safe=True)
+        op.graph.remove(node, safe=True)
     for done in (first, second):
         if done.graph is not None and not done.outputs[0].uses() and not done.outputs[0].is_graph_output():
-            emit.graph.remove(done, safe=True)
+            op.graph.remove(done, safe=True)
 
 
 def _bias_after(node: ir.Node) -> tuple[ir.Node, ir.Value] | None:

@@ -14,7 +14,15 @@ import onnx_ir as ir
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph.axes import axes_of, same_shape
 from export.passes.graph.values import constant_array, is_operator
-from export.passes.graph.writer import MICROSOFT, Emitter, is_needed, sole_producer, split_bias, use_microsoft
+from export.passes.graph.writer import (
+    MICROSOFT,
+    is_needed,
+    replace_node,
+    sole_producer,
+    split_bias,
+    use_microsoft,
+    write_before,
+)
 
 
 def fuse_skip_layer_norm(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -64,10 +72,9 @@ def _fuse(node: ir.Node) -> None:
             (x, bias), skip = operands, other
             removed.append(inner)
             break
-    emit = Emitter(node)
+    op = write_before(node)
     beta = node.inputs[2] if len(node.inputs) > 2 else None
     epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
-    inputs = [x, skip, node.inputs[1], beta, bias]
-    result = emit.add("SkipLayerNormalization", inputs, {"epsilon": epsilon}, MICROSOFT)
-    emit.finish({node.outputs[0]: result})
-    emit.graph.remove(removed, safe=True)
+    result = op.SkipLayerNormalization(x, skip, node.inputs[1], beta, bias, epsilon=epsilon, _domain=MICROSOFT)
+    replace_node(node, result)
+    op.graph.remove(removed, safe=True)

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from export.passes.base import PassContext, PassOutcome
 from export.passes.graph import canonical
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import Emitter
+from export.passes.graph.writer import Writer, replace_node, write_before
 
 #: The opset that brought ai.onnx's Gelu.
 _GELU_SINCE = 20
@@ -27,30 +27,30 @@ def lower_gelu(model: ir.Model, context: PassContext) -> PassOutcome:
     nodes = [node for node in model.graph if is_operator(node, canonical.GELU, domain=canonical.DOMAIN)]
     native = min(context.opset, model.graph.opset_imports[""]) >= _GELU_SINCE
     for node in nodes:
-        emit, x = Emitter(node), node.inputs[0]
+        op, x = write_before(node), node.inputs[0]
         assert x is not None
         approximate = node.attributes["approximate"].as_string()
         if native:
-            result = emit.add("Gelu", [x], {"approximate": approximate})
+            result = op.Gelu(x, approximate=approximate)
         else:
-            result = _tanh_form(emit, x) if approximate == "tanh" else _erf_form(emit, x)
-        emit.finish({node.outputs[0]: result})
+            result = _tanh_form(op, x) if approximate == "tanh" else _erf_form(op, x)
+        replace_node(node, result)
     return PassOutcome(len(nodes))
 
 
-def _erf_form(emit: Emitter, x: ir.Value) -> ir.Value:
-    erf = emit.add("Erf", [emit.add("Div", [x, _number(emit, x, math.sqrt(2))])])
-    twice = emit.add("Mul", [x, emit.add("Add", [erf, _number(emit, x, 1.0)])])
-    return emit.add("Mul", [twice, _number(emit, x, 0.5)])
+def _erf_form(op: Writer, x: ir.Value) -> ir.Value:
+    erf = op.Erf(op.Div(x, _number(op, x, math.sqrt(2))))
+    twice = op.Mul(x, op.Add(erf, _number(op, x, 1.0)))
+    return op.Mul(twice, _number(op, x, 0.5))
 
 
-def _tanh_form(emit: Emitter, x: ir.Value) -> ir.Value:
-    cubic = emit.add("Mul", [emit.add("Pow", [x, _number(emit, x, 3.0)]), _number(emit, x, 0.044715)])
-    inner = emit.add("Mul", [emit.add("Add", [x, cubic]), _number(emit, x, math.sqrt(2 / math.pi))])
-    outer = emit.add("Add", [emit.add("Tanh", [inner]), _number(emit, x, 1.0)])
-    return emit.add("Mul", [emit.add("Mul", [x, _number(emit, x, 0.5)]), outer])
+def _tanh_form(op: Writer, x: ir.Value) -> ir.Value:
+    cubic = op.Mul(op.Pow(x, _number(op, x, 3.0)), _number(op, x, 0.044715))
+    inner = op.Mul(op.Add(x, cubic), _number(op, x, math.sqrt(2 / math.pi)))
+    outer = op.Add(op.Tanh(inner), _number(op, x, 1.0))
+    return op.Mul(op.Mul(x, _number(op, x, 0.5)), outer)
 
 
-def _number(emit: Emitter, x: ir.Value, value: float) -> ir.Value:
+def _number(op: Writer, x: ir.Value, value: float) -> ir.Value:
     """A scalar of the type of `x`."""
-    return emit.constant("number", np.array(value, (x.dtype or ir.DataType.FLOAT).numpy()))
+    return op.constant("number", np.array(value, (x.dtype or ir.DataType.FLOAT).numpy()))

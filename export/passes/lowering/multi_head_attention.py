@@ -21,12 +21,14 @@ from export.passes.graph.linear import find_linear, joined_bias, joined_name, sh
 from export.passes.graph.values import is_operator
 from export.passes.graph.writer import (
     MICROSOFT,
-    Emitter,
+    Writer,
     is_needed,
     optional_input,
+    replace_node,
     sole_producer,
     split_bias,
     use_microsoft,
+    write_before,
 )
 
 
@@ -77,7 +79,7 @@ def filter_value(mask: ir.Node) -> float:
 
 
 def _lower(node: ir.Node, with_biases: bool) -> None:
-    emit = Emitter(node)
+    op = write_before(node)
     inputs = [optional_input(node, position) for position in range(6)]
     attributes: dict[str, int | float] = {
         "num_heads": node.attributes["num_heads"].as_int(),
@@ -86,24 +88,22 @@ def _lower(node: ir.Node, with_biases: bool) -> None:
     padding, attention_bias = None, inputs[canonical.BIAS]
     mask = key_mask_of(attention_bias)
     if mask is not None:
-        padding, attention_bias = integer_mask(emit, mask), None
+        padding, attention_bias = integer_mask(op, mask), None
         attributes["mask_filter_value"] = filter_value(mask)
-    states, bias, adds = _take_biases(emit, node) if with_biases else (inputs[: canonical.VALUE + 1], None, [])
+    states, bias, adds = _take_biases(op, node) if with_biases else (inputs[: canonical.VALUE + 1], None, [])
     count = 3 if is_needed(node, canonical.PRESENT_KEY) or is_needed(node, canonical.PRESENT_VALUE) else 1
-    new = emit.add_node(
-        "MultiHeadAttention", [*states, bias, padding, attention_bias, *inputs[4:]], count, attributes, MICROSOFT
-    )
-    emit.finish({node.outputs[i]: new.outputs[i] for i in range(count) if is_needed(node, i)})
-    emit.graph.remove(adds, safe=True)
+    given = [*states, bias, padding, attention_bias, *inputs[4:]]
+    replace_node(node, *op.node("MultiHeadAttention", given, attributes, (None,) * count, MICROSOFT))
+    op.graph.remove(adds, safe=True)
 
 
-def integer_mask(emit: Emitter, mask: ir.Node) -> ir.Value:
+def integer_mask(op: Writer, mask: ir.Node) -> ir.Value:
     """The mask [B, R] that a KeyMask reads, as int32."""
     int32 = ir.DataType.INT32
-    return emit.add("Cast", [mask.inputs[0]], {"to": int(int32)}, dtype=int32)
+    return op.Cast(mask.inputs[0], to=int32)
 
 
-def _take_biases(emit: Emitter, node: ir.Node) -> tuple[list[ir.Value | None], ir.Value | None, list[ir.Node]]:
+def _take_biases(op: Writer, node: ir.Node) -> tuple[list[ir.Value | None], ir.Value | None, list[ir.Node]]:
     """Query, key and value without their biases, the biases joined, and the Adds that are no longer needed.
 
     Where that cannot be, the three stay as they are, and there is no bias.
@@ -118,7 +118,7 @@ def _take_biases(emit: Emitter, node: ir.Node) -> tuple[list[ir.Value | None], i
         return values, None, []
     if any(len(linear.output.uses()) > 1 or linear.output.is_graph_output() for linear in biased):
         return values, None, []
-    bias = joined_bias(emit.graph, f"{joined_name(linears, node, 'qkv')}.bias", linears)
+    bias = joined_bias(op.graph, f"{joined_name(linears, node, 'qkv')}.bias", linears)
     adds = [add for linear in biased if (add := linear.output.producer()) is not None]
     return [linear.product for linear in linears], bias, adds
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from export.passes.base import PassContext, PassOutcome
 from export.passes.graph import canonical
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import Emitter, is_needed, optional_input
+from export.passes.graph.writer import Writer, is_needed, optional_input, replace_node, write_before
 from export.passes.lowering.gelu import lower_gelu
 
 _HEADS_FIRST = (0, 2, 1, 3)
@@ -35,8 +35,8 @@ def lower_key_mask(model: ir.Model, context: PassContext) -> PassOutcome:
     """Spells out the KeyMask nodes and counts them."""
     nodes = [node for node in model.graph if is_operator(node, canonical.KEY_MASK, domain=canonical.DOMAIN)]
     for node in nodes:
-        emit = Emitter(node)
-        emit.finish({node.outputs[0]: spell_key_mask(emit, node)})
+        op = write_before(node)
+        replace_node(node, spell_key_mask(op, node))
     return PassOutcome(len(nodes))
 
 
@@ -48,60 +48,53 @@ def lower_attention(model: ir.Model, context: PassContext) -> PassOutcome:
     return PassOutcome(len(nodes))
 
 
-def spell_key_mask(emit: Emitter, node: ir.Node) -> ir.Value:
+def spell_key_mask(op: Writer, node: ir.Node) -> ir.Value:
     """Bias [B, 1, 1, R] from the mask that `node`, a KeyMask, reads."""
     dtype = node.outputs[0].dtype or ir.DataType.FLOAT
     lowest = float(np.finfo(dtype.numpy()).min)
     fill = max(node.attributes["fill"].as_float(), lowest)
-    mask = emit.add("Unsqueeze", [node.inputs[0], emit.integers("axes", [1, 2])])
-    real = emit.add("Cast", [mask], {"to": int(dtype)}, dtype=dtype)
-    padding = emit.add("Sub", [emit.constant("one", np.array(1, dtype.numpy())), real])
-    return emit.add("Mul", [padding, emit.constant("fill", np.array(fill, dtype.numpy()))])
+    mask = op.Unsqueeze(node.inputs[0], op.integers([1, 2], "axes"))
+    real = op.Cast(mask, to=dtype)
+    padding = op.Sub(op.constant("one", np.array(1, dtype.numpy())), real)
+    return op.Mul(padding, op.constant("fill", np.array(fill, dtype.numpy())))
 
 
 def _spell_attention(node: ir.Node) -> None:
-    emit, inputs = Emitter(node), [optional_input(node, position) for position in range(6)]
+    op, inputs = write_before(node), [optional_input(node, position) for position in range(6)]
     heads, scale = node.attributes["num_heads"].as_int(), node.attributes["scale"].as_float()
     query, key, value = inputs[:3]
     past_key, past_value = inputs[canonical.PAST_KEY], inputs[canonical.PAST_VALUE]
     cached = past_key is not None or is_needed(node, canonical.PRESENT_KEY)
 
-    queries = split_heads(emit, query, heads, _HEADS_FIRST)
-    present_key, present_value = None, _append(emit, past_value, split_heads(emit, value, heads, _HEADS_FIRST))
+    queries = split_heads(op, query, heads, _HEADS_FIRST)
+    present_key, present_value = None, _append(op, past_value, split_heads(op, value, heads, _HEADS_FIRST))
     if cached:
-        present_key = _append(emit, past_key, split_heads(emit, key, heads, _HEADS_FIRST))
-        keys = emit.add("Transpose", [present_key], {"perm": _KEYS_LAST})
+        present_key = _append(op, past_key, split_heads(op, key, heads, _HEADS_FIRST))
+        keys = op.Transpose(present_key, perm=_KEYS_LAST)
     else:
-        keys = split_heads(emit, key, heads, (0, 2, 3, 1))
+        keys = split_heads(op, key, heads, (0, 2, 3, 1))
 
-    scores = emit.add("MatMul", [queries, keys])
+    scores = op.MatMul(queries, keys)
     if scale != 1.0:
         factor = np.array(scale, (scores.dtype or ir.DataType.FLOAT).numpy())
-        scores = emit.add("Mul", [scores, emit.constant("scale", factor)])
+        scores = op.Mul(scores, op.constant("scale", factor))
     if inputs[canonical.BIAS] is not None:
-        scores = emit.add("Add", [scores, inputs[canonical.BIAS]])
-    probabilities = emit.add("Softmax", [scores], {"axis": -1})
-    context = merge_heads(emit, emit.add("MatMul", [probabilities, present_value]), query)
-    results = (context, present_key, present_value, probabilities)
-    emit.finish(
-        {
-            node.outputs[position]: result
-            for position, result in enumerate(results)
-            if result is not None and is_needed(node, position)
-        }
-    )
+        scores = op.Add(scores, inputs[canonical.BIAS])
+    probabilities = op.Softmax(scores, axis=-1)
+    context = merge_heads(op, op.MatMul(probabilities, present_value), query)
+    replace_node(node, context, present_key, present_value, probabilities)
 
 
-def split_heads(emit: Emitter, value: ir.Value | None, heads: int, order: tuple[int, ...]) -> ir.Value:
+def split_heads(op: Writer, value: ir.Value | None, heads: int, order: tuple[int, ...]) -> ir.Value:
     """[B, S, H * K] -> [B, S, H, K] -> its axes in another `order`."""
-    split = emit.add("Reshape", [value, emit.integers("heads", [0, 0, heads, _head_size(value, heads)])])
-    return emit.add("Transpose", [split], {"perm": order})
+    split = op.Reshape(value, op.integers([0, 0, heads, _head_size(value, heads)], "heads"))
+    return op.Transpose(split, perm=order)
 
 
-def merge_heads(emit: Emitter, context: ir.Value, query: ir.Value | None) -> ir.Value:
+def merge_heads(op: Writer, context: ir.Value, query: ir.Value | None) -> ir.Value:
     """[B, H, S, K] -> [B, S, H * K], the width of `query`."""
-    merged = emit.add("Transpose", [context], {"perm": _HEADS_FIRST})
-    return emit.add("Reshape", [merged, emit.integers("width", [0, 0, _head_size(query, 1)])])
+    merged = op.Transpose(context, perm=_HEADS_FIRST)
+    return op.Reshape(merged, op.integers([0, 0, _head_size(query, 1)], "width"))
 
 
 def _head_size(value: ir.Value | None, heads: int) -> int:
@@ -110,6 +103,6 @@ def _head_size(value: ir.Value | None, heads: int) -> int:
     return width // heads if isinstance(width, int) else -1
 
 
-def _append(emit: Emitter, past: ir.Value | None, new: ir.Value) -> ir.Value:
+def _append(op: Writer, past: ir.Value | None, new: ir.Value) -> ir.Value:
     """[B, H, P, K] and [B, H, R, K] -> [B, H, P + R, K]."""
-    return new if past is None else emit.add("Concat", [past, new], {"axis": 2})
+    return new if past is None else op.Concat(past, new, axis=2)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from export.passes.graph.canonical import ATTENTION, CONTEXT, DOMAIN
-from export.passes.graph.match import depends_on, is_alive, make_node, remove_unused, sibling_name, take_over
-from export.passes.graph.values import add_constant, is_operator
+from export.passes.graph.match import depends_on, is_alive, remove_unused
+from export.passes.graph.values import is_operator
+from export.passes.graph.writer import Writer, replace_value, scope_of
 
 #: Axes of attention's scores; a bias has no more.
 _RANK_OF_SCORES = 4
@@ -49,36 +50,38 @@ def replace_attention(graph: ir.Graph, parts: AttentionParts) -> None:
     merged = parts.results[CONTEXT]
     last = merged.producer()
     assert last is not None
-    bias = _sum_biases(graph, last, parts)
+    op = Writer(graph, scope_of(parts.core), last)
+    bias = _sum_biases(op, parts.biases)
     inputs = [parts.query, parts.key, parts.value, bias, *parts.past]
     attributes = {"num_heads": parts.heads, "scale": parts.scale}
-    node = make_node(DOMAIN, ATTENTION, inputs, attributes, 4, sibling_name(parts.core, ATTENTION))
-    graph.insert_before(last, node)
-    take_over(node.outputs[CONTEXT], merged)
+    outputs = op.node(ATTENTION, inputs, attributes, (None,) * 4, DOMAIN)
+    replace_value(merged, outputs[CONTEXT])
     remove_unused(graph, merged)
-    for position, output in enumerate(node.outputs):
+    for position, output in enumerate(outputs):
         old = parts.results.get(position)
         if position == CONTEXT:
             continue
         if old is not None and is_alive(old) and not (bias is not None and depends_on(bias, old)):
-            take_over(output, old)
+            replace_value(old, output)
             remove_unused(graph, old)
         else:
             output.name = ""
-    node.resize_outputs(1 + max(position for position, output in enumerate(node.outputs) if output.name != ""))
+    node = outputs[CONTEXT].producer()
+    assert node is not None
+    node.resize_outputs(1 + max(position for position, output in enumerate(outputs) if output.name != ""))
 
 
-def _sum_biases(graph: ir.Graph, place: ir.Node, parts: AttentionParts) -> ir.Value | None:
+def _sum_biases(op: Writer, biases: Iterable[tuple[ir.Value, float]]) -> ir.Value | None:
     """The sum of all biases, with their factors; those with the same factor are added before they are scaled."""
     total: ir.Value | None = None
     by_factor: dict[float, ir.Value] = {}
-    for bias, factor in parts.biases:
-        by_factor[factor] = _combine(graph, place, parts, "Add", by_factor.get(factor), _unexpanded(bias))
+    for bias, factor in biases:
+        by_factor[factor] = _combine(op, "Add", by_factor.get(factor), _unexpanded(bias))
     for factor, bias in by_factor.items():
         if factor != 1.0:
-            number = add_constant(graph, "scale", np.array(factor, _dtype(bias)))
-            bias = _combine(graph, place, parts, "Mul", bias, number)
-        total = _combine(graph, place, parts, "Add", total, bias)
+            number = op.constant("scale", np.array(factor, _dtype(bias)))
+            bias = _combine(op, "Mul", bias, number)
+        total = _combine(op, "Add", total, bias)
     return total
 
 
@@ -98,18 +101,13 @@ def _dtype(bias: ir.Value) -> np.dtype:
     return np.dtype(np.float32) if bias.dtype is None else bias.dtype.numpy()
 
 
-def _combine(
-    graph: ir.Graph, place: ir.Node, parts: AttentionParts, operator: str, left: ir.Value | None, right: ir.Value
-) -> ir.Value:
-    """`left operator right` before `place`; `right` alone where there is no left."""
+def _combine(op: Writer, operator: str, left: ir.Value | None, right: ir.Value) -> ir.Value:
+    """`left operator right`; `right` alone where there is no left."""
     if left is None:
         return right
-    node = make_node("", operator, [left, right], {}, 1, sibling_name(parts.core, operator))
-    graph.insert_before(place, node)
-    dtype = right.dtype if operator == "Add" else left.dtype
-    node.outputs[0].type = None if dtype is None else ir.TensorType(dtype)
-    node.outputs[0].shape = _broadcast_shape(left.shape, right.shape)
-    return node.outputs[0]
+    (total,) = op.node(operator, [left, right], {}, (right.dtype if operator == "Add" else left.dtype,))
+    total.shape = _broadcast_shape(left.shape, right.shape)
+    return total
 
 
 def _broadcast_shape(left: ir.Shape | None, right: ir.Shape | None) -> ir.Shape | None:

@@ -19,8 +19,8 @@ from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph.canonical import CONTEXT, PRESENT_KEY, PRESENT_VALUE, PROBABILITIES
-from export.passes.graph.match import make_node, sibling_name
-from export.passes.graph.values import add_constant, is_operator
+from export.passes.graph.values import is_operator
+from export.passes.graph.writer import write_before
 from export.passes.raising.attention_node import AttentionParts, replace_attention
 from export.passes.raising.head_layout import CACHE_AXES, find_merge, find_split, last_axis
 
@@ -40,7 +40,7 @@ def raise_attention_operator(model: ir.Model, context: PassContext) -> PassOutco
             continue
         mask = _input(node, _MASK)
         if mask is not None:
-            biases = ((_as_bias(model.graph, node, mask), 1.0),)
+            biases = ((_as_bias(node, mask), 1.0),)
             found = replace(found, biases=biases)
         replace_attention(model.graph, found)
         fired += 1
@@ -147,16 +147,13 @@ def _split_heads(node: ir.Node, values: list[ir.Value]) -> _States | str:
     return _States(query.source, key.source, value_split.source, query.heads, query.size, merged, factor)
 
 
-def _as_bias(graph: ir.Graph, node: ir.Node, mask: ir.Value) -> ir.Value:
+def _as_bias(node: ir.Node, mask: ir.Value) -> ir.Value:
     """`mask` as something to add; of booleans, False hides."""
     if mask.dtype != ir.DataType.BOOL:
         return mask
-    lowest = add_constant(graph, "fill", np.array(np.finfo(np.float32).min, np.float32))
-    where = make_node(
-        "", "Where", [mask, add_constant(graph, "zero", np.array(0.0, np.float32)), lowest], {}, 1,
-        sibling_name(node, "Where"),
-    )  # fmt: skip
-    where.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
-    where.outputs[0].shape = mask.shape
-    graph.insert_before(node, where)
-    return where.outputs[0]
+    op = write_before(node)
+    lowest = op.constant("fill", np.array(np.finfo(np.float32).min, np.float32))
+    zero = op.constant("zero", np.array(0.0, np.float32))
+    bias = op.Where(mask, zero, lowest)
+    bias.shape = mask.shape
+    return bias

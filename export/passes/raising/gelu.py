@@ -20,21 +20,19 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.canonical import DOMAIN, GELU
+from export.passes.graph.canonical import DOMAIN
 from export.passes.graph.match import (
     Polynomial,
     close,
-    make_node,
     only_user,
     other_input,
     peel_scale,
     polynomial,
     rounding_of,
     scalar,
-    sibling_name,
-    take_over,
 )
 from export.passes.graph.values import is_operator
+from export.passes.graph.writer import Writer, replace_value, scope_of
 
 _ROOT = math.sqrt(2.0 / math.pi)
 
@@ -167,9 +165,5 @@ def _reason(node: ir.Node, product: _Product) -> str:
 
 
 def _replace(graph: ir.Graph, node: ir.Node, source: ir.Value | None, result: ir.Value, approximate: str) -> None:
-    name = sibling_name(node, GELU)
-    new = make_node(DOMAIN, GELU, [source], {"approximate": approximate}, 1, name)
-    last = result.producer()
-    assert last is not None
-    graph.insert_before(last, new)
-    take_over(new.outputs[0], result)
+    op = Writer(graph, scope_of(node), result.producer())
+    replace_value(result, op.Gelu(source, approximate=approximate, _domain=DOMAIN))

@@ -17,18 +17,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.match import (
-    describe_use,
-    make_node,
-    nodes_between,
-    only_user,
-    other_input,
-    outside_use,
-    scalar,
-    sibling_name,
-    take_over,
-)
+from export.passes.graph.match import describe_use, nodes_between, only_user, other_input, outside_use, scalar
 from export.passes.graph.values import constant_array, constant_input, is_operator
+from export.passes.graph.writer import Writer, replace_value, scope_of
 from export.passes.raising.head_layout import last_axis
 
 #: Opset that brought LayerNormalization.
@@ -160,11 +151,6 @@ def _parameter(node: ir.Node | None, operator: str, value: ir.Value, source: ir.
 
 
 def _replace(graph: ir.Graph, square: ir.Node, found: _Norm) -> None:
-    last = found.result.producer()
-    assert last is not None
-    attributes = {"axis": -1, "epsilon": found.epsilon, "stash_type": 1}
-    name = sibling_name(square, "LayerNormalization")
-    inputs = [found.source, found.weight, found.bias]
-    node = make_node("", "LayerNormalization", inputs, attributes, 1, name)
-    graph.insert_before(last, node)
-    take_over(node.outputs[0], found.result)
+    op = Writer(graph, scope_of(square), found.result.producer())
+    inputs = (found.source, found.weight, found.bias)
+    replace_value(found.result, op.LayerNormalization(*inputs, axis=-1, epsilon=found.epsilon, stash_type=1))

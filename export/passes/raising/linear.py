@@ -17,8 +17,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.match import make_node, only_user, take_over
+from export.passes.graph.match import only_user
 from export.passes.graph.values import add_constant, constant_array, is_operator
+from export.passes.graph.writer import replace_value, write_before
 
 
 def raise_linear(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -103,12 +104,9 @@ def _replace(graph: ir.Graph, node: ir.Node, flat: ir.Node) -> None:
         array = constant_array(weight)
         assert array is not None
         weight = add_constant(graph, f"{weight.name}_transposed", np.ascontiguousarray(array.T))
-    stem = node.name or "Gemm"
-    product = make_node("", "MatMul", [flat.inputs[0], weight], {}, 1, f"{stem}/MatMul")
-    graph.insert_before(after, product)
-    last = product
+    op = write_before(after, node.name or "Gemm")
+    result = op.MatMul(flat.inputs[0], weight)
+    result.type = after.outputs[0].type
     if len(node.inputs) > 2 and node.inputs[2] is not None:
-        last = make_node("", "Add", [product.outputs[0], node.inputs[2]], {}, 1, f"{stem}/Add")
-        graph.insert_before(after, last)
-    product.outputs[0].type = after.outputs[0].type
-    take_over(last.outputs[0], after.outputs[0])
+        result = op.Add(result, node.inputs[2])
+    replace_value(after.outputs[0], result)

@@ -13,8 +13,9 @@ import numpy as np
 import onnx_ir as ir
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.match import make_node, only_user, scalar, sibling_name
-from export.passes.graph.values import add_constant, is_operator
+from export.passes.graph.match import only_user, scalar
+from export.passes.graph.values import is_operator
+from export.passes.graph.writer import write_before
 
 #: A fill at or below this swallows any score.
 _SWALLOWS = -1e30
@@ -46,18 +47,16 @@ def _is_scores(value: ir.Value | None) -> bool:
 
 
 def _replace(graph: ir.Graph, node: ir.Node, place: int, fill: float) -> None:
+    op, condition = write_before(node), node.inputs[0]
     scores, result = node.inputs[place], node.outputs[0]
     dtype = np.dtype(np.float32) if result.dtype is None else result.dtype.numpy()
     lowest = max(fill, float(np.finfo(np.float32).min))
-    values: list[ir.Value | None] = [node.inputs[0], None, None]
-    values[place] = add_constant(graph, "zero", np.array(0.0, dtype))
-    values[3 - place] = add_constant(graph, "fill", np.array(lowest, dtype))
-    where = make_node("", "Where", values, {}, 1, sibling_name(node, "Where"))
-    condition = node.inputs[0]
-    where.outputs[0].type = ir.TensorType(ir.DataType.from_numpy(dtype))
-    where.outputs[0].shape = condition.shape if condition is not None else None
-    total = make_node("", "Add", [scores, where.outputs[0]], {}, 1, sibling_name(node, "Add"))
-    total.outputs[0].type, total.outputs[0].shape = result.type, result.shape
-    graph.insert_before(node, [where, total])
-    result.replace_all_uses_with(total.outputs[0])
+    values: list[ir.Value | None] = [condition, None, None]
+    values[place] = op.constant("zero", np.array(0.0, dtype))
+    values[3 - place] = op.constant("fill", np.array(lowest, dtype))
+    where = op.Where(*values)
+    where.shape = condition.shape if condition is not None else None
+    total = op.Add(scores, where)
+    total.type, total.shape = result.type, result.shape
+    result.replace_all_uses_with(total)
     graph.remove(node, safe=True)

@@ -23,9 +23,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.canonical import ATTENTION, BIAS, DOMAIN, KEY_MASK
-from export.passes.graph.match import constant_vector, make_node, scalar, sibling_name, take_over
+from export.passes.graph.canonical import ATTENTION, BIAS, DOMAIN
+from export.passes.graph.match import constant_vector, scalar
 from export.passes.graph.values import constant_input, is_operator
+from export.passes.graph.writer import replace_value, write_before
 
 #: Masks that fill with less are not meant to hide anything.
 _LARGEST_FILL = -1000.0
@@ -69,7 +70,7 @@ def raise_masks(model: ir.Model, context: PassContext) -> PassOutcome:
             name = producer.name if producer is not None else None
             refusals.append(Refusal(name or "", f"a mask with the axes {list(masked.axes)} is not [B, 1, 1, R]"))
             continue
-        _replace(model.graph, value, masked, made)
+        _replace(value, masked, made)
         fired += 1
     common.RemoveUnusedNodesPass()(model)
     return PassOutcome(len(made), tuple(refusals)) if fired else PassOutcome(0, tuple(refusals))
@@ -227,39 +228,34 @@ def _number(node: ir.Node, numbers: list[np.float64]) -> float | None:
     return None
 
 
-def _replace(graph: ir.Graph, value: ir.Value, masked: _Masked, made: dict[tuple[ir.Value, float], ir.Value]) -> None:
+def _replace(value: ir.Value, masked: _Masked, made: dict[tuple[ir.Value, float], ir.Value]) -> None:
     """Put a KeyMask in the place of `value`; biases that are the same share one."""
     producer = value.producer()
     assert producer is not None
     fill = max(masked.hidden, _LOWEST_FLOAT32)
     bias = made.get((masked.source, fill))
     if bias is None:
-        bias = _key_mask(graph, producer, masked.source, fill)
+        bias = _key_mask(producer, masked.source, fill)
+        bias.type = value.type
         made[(masked.source, fill)] = bias
     for user, place in list(value.uses()):
         if place == BIAS and is_operator(user, ATTENTION, domain=DOMAIN):  # which broadcasts it itself
             user.replace_input_with(place, bias)
     if masked.expanded is not None and (value.uses() or value.is_graph_output()):
-        expand = make_node("", "Expand", [bias, masked.expanded], {}, 1, sibling_name(producer, "Expand"))
-        graph.insert_before(producer, expand)
-        bias = expand.outputs[0]
-    shape = bias.shape
-    take_over(bias, value)
-    bias.shape = shape if shape is not None else bias.shape
+        bias = write_before(producer).Expand(bias, masked.expanded)
+    replace_value(value, bias)
 
 
-def _key_mask(graph: ir.Graph, place: ir.Node, mask: ir.Value, fill: float) -> ir.Value:
+def _key_mask(place: ir.Node, mask: ir.Value, fill: float) -> ir.Value:
     """A KeyMask of `mask`, as int64, before `place`."""
+    op, shape = write_before(place), mask.shape
     if _dtype(mask) != ir.DataType.INT64:
-        cast = make_node("", "Cast", [mask], {"to": int(ir.DataType.INT64)}, 1, sibling_name(place, "Cast"))
-        cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.INT64, mask.shape
-        graph.insert_before(place, cast)
-        mask = cast.outputs[0]
-    node = make_node(DOMAIN, KEY_MASK, [mask], {"fill": fill}, 1, sibling_name(place, KEY_MASK))
-    graph.insert_before(place, node)
-    batch, length = (mask.shape[0], mask.shape[1]) if mask.shape is not None else (None, None)
-    node.outputs[0].shape = ir.Shape([batch, 1, 1, length])
-    return node.outputs[0]
+        mask = op.Cast(mask, to=ir.DataType.INT64)
+        mask.shape = shape
+    bias = op.KeyMask(mask, fill=fill, _domain=DOMAIN)
+    batch, length = (None, None) if shape is None else (shape[0], shape[1])
+    bias.shape = ir.Shape([batch, 1, 1, length])
+    return bias
 
 
 def _dtype(mask: ir.Value) -> ir.DataType | None:

@@ -14,8 +14,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
-from export.passes.graph.match import make_node, other_input, sibling_name
-from export.passes.graph.values import add_constant, constant_array, constant_input, is_operator
+from export.passes.graph.match import other_input
+from export.passes.graph.values import constant_array, constant_input, is_operator
+from export.passes.graph.writer import write_before
 
 
 def raise_positions(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -29,7 +30,7 @@ def raise_positions(model: ir.Model, context: PassContext) -> PassOutcome:
         if reason is not None:
             refusals.append(Refusal(node.name or "", reason))
             continue
-        _replace(model.graph, node, ids)
+        _replace(node, ids)
         fired += 1
     common.RemoveUnusedNodesPass()(model)
     return PassOutcome(fired, tuple(refusals))
@@ -63,15 +64,12 @@ def _broadcasts(node: ir.Node, value: ir.Value) -> bool:
     return other is not None and other is not value and other.shape is not None and len(other.shape) == 3
 
 
-def _replace(graph: ir.Graph, node: ir.Node, ids: ir.Node) -> None:
-    zero, one = (add_constant(graph, name, np.array([number])) for name, number in (("zero", 0), ("one", 1)))
-    inputs = [node.inputs[0], zero, ids.inputs[2], zero, one]
-    new = make_node("", "Slice", inputs, {}, 1, sibling_name(node, "Slice"))
-    graph.insert_before(node, new)
-    old = node.outputs[0]
-    new.outputs[0].type = old.type
-    new.outputs[0].shape = _shape(old)
-    old.replace_all_uses_with(new.outputs[0])
+def _replace(node: ir.Node, ids: ir.Node) -> None:
+    op, old = write_before(node), node.outputs[0]
+    zero, one = op.integers([0], "zero"), op.integers([1], "one")
+    new = op.Slice(node.inputs[0], zero, ids.inputs[2], zero, one)
+    new.type, new.shape = old.type, _shape(old)
+    old.replace_all_uses_with(new)
 
 
 def _shape(result: ir.Value) -> ir.Shape | None:

@@ -17,7 +17,6 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome
-from export.passes.graph.match import make_node
 from export.passes.graph.values import add_constant
 from export.passes.shapes.contents import follow_contents
 from export.passes.shapes.rules import find_dims
@@ -66,10 +65,10 @@ class InputLengths:
             value, axis = self._axes[dim]
             if scalar:
                 vector = self._length(dim, scalar=False)
-                node = make_node("", "Squeeze", [vector], {}, 1, f"length_of_{dim}/Squeeze")
+                node = ir.node("Squeeze", [vector], name=f"length_of_{dim}/Squeeze")
                 self._graph.insert_after(_producer(vector), node)
             else:
-                node = make_node("", "Shape", [value], {"start": axis, "end": axis + 1}, 1, f"length_of_{dim}/Shape")
+                node = ir.node("Shape", [value], {"start": axis, "end": axis + 1}, name=f"length_of_{dim}/Shape")
                 self._graph.insert_before(self._graph[0], node)
             node.outputs[0].type = ir.TensorType(ir.DataType.INT64)
             node.outputs[0].shape = ir.Shape([] if scalar else [1])

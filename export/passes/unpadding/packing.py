@@ -19,9 +19,9 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 
-from export.passes.graph.append import Appender
 from export.passes.graph.match import constant_vector
 from export.passes.graph.values import constant_array, is_operator
+from export.passes.graph.writer import Writer
 
 #: Name of the axis of kept tokens, T, in annotations.
 TOKENS = "tokens"
@@ -36,18 +36,18 @@ class Packing:
     """
 
     def __init__(self, graph: ir.Graph, mask: ir.Value) -> None:
-        self.nodes = Appender(graph, "unpad")
+        self.op = Writer(graph, "unpad")
         self.mask = mask
 
     def pack_ids(self, ids: ir.Value) -> ir.Value:
         """[B, S] -> [T]."""
-        flat = self.nodes.add("Reshape", [ids, self.nodes.integers([-1])], dtype=ids.dtype)
-        return self.nodes.add("Gather", [flat, self.places], {"axis": 0}, ids.dtype)
+        flat = self.op.Reshape(ids, self.op.integers([-1]))
+        return self.op.Gather(flat, self.places, axis=0)
 
     def pack(self, value: ir.Value, width: int, scope: str) -> ir.Value:
         """[B, S, D] -> [T, D], where D is `width`."""
-        flat = self.nodes.add("Reshape", [value, self.nodes.integers([-1, width])], dtype=value.dtype, scope=scope)
-        packed = self.nodes.add("Gather", [flat, self.places], {"axis": 0}, value.dtype, scope)
+        flat = self.op.Reshape(value, self.op.integers([-1, width]), _scope=scope)
+        packed = self.op.Gather(flat, self.places, axis=0, _scope=scope)
         return _annotated(packed, [TOKENS, width])
 
     def pack_positions(self, value: ir.Value, scope: str) -> ir.Value:
@@ -55,104 +55,92 @@ class Packing:
         assert value.shape is not None
         table = _table_of_first_rows(value)
         if table is not None:
-            return self.nodes.add("Gather", [table, self.columns], {"axis": 0}, value.dtype, scope)
+            return self.op.Gather(table, self.columns, axis=0, _scope=scope)
         if len(value.shape) == 3:
-            value = self.nodes.add("Squeeze", [value, self.nodes.integers([0])], dtype=value.dtype, scope=scope)
-        return self.nodes.add("Gather", [value, self.columns], {"axis": 0}, value.dtype, scope)
+            value = self.op.Squeeze(value, self.op.integers([0]), _scope=scope)
+        return self.op.Gather(value, self.columns, axis=0, _scope=scope)
 
     def unpack(self, value: ir.Value, scope: str) -> ir.Value:
         """[T, D] -> [B, S, D], with finite numbers of no meaning at padding."""
-        return self._unpacked(value, self.nodes.add("Gather", [value, self.slots], {"axis": 0}, value.dtype, scope))
+        return self._unpacked(value, self.op.Gather(value, self.slots, axis=0, _scope=scope))
 
     def restore(self, value: ir.Value, scope: str) -> ir.Value:
         """[T, D] -> [B, S, D], with zeros at padding."""
-        above = self.nodes.integers([1, 0, 0, 0])
-        with_zeros = self.nodes.add("Pad", [value, above], {"mode": "constant"}, value.dtype, scope)
-        return self._unpacked(
-            value, self.nodes.add("Gather", [with_zeros, self.shown], {"axis": 0}, value.dtype, scope)
-        )
+        above = self.op.integers([1, 0, 0, 0])
+        with_zeros = self.op.Pad(value, above, mode="constant", _scope=scope)
+        return self._unpacked(value, self.op.Gather(with_zeros, self.shown, axis=0, _scope=scope))
 
     def first_row(self, value: ir.Value, keeps_axis: bool, scope: str) -> ir.Value:
         """[T, D] -> the token at the first place of each row, [B, 1, D] or [B, D]."""
-        return self.nodes.add(
-            "Gather",
-            [value, self.first_slots_kept if keeps_axis else self.first_slots],
-            {"axis": 0},
-            value.dtype,
-            scope,
-        )
+        return self.op.Gather(value, self.first_slots_kept if keeps_axis else self.first_slots, axis=0, _scope=scope)
 
     def clear_queries(self, probabilities: ir.Value, scope: str) -> ir.Value:
         """[B, H, S, R] -> the same with zeros where the query is padding."""
         dtype = probabilities.dtype or ir.DataType.FLOAT
-        queries = self.nodes.add("Unsqueeze", [self.mask, self.nodes.integers([1, 3])], dtype=self.mask.dtype)
-        real = self.nodes.add("Cast", [queries], {"to": int(dtype)}, dtype)
-        return self.nodes.add("Mul", [probabilities, real], dtype=dtype, scope=scope)
+        queries = self.op.Unsqueeze(self.mask, self.op.integers([1, 3]))
+        real = self.op.Cast(queries, to=dtype)
+        return self.op.Mul(probabilities, real, _scope=scope)
 
     def clear_empty(self, value: ir.Value, scope: str) -> ir.Value:
         """[B, N] -> the same with zeros in the rows of texts without any real token."""
         dtype = value.dtype or ir.DataType.FLOAT
-        count = self.nodes.add("ReduceSum", [self.mask, self.nodes.integers([1])], {"keepdims": 1}, self.mask.dtype)
-        some = self.nodes.add("Cast", [count], {"to": int(ir.DataType.BOOL)}, ir.DataType.BOOL)
-        return self.nodes.add(
-            "Mul", [value, self.nodes.add("Cast", [some], {"to": int(dtype)}, dtype)], dtype=dtype, scope=scope
-        )
+        count = self.op.ReduceSum(self.mask, self.op.integers([1]), keepdims=1)
+        some = self.op.Cast(count, to=ir.DataType.BOOL)
+        return self.op.Mul(value, self.op.Cast(some, to=dtype), _scope=scope)
 
     @cached_property
     def places(self) -> ir.Value:
         """[T]: where each kept token stands in B * S."""
-        found = self.nodes.add("NonZero", [self._kept], dtype=ir.DataType.INT64)
-        places = self.nodes.add("Reshape", [found, self.nodes.integers([-1])], dtype=ir.DataType.INT64)
+        found = self.op.NonZero(self._kept)
+        places = self.op.Reshape(found, self.op.integers([-1]))
         places.shape = ir.Shape([TOKENS])
         return places
 
     @cached_property
     def columns(self) -> ir.Value:
         """[T]: position of each kept token in its row."""
-        length = self.nodes.add("Shape", [self.mask], {"start": 1, "end": 2}, ir.DataType.INT64)
-        columns = self.nodes.add("Mod", [self.places, length], dtype=ir.DataType.INT64)
+        length = self.op.Shape(self.mask, start=1, end=2)
+        columns = self.op.Mod(self.places, length)
         columns.shape = ir.Shape([TOKENS])
         return columns
 
     @cached_property
     def slots(self) -> ir.Value:
         """[B, S]: where each place's token stands in T."""
-        slots = self.nodes.add("Sub", [self._ranks, self.nodes.number(1)], dtype=ir.DataType.INT64)
+        slots = self.op.Sub(self._ranks, self.op.number(1))
         slots.shape = self.mask.shape
         return slots
 
     @cached_property
     def shown(self) -> ir.Value:
         """[B, S]: 1 + where each real token stands in T; 0 for padding."""
-        shown = self.nodes.add("Mul", [self._ranks, self.mask], dtype=ir.DataType.INT64)
+        shown = self.op.Mul(self._ranks, self.mask)
         shown.shape = self.mask.shape
         return shown
 
     @cached_property
     def first_slots(self) -> ir.Value:
         """[B]: where the token at the first place of each row stands in T."""
-        return self.nodes.add("Gather", [self.slots, self.nodes.number(0)], {"axis": 1}, ir.DataType.INT64)
+        return self.op.Gather(self.slots, self.op.number(0), axis=1)
 
     @cached_property
     def first_slots_kept(self) -> ir.Value:
         """[B, 1]: the same."""
-        return self.nodes.add("Gather", [self.slots, self.nodes.integers([0])], {"axis": 1}, ir.DataType.INT64)
+        return self.op.Gather(self.slots, self.op.integers([0]), axis=1)
 
     @cached_property
     def _kept(self) -> ir.Value:
         """[B * S]: the mask, and 1 at the first place of every row."""
-        axis, last = self.nodes.integers([1]), self.nodes.integers([np.iinfo(np.int64).max])
-        rest = self.nodes.add("Slice", [self.mask, axis, last, axis], dtype=ir.DataType.INT64)
-        kept = self.nodes.add(
-            "Pad", [rest, self.nodes.integers([0, 1, 0, 0]), self.nodes.number(1)], {"mode": "constant"}
-        )
-        return self.nodes.add("Reshape", [kept, self.nodes.integers([-1])], dtype=ir.DataType.INT64)
+        axis, last = self.op.integers([1]), self.op.integers([np.iinfo(np.int64).max])
+        rest = self.op.Slice(self.mask, axis, last, axis)
+        kept = self.op.Pad(rest, self.op.integers([0, 1, 0, 0]), self.op.number(1), mode="constant")
+        return self.op.Reshape(kept, self.op.integers([-1]))
 
     @cached_property
     def _ranks(self) -> ir.Value:
         """[B, S]: how many tokens are kept up to each place, itself included. The axis of CumSum has rank 0."""
-        ranks = self.nodes.add("CumSum", [self._kept, self.nodes.number(0)], dtype=ir.DataType.INT64)
-        return self.nodes.add("Reshape", [ranks, self.nodes.add("Shape", [self.mask])], dtype=ir.DataType.INT64)
+        ranks = self.op.CumSum(self._kept, self.op.number(0))
+        return self.op.Reshape(ranks, self.op.Shape(self.mask))
 
     def _unpacked(self, packed: ir.Value, unpacked: ir.Value) -> ir.Value:
         width = packed.shape[-1] if packed.shape is not None else None

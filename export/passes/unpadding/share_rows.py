@@ -29,10 +29,9 @@ import onnx_ir as ir
 
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph import canonical
-from export.passes.graph.append import Appender
 from export.passes.graph.canonical import BIAS, CONTEXT, KEY_MASK, VALUE
-from export.passes.graph.values import add_constant, is_operator
-from export.passes.graph.writer import is_needed, optional_input
+from export.passes.graph.values import is_operator
+from export.passes.graph.writer import Writer, is_needed, optional_input, scope_of
 
 #: U: slots of S / 2^U tokens are the smallest. 1,024 texts of one token would share a row.
 _SMALLEST_SLOT = 10
@@ -139,18 +138,18 @@ class _Layout:
     """
 
     def __init__(self, graph: ir.Graph, padded: _Padded) -> None:
-        self.nodes = Appender(graph, "share_rows")
+        self.op = Writer(graph, "share_rows")
         self.mask = padded.key_mask.inputs[0]
         self.old = padded
         self.gathered: dict[ir.Value, ir.Value] = {}
-        add, integers = self.nodes.add, self.nodes.integers
-        shape = add("Shape", [padded.slots])
-        self.texts = add("Gather", [shape, integers([0])], {"axis": 0})  # [1]: B
-        self.length = add("Gather", [shape, integers([1])], {"axis": 0})  # [1]: S
+        op = self.op
+        shape = op.Shape(padded.slots)
+        self.texts = op.Gather(shape, op.integers([0]), axis=0)  # [1]: B
+        self.length = op.Gather(shape, op.integers([1]), axis=0)  # [1]: S
         self.places, self.size = self._place_tokens()
-        self.shape = add("Concat", [integers([-1]), self.length], {"axis": 0})
-        count = add("Shape", [self.places])
-        numbers = add("Range", [self.nodes.number(0), add("Squeeze", [count]), self.nodes.number(1)])
+        self.shape = op.Concat(op.integers([-1]), self.length, axis=0)
+        count = op.Shape(self.places)
+        numbers = op.Range(op.number(0), op.Squeeze(count), op.number(1))
         self.slots = self._lay_out(numbers, 0)
         self.bias = self._bias()
 
@@ -159,8 +158,7 @@ class _Layout:
         if old not in self.gathered:
             gather = old.producer()
             assert gather is not None
-            scope = (gather.name or "").rpartition("/")[0]
-            new = self.nodes.add("Gather", [gather.inputs[0], self.slots], {"axis": 0}, old.dtype, scope)
+            new = self.op.Gather(gather.inputs[0], self.slots, axis=0, _scope=scope_of(gather))
             if old.shape is not None and new.type is not None:
                 new.shape = ir.Shape([_ROWS, *old.shape[1:]])
             self.gathered[old] = new
@@ -168,67 +166,58 @@ class _Layout:
 
     def _place_tokens(self) -> tuple[ir.Value, ir.Value]:
         """[T]: where each token stands in R * S; [1]: R * S."""
-        add, integers, number = self.nodes.add, self.nodes.integers, self.nodes.number
-        starts = add("Gather", [self.old.slots, integers([0])], {"axis": 1})  # [B, 1]
-        behind = add("Sub", [self.old.slots, starts])  # [B, S]: how far behind the first token of its text
-        lengths = add("Add", [add("Gather", [behind, number(-1)], {"axis": 1}), number(1)])  # [B]
-        int64 = ir.DataType.INT64
-        sorted_lengths, order = self.nodes.add_node("TopK", [lengths, self.texts], (int64, int64), {"axis": 0})
-        begin, unit = self._begin(sorted_lengths), number(2**_SMALLEST_SLOT)
-        rows = add("Div", [begin, unit])
-        offsets = add("Div", [add("Mul", [add("Mod", [begin, unit]), self.length]), unit])
-        first_rows = add("Mul", [rows, self.length])
-        sorted_bases = add("Add", [first_rows, offsets])  # [B]
-        size = add("Add", [add("Gather", [first_rows, integers([-1])], {"axis": 0}), self.length])  # [1]
-        bases = add("ScatterElements", [order, order, sorted_bases], {"axis": 0})  # [B], in the order of the batch
-        standing = add("Add", [behind, add("Unsqueeze", [bases, integers([1])])])  # [B, S]
-        flat = add("Reshape", [standing, integers([-1])])
-        return add("Gather", [flat, self.old.places], {"axis": 0}), size
+        op = self.op
+        starts = op.Gather(self.old.slots, op.integers([0]), axis=1)  # [B, 1]
+        behind = op.Sub(self.old.slots, starts)  # [B, S]: how far behind the first token of its text
+        lengths = op.Add(op.Gather(behind, op.number(-1), axis=1), op.number(1))  # [B]
+        sorted_lengths, order = op.node("TopK", [lengths, self.texts], {"axis": 0}, (None, None))
+        begin, unit = self._begin(sorted_lengths), op.number(2**_SMALLEST_SLOT)
+        rows = op.Div(begin, unit)
+        offsets = op.Div(op.Mul(op.Mod(begin, unit), self.length), unit)
+        first_rows = op.Mul(rows, self.length)
+        sorted_bases = op.Add(first_rows, offsets)  # [B]
+        size = op.Add(op.Gather(first_rows, op.integers([-1]), axis=0), self.length)  # [1]
+        bases = op.ScatterElements(order, order, sorted_bases, axis=0)  # [B], in the order of the batch
+        standing = op.Add(behind, op.Unsqueeze(bases, op.integers([1])))  # [B, S]
+        flat = op.Reshape(standing, op.integers([-1]))
+        return op.Gather(flat, self.old.places, axis=0), size
 
     def _begin(self, lengths: ir.Value) -> ir.Value:
         """[B]: where the slot of each text begins, in units of S / 2^U, from lengths that are sorted down."""
-        add, integers = self.nodes.add, self.nodes.integers
-        doubled = add("Mul", [add("Unsqueeze", [lengths, integers([1])]), integers(_POWERS)])  # [B, U]
-        fits = add("LessOrEqual", [doubled, self.length], dtype=ir.DataType.BOOL)
-        halvings = add(
-            "ReduceSum", [add("Cast", [fits], {"to": int(ir.DataType.INT64)}), integers([1])], {"keepdims": 0}
-        )
-        weights = add("Gather", [integers((*reversed(_POWERS), 1)), halvings], {"axis": 0})
-        return add("CumSum", [weights, self.nodes.number(0)], {"exclusive": 1})
+        op = self.op
+        doubled = op.Mul(op.Unsqueeze(lengths, op.integers([1])), op.integers(_POWERS))  # [B, U]
+        fits = op.LessOrEqual(doubled, self.length)
+        halvings = op.ReduceSum(op.Cast(fits, to=ir.DataType.INT64), op.integers([1]), keepdims=0)
+        weights = op.Gather(op.integers((*reversed(_POWERS), 1)), halvings, axis=0)
+        return op.CumSum(weights, op.number(0), exclusive=1)
 
     def _lay_out(self, values: ir.Value, empty: int) -> ir.Value:
         """Values [T] of the tokens -> [R, S] with `empty` where no token stands."""
-        add = self.nodes.add
-        blank = add("Expand", [self.nodes.number(empty), self.size])
-        laid_out = add("Reshape", [add("ScatterElements", [blank, self.places, values], {"axis": 0}), self.shape])
+        op = self.op
+        blank = op.Expand(op.number(empty), self.size)
+        laid_out = op.Reshape(op.ScatterElements(blank, self.places, values, axis=0), self.shape)
         length = self.old.slots.shape[1] if self.old.slots.shape is not None else None
         laid_out.shape = ir.Shape([_ROWS, length])
         return laid_out
 
     def _bias(self) -> ir.Value:
         """[R, 1, S, S]: 0 where query and key are of one text and the mask shows the key, else the mask's fill."""
-        add, integers, number = self.nodes.add, self.nodes.integers, self.nodes.number
-        texts = add("Div", [self.old.places, self.length])  # [T]: number of each token's text
-        flat = add("Reshape", [self.mask, integers([-1])])
-        real = add(
-            "Cast",
-            [add("Gather", [flat, self.old.places], {"axis": 0})],
-            {"to": int(ir.DataType.BOOL)},
-            ir.DataType.BOOL,
-        )
-        seen = add("Where", [real, texts, number(_HIDDEN)])
-        queries = add("Unsqueeze", [self._lay_out(texts, _NOBODY), integers([1, 3])])  # [R, 1, S, 1]
-        keys = add("Unsqueeze", [self._lay_out(seen, _HIDDEN), integers([1, 2])])  # [R, 1, 1, S]
-        same = add("Equal", [queries, keys], dtype=ir.DataType.BOOL)
+        op = self.op
+        texts = op.Div(self.old.places, self.length)  # [T]: number of each token's text
+        flat = op.Reshape(self.mask, op.integers([-1]))
+        real = op.Cast(op.Gather(flat, self.old.places, axis=0), to=ir.DataType.BOOL)
+        seen = op.Where(real, texts, op.number(_HIDDEN))
+        queries = op.Unsqueeze(self._lay_out(texts, _NOBODY), op.integers([1, 3]))  # [R, 1, S, 1]
+        keys = op.Unsqueeze(self._lay_out(seen, _HIDDEN), op.integers([1, 2]))  # [R, 1, 1, S]
+        same = op.Equal(queries, keys)
         output = self.old.key_mask.outputs[0]
         dtype = output.dtype or ir.DataType.FLOAT
         lowest = float(np.finfo(dtype.numpy()).min)
         fill = max(self.old.key_mask.attributes["fill"].as_float(), lowest)
         zero, hidden = (
-            add_constant(self.nodes.graph, name, np.array(value, dtype.numpy()))
-            for name, value in (("zero", 0.0), ("fill", fill))
+            op.constant(name, np.array(value, dtype.numpy())) for name, value in (("zero", 0.0), ("fill", fill))
         )
-        bias = add("Where", [same, zero, hidden], dtype=dtype)
+        bias = op.Where(same, zero, hidden)
         length = self.old.slots.shape[1] if self.old.slots.shape is not None else None
         bias.shape = ir.Shape([_ROWS, 1, length, length])
         return bias

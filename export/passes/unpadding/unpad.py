@@ -37,7 +37,7 @@ from export.passes.graph.canonical import (
     QUERY,
 )
 from export.passes.graph.values import add_constant, constant_array, is_operator
-from export.passes.graph.writer import is_needed, optional_input
+from export.passes.graph.writer import is_needed, optional_input, scope_of
 from export.passes.raising.head_layout import last_axis
 from export.passes.unpadding.packing import TOKENS, Packing
 from export.passes.unpadding.token_flow import Fate, TokenFlow, find_bias_nodes, find_fates, find_token_flow
@@ -127,11 +127,6 @@ def _name(value: ir.Value) -> str:
     return (node.name if node is not None else value.name) or ""
 
 
-def _scope(node: ir.Node | None) -> str:
-    """Module path of `node`, for the names of nodes that are put beside it."""
-    return ((node.name if node is not None else "") or "").rpartition("/")[0]
-
-
 class _Unpadding:
     """Rewrites the graph. Everything was checked before."""
 
@@ -162,7 +157,7 @@ class _Unpadding:
         for value, uses in readers.items():
             node = value.producer()
             if node is not None and node in self.flow.attentions:
-                packed = self.packing.pack(value, last_axis(node.inputs[QUERY]) or -1, _scope(node))
+                packed = self.packing.pack(value, last_axis(node.inputs[QUERY]) or -1, scope_of(node))
             else:
                 packed = value
                 value.shape = None if value.shape is None else ir.Shape([TOKENS, value.shape[-1]])
@@ -198,7 +193,7 @@ class _Unpadding:
     def _replace_reader(self, packed: ir.Value, reader: FirstRow) -> None:
         """Let the first row of each text be gathered from the packed tokens."""
         old = reader.node.outputs[0]
-        new = self.packing.first_row(packed, reader.keeps_axis, _scope(reader.node))
+        new = self.packing.first_row(packed, reader.keeps_axis, scope_of(reader.node))
         new.shape = old.shape
         old.replace_all_uses_with(new)
         self.graph.remove(reader.node, safe=True)
@@ -211,12 +206,12 @@ class _Unpadding:
                 continue
             if place in tokens and operand in self.flow.positions:
                 if operand not in self.packed_operands:
-                    self.packed_operands[operand] = self.packing.pack_positions(operand, _scope(node))
+                    self.packed_operands[operand] = self.packing.pack_positions(operand, scope_of(node))
                 node.replace_input_with(place, self.packed_operands[operand])
             elif place in tokens and operand in self.flow.padded:
                 if operand not in self.packed_operands:
                     width = self.flow.padded[operand]
-                    self.packed_operands[operand] = self.packing.pack(operand, width, _scope(node))
+                    self.packed_operands[operand] = self.packing.pack(operand, width, scope_of(node))
                 node.replace_input_with(place, self.packed_operands[operand])
             elif place not in tokens and not is_operator(node, "MatMul"):
                 array = constant_array(operand)
@@ -225,24 +220,24 @@ class _Unpadding:
 
     def _unpack(self, packed: ir.Value) -> ir.Value:
         if packed not in self.unpacked:
-            self.unpacked[packed] = self.packing.unpack(packed, _scope(packed.producer()))
+            self.unpacked[packed] = self.packing.unpack(packed, scope_of(packed.producer()))
         return self.unpacked[packed]
 
     def _restore(self, packed: ir.Value) -> ir.Value:
         if packed not in self.restored:
-            self.restored[packed] = self.packing.restore(packed, _scope(packed.producer()))
+            self.restored[packed] = self.packing.restore(packed, scope_of(packed.producer()))
         return self.restored[packed]
 
     def _guard(self, output: ir.Value) -> None:
         """Let `output` be zero where there is no text: [B, H, S, R] at padding queries, [B, N] in empty rows."""
         if is_probabilities(output):
-            self._replace_output(output, self.packing.clear_queries(output, _scope(output.producer())))
+            self._replace_output(output, self.packing.clear_queries(output, scope_of(output.producer())))
             return
         value, reader = output, None
         while (node := value.producer()) is not None and is_operator(node, "Reshape", "Identity"):
             assert node.inputs[0] is not None
             value, reader = node.inputs[0], node
-        cleared = self.packing.clear_empty(value, _scope(value.producer()))
+        cleared = self.packing.clear_empty(value, scope_of(value.producer()))
         if reader is None:
             self._replace_output(output, cleared)
         else:

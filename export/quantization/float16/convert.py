@@ -18,6 +18,7 @@ from bert_onnx.errors import ExportError
 from export.passes.base import PassContext
 from export.passes.cleanup.finish import finish
 from export.passes.graph.values import add_constant, constant_array
+from export.passes.graph.writer import Writer
 from export.quantization.float16.formats import (
     FILL,
     HalfFormat,
@@ -148,30 +149,24 @@ class _Conversion:
         if key not in self._casts:
             dtype = self._half.dtype if to == NARROW else ir.DataType.FLOAT
             source = self._clip(value, before) if to == NARROW and value in self._filled else value
-            node = self._node("Cast", [source], {"to": int(dtype)}, value, dtype)
-            self._graph.insert_before(before, node)
-            self._casts[key] = node.outputs[0]
-            self._kinds[node.outputs[0]] = to
+            cast = self._casts[key] = self._writer(value, before).Cast(source, to=dtype)
+            cast.shape = value.shape
+            self._kinds[cast] = to
         return self._casts[key]
 
     def _clip(self, value: ir.Value, before: ir.Node) -> ir.Value:
         """`value` without what would overflow on its way into 16 bits."""
         lowest = add_constant(self._graph, "lowest", np.array(FILL, np.float32))
-        node = self._node("Clip", [value, lowest], {}, value, ir.DataType.FLOAT)
-        self._graph.insert_before(before, node)
+        clipped = self._writer(value, before).Clip(value, lowest)
+        clipped.shape = value.shape
         self._clipped += 1
-        return node.outputs[0]
+        return clipped
 
-    def _node(
-        self, op_type: str, inputs: list[ir.Value], attributes: dict[str, int], like: ir.Value, dtype: ir.DataType
-    ) -> ir.Node:
-        """A node whose output has the shape of `like`, in the scope of what computes that."""
-        producer = like.producer()
-        scope = ((producer.name if producer is not None else like.name) or "").rpartition("/")[0]
-        node = ir.node(op_type, inputs, attributes, name=f"{scope}/{op_type}" if scope else op_type)
-        node.outputs[0].type = ir.TensorType(dtype)
-        node.outputs[0].shape = like.shape
-        return node
+    def _writer(self, value: ir.Value, before: ir.Node | None) -> Writer:
+        """Writes into the scope of what computes `value`."""
+        producer = value.producer()
+        name = (producer.name if producer is not None else value.name) or ""
+        return Writer(self._graph, name.rpartition("/")[0], before)
 
     def _narrow_constant(self, value: ir.Value) -> ir.Value:
         if value not in self._constants:
@@ -192,10 +187,7 @@ class _Conversion:
         value.name = f"{name}_{self._half.name}"
         wide = self._casts.get((value, WIDE))
         if wide is None:
-            dtype = ir.DataType.FLOAT
-            node = self._node("Cast", [value], {"to": int(dtype)}, value, dtype)
-            self._graph.append(node)
-            wide = self._casts[value, WIDE] = node.outputs[0]
+            wide = self._casts[value, WIDE] = self._writer(value, None).Cast(value, to=ir.DataType.FLOAT)
         wide.shape = value.shape
         self._graph.outputs[position] = wide
         wide.name = name

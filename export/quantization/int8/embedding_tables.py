@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from export.passes.graph.values import add_constant, is_operator
-from export.passes.graph.writer import replace_value, scope_of
+from export.passes.graph.writer import replace_node, write_before
 
 #: Smaller tables (two segments, say) stay as they are.
 SMALLEST = 4096
@@ -54,14 +54,6 @@ def _quantize(graph: ir.Graph, table: ir.Value) -> None:
     integers = add_constant(graph, f"{table.name}_int8", values)
     widths = add_constant(graph, f"{table.name}_scale", scales)
     for node, _ in tuple(table.uses()):
-        ids, scope = node.inputs[1], scope_of(node)
-        rows = ir.node("Gather", [integers, ids], name=f"{scope}/int8/Gather")
-        rows.outputs[0].type = ir.TensorType(ir.DataType.INT8)
-        wide = ir.node("Cast", rows.outputs, attributes={"to": int(ir.DataType.FLOAT)}, name=f"{scope}/Cast")
-        scale = ir.node("Gather", [widths, ids], name=f"{scope}/scale/Gather")
-        product = ir.node("Mul", [wide.outputs[0], scale.outputs[0]], name=f"{scope}/Mul")
-        for made in (wide, scale, product):
-            made.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
-        graph.insert_before(node, [rows, wide, scale, product])
-        replace_value(node.outputs[0], product.outputs[0])
-        graph.remove(node, safe=True)
+        ids, op = node.inputs[1], write_before(node)
+        rows = op.Cast(op.Gather(integers, ids, _scope=f"{op.scope}/int8"), to=ir.DataType.FLOAT)
+        replace_node(node, op.Mul(rows, op.Gather(widths, ids, _scope=f"{op.scope}/scale")))

@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import Emitter, scope_of
+from export.passes.graph.writer import Writer, replace_node, scope_of, write_before
 from export.quantization.int8.groups import constant_norm, nodes_of, weight_of
 from export.quantization.int8.ranges import TokenRange
 from export.quantization.int8.recipe import Recipe, Scheme
@@ -43,34 +43,34 @@ def insert_recipes(model: ir.Model, recipes: Sequence[Recipe], isa: Isa) -> None
 def _leave_float(nodes: Sequence[ir.Node], recipe: Recipe) -> None:
     """Cast(W') * scale in the place of W."""
     for node, weight in zip(nodes, recipe.weights, strict=True):
-        emit = Emitter(node, f"{scope_of(node)}/weight")
-        values, scales = _parameters(emit, weight)
-        whole = emit.add("Cast", [values], {"to": int(ir.DataType.FLOAT)}, dtype=ir.DataType.FLOAT)
-        node.replace_input_with(1, emit.add("Mul", [whole, scales]))
+        op = write_before(node, f"{scope_of(node)}/weight")
+        values, scales = _parameters(op, weight)
+        whole = op.Cast(values, to=ir.DataType.FLOAT)
+        node.replace_input_with(1, op.Mul(whole, scales))
 
 
 def _quantize(nodes: Sequence[ir.Node], recipe: Recipe, isa: Isa) -> None:
     source = nodes[0].inputs[0]
     assert source is not None
-    emit = Emitter(nodes[0], f"{scope_of(nodes[0])}/input")
-    x = source if recipe.smoothing is None else _smoothed(emit, source, recipe.smoothing)
+    op = write_before(nodes[0], f"{scope_of(nodes[0])}/input")
+    x = source if recipe.smoothing is None else _smoothed(op, source, recipe.smoothing)
     scales = None
     if isinstance(recipe.activation, TokenRange):
-        scales = _token_scales(emit, x, recipe.activation)
-        x = emit.add("Div", [x, scales])
-    levels = _levels(emit, x, recipe, isa)
+        scales = _token_scales(op, x, recipe.activation)
+        x = op.Div(x, scales)
+    levels = _levels(op, x, recipe, isa)
     packed = source.shape is not None and len(source.shape) == 2
     for node, weight in zip(nodes, recipe.weights, strict=True):
         if packed and scales is None:
             _keep_bias_apart(node)
-        emit = Emitter(node)
-        product = emit.add("MatMul", [levels, _weight(node, weight)])
+        op = write_before(node)
+        product = op.MatMul(levels, _weight(node, weight))
         product.shape = _product_shape(source, node)
         if scales is not None:
-            product = emit.add("Mul", [product, scales])
+            product = op.Mul(product, scales)
         if recipe.smoothing is not None and recipe.smoothing.shift is not None:
-            product = _with_constant(emit, product, recipe.smoothing.shift @ weight_of(node))
-        emit.finish({node.outputs[0]: product})
+            product = _with_constant(op, node, product, recipe.smoothing.shift @ weight_of(node))
+        replace_node(node, product)
 
 
 def _product_shape(x: ir.Value, node: ir.Node) -> ir.Shape | None:
@@ -78,70 +78,70 @@ def _product_shape(x: ir.Value, node: ir.Node) -> ir.Shape | None:
     return None if x.shape is None else ir.Shape([*x.shape[:-1], weight_of(node).shape[1]])
 
 
-def _smoothed(emit: Emitter, x: ir.Value, smoothing: Smoothing) -> ir.Value:
+def _smoothed(op: Writer, x: ir.Value, smoothing: Smoothing) -> ir.Value:
     """(x - z) / m."""
     shift = 0.0 if smoothing.shift is None else smoothing.shift
     norm = constant_norm(x)
     if norm is not None:
         scale, bias = (one.const_value.numpy() for one in norm.inputs[1:] if one is not None and one.const_value)
         parameters = {"scale": scale / smoothing.factors, "bias": (bias - shift) / smoothing.factors}
-        inputs = [norm.inputs[0], *(_constant(emit, f"norm_{name}", one) for name, one in parameters.items())]
+        inputs = [norm.inputs[0], *(_constant(op, f"norm_{name}", one) for name, one in parameters.items())]
         attributes = {name: attribute.value for name, attribute in norm.attributes.items()}
-        return emit.add("LayerNormalization", inputs, attributes)
+        return op.LayerNormalization(*inputs, **attributes)
     if smoothing.shift is not None:
-        x = emit.add("Sub", [x, _constant(emit, "shift", smoothing.shift)])
-    return emit.add("Mul", [x, _constant(emit, "smoothing", 1 / smoothing.factors)])
+        x = op.Sub(x, _constant(op, "shift", smoothing.shift))
+    return op.Mul(x, _constant(op, "smoothing", 1 / smoothing.factors))
 
 
-def _token_scales(emit: Emitter, x: ir.Value, levels: TokenRange) -> ir.Value:
+def _token_scales(op: Writer, x: ir.Value, levels: TokenRange) -> ir.Value:
     """s [..., 1], the largest of a token; ReduceMax got its axes as an input with opset 18."""
-    sizes = emit.add("Abs", [x]) if levels.symmetric else x
-    if emit.graph.opset_imports[""] < 18:
-        largest = emit.add("ReduceMax", [sizes], {"axes": [-1], "keepdims": 1})
+    sizes = op.Abs(x) if levels.symmetric else x
+    if op.graph.opset_imports[""] < 18:
+        largest = op.ReduceMax(sizes, axes=[-1], keepdims=1)
     else:
-        largest = emit.add("ReduceMax", [sizes, emit.integers("last_axis", [-1])], {"keepdims": 1})
-    return emit.add("Max", [largest, _constant(emit, "least", np.array([levels.least]))])
+        largest = op.ReduceMax(sizes, op.integers([-1], "last_axis"), keepdims=1)
+    return op.Max(largest, _constant(op, "least", np.array([levels.least])))
 
 
-def _levels(emit: Emitter, x: ir.Value, recipe: Recipe, isa: Isa) -> ir.Value:
+def _levels(op: Writer, x: ir.Value, recipe: Recipe, isa: Isa) -> ir.Value:
     """DQ(Q(x))."""
     activation = recipe.activation
     assert activation is not None
     step = 1 / activation.top if isinstance(activation, TokenRange) else activation.scale
-    scale = _constant(emit, "scale", np.array(step))
+    scale = _constant(op, "scale", np.array(step))
     zero = np.array(activation.zero_point - isa.activation_offset, isa.activation_dtype)
-    point = emit.constant(f"{_stem(emit)}.zero_point", zero)
-    levels = emit.add("QuantizeLinear", [x, scale, point], dtype=point.dtype)
-    return emit.add("DequantizeLinear", [levels, scale, point], dtype=ir.DataType.FLOAT)
+    point = op.constant(f"{_stem(op)}.zero_point", zero)
+    levels = op.QuantizeLinear(x, scale, point)
+    return op.DequantizeLinear(levels, scale, point)
 
 
 def _weight(node: ir.Node, weight: IntegerWeight) -> ir.Value:
     """DQ(W')."""
-    emit = Emitter(node, f"{scope_of(node)}/weight")
-    values, scales = _parameters(emit, weight)
-    zeros = emit.constant(f"{_stem(emit)}.weight_zero_point", np.zeros(len(weight.scales), np.int8))
-    return emit.add("DequantizeLinear", [values, scales, zeros], {"axis": 1}, dtype=ir.DataType.FLOAT)
+    op = write_before(node, f"{scope_of(node)}/weight")
+    values, scales = _parameters(op, weight)
+    zeros = op.constant(f"{_stem(op)}.weight_zero_point", np.zeros(len(weight.scales), np.int8))
+    return op.DequantizeLinear(values, scales, zeros, axis=1)
 
 
-def _parameters(emit: Emitter, weight: IntegerWeight) -> tuple[ir.Value, ir.Value]:
-    return emit.constant(f"{_stem(emit)}.weight_int8", weight.values), _constant(emit, "weight_scale", weight.scales)
+def _parameters(op: Writer, weight: IntegerWeight) -> tuple[ir.Value, ir.Value]:
+    return op.constant(f"{_stem(op)}.weight_int8", weight.values), _constant(op, "weight_scale", weight.scales)
 
 
-def _constant(emit: Emitter, name: str, array: np.ndarray) -> ir.Value:
-    return emit.constant(f"{_stem(emit)}.{name}", array.astype(np.float32))
+def _constant(op: Writer, name: str, array: np.ndarray) -> ir.Value:
+    return op.constant(f"{_stem(op)}.{name}", array.astype(np.float32))
 
 
-def _stem(emit: Emitter) -> str:
-    return scope_of(emit.anchor).replace("/", ".")
+def _stem(op: Writer) -> str:
+    return scope_of(op.before).replace("/", ".")
 
 
-def _with_constant(emit: Emitter, product: ir.Value, constant: np.ndarray) -> ir.Value:
+def _with_constant(op: Writer, node: ir.Node, product: ir.Value, constant: np.ndarray) -> ir.Value:
     """y + c [O]; where a bias follows, c goes into it. For Sum, see `_keep_bias_apart`."""
-    found = _bias_of(emit.anchor)
+    found = _bias_of(node)
     if found is None:
-        return emit.add("Sum", [product, _constant(emit, "bias", constant)])
+        return op.Sum(product, _constant(op, "bias", constant))
     add, place, bias = found
-    add.replace_input_with(place, _constant(emit, "shifted_bias", bias.numpy() + constant))
+    add.replace_input_with(place, _constant(op, "shifted_bias", bias.numpy() + constant))
     return product
 
 

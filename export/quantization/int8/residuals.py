@@ -13,7 +13,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from export.passes.graph.values import is_operator
-from export.passes.graph.writer import replace_value, scope_of
+from export.passes.graph.writer import replace_node, write_before
 
 
 def sum_residuals(model: ir.Model) -> int:
@@ -25,10 +25,7 @@ def sum_residuals(model: ir.Model) -> int:
         add = node.inputs[0].producer() if node.inputs[0] is not None else None
         if add is None or not is_operator(add, "Add") or any(_is_constant(value) for value in add.inputs):
             continue
-        total = ir.node("Sum", add.inputs, name=f"{scope_of(add)}/Sum")
-        model.graph.insert_before(add, total)
-        replace_value(add.outputs[0], total.outputs[0])
-        model.graph.remove(add, safe=True)
+        replace_node(add, write_before(add).Sum(*add.inputs))
         count += 1
     return count
 

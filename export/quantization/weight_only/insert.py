@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from export.passes.graph.writer import MICROSOFT, Emitter, scope_of
+from export.passes.graph.writer import MICROSOFT, Writer, replace_node, scope_of, write_before
 from export.quantization.int8.groups import QuantGroup, nodes_of
 from export.quantization.integer_weights import IntegerWeight
 
@@ -26,13 +26,13 @@ def insert_weights(
 ) -> None:
     """Change the MatMuls of `group` in place; see `quantize_weights`."""
     for node, weight in zip(nodes_of(model, group.nodes), weights, strict=True):
-        emit, stem = Emitter(node), scope_of(node).replace("/", ".")
+        op, stem = write_before(node), scope_of(node).replace("/", ".")
         if nbits:
-            emit.finish({node.outputs[0]: _n_bits(emit, node, weight, precision, stem)})
+            replace_node(node, _n_bits(op, node, weight, precision, stem))
         elif precision == "int4":
-            node.replace_input_with(1, _blocked(emit, weight, stem))
+            node.replace_input_with(1, _blocked(op, weight, stem))
         else:
-            node.replace_input_with(1, _whole(emit, weight, stem))
+            node.replace_input_with(1, _whole(op, weight, stem))
 
 
 def pack(weight: IntegerWeight, bits: int) -> np.ndarray:
@@ -51,26 +51,26 @@ def pack(weight: IntegerWeight, bits: int) -> np.ndarray:
     return laid_out
 
 
-def _n_bits(emit: Emitter, node: ir.Node, weight: IntegerWeight, precision: str, stem: str) -> ir.Value:
+def _n_bits(op: Writer, node: ir.Node, weight: IntegerWeight, precision: str, stem: str) -> ir.Value:
     """MatMulNBits(x, W', scales)."""
     bits, (rows, columns) = _BITS[precision], weight.values.shape
-    packed = emit.constant(f"{stem}.weight_{precision}", pack(weight, bits))
-    scales = emit.constant(f"{stem}.weight_scale", np.ascontiguousarray(weight.scales.T))
+    packed = op.constant(f"{stem}.weight_{precision}", pack(weight, bits))
+    scales = op.constant(f"{stem}.weight_scale", np.ascontiguousarray(weight.scales.T))
     attributes = {"K": rows, "N": columns, "bits": bits, "block_size": BLOCK, "accuracy_level": ACCURACY_LEVEL}
-    return emit.add("MatMulNBits", [node.inputs[0], packed, scales], attributes, MICROSOFT, ir.DataType.FLOAT)
+    return op.MatMulNBits(node.inputs[0], packed, scales, **attributes, _domain=MICROSOFT, _dtype=ir.DataType.FLOAT)
 
 
-def _blocked(emit: Emitter, weight: IntegerWeight, stem: str) -> ir.Value:
+def _blocked(op: Writer, weight: IntegerWeight, stem: str) -> ir.Value:
     """DequantizeLinear(W' int4 [I, O], scales [I / 32, O])."""
-    values = emit.constant(f"{stem}.weight_int4", weight.values.astype(ml_dtypes.int4))
-    scales = emit.constant(f"{stem}.weight_scale", weight.scales)
+    values = op.constant(f"{stem}.weight_int4", weight.values.astype(ml_dtypes.int4))
+    scales = op.constant(f"{stem}.weight_scale", weight.scales)
     attributes = {"axis": 0, "block_size": BLOCK}
-    return emit.add("DequantizeLinear", [values, scales], attributes, dtype=ir.DataType.FLOAT)
+    return op.DequantizeLinear(values, scales, **attributes)
 
 
-def _whole(emit: Emitter, weight: IntegerWeight, stem: str) -> ir.Value:
+def _whole(op: Writer, weight: IntegerWeight, stem: str) -> ir.Value:
     """Cast(W') * scales [O]."""
-    values = emit.constant(f"{stem}.weight_int8", weight.values)
-    scales = emit.constant(f"{stem}.weight_scale", weight.scales)
-    whole = emit.add("Cast", [values], {"to": int(ir.DataType.FLOAT)}, dtype=ir.DataType.FLOAT)
-    return emit.add("Mul", [whole, scales])
+    values = op.constant(f"{stem}.weight_int8", weight.values)
+    scales = op.constant(f"{stem}.weight_scale", weight.scales)
+    whole = op.Cast(values, to=ir.DataType.FLOAT)
+    return op.Mul(whole, scales)
