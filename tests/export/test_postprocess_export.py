@@ -136,7 +136,7 @@ def test_card_inspect_and_vectors_have_them(exported: Exported, capsys: pytest.C
     assert "- `answer_start`: first token of the answer" in card
     assert cli.main(["inspect", str(artifact.folder)]) == 0
     shown = capsys.readouterr().out
-    assert "question-answering (with answers in the graph)" in shown
+    assert "question-answering (with postprocess outputs)" in shown
     assert "no_answer_score float32 [batch_size]" in shown
     assert cli.main(["inspect", str(artifact.path())]) == 0
     assert "answer_end int64 [batch_size]" in capsys.readouterr().out
@@ -224,9 +224,8 @@ def test_lower_precisions_postprocess_their_own_scores(tmp_path: Path) -> None:
 def test_a_graph_with_wrong_postprocess_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def wrong(write: Any, logits: ir.Value) -> Sequence[ir.Value]:
-        smallest = write.add("Sub", [write.float(0.0), logits], dtype=ir.DataType.FLOAT)
-        return write.softmax(logits), write.argmax(smallest)
+    def wrong(op: Any, logits: ir.Value) -> Sequence[ir.Value]:
+        return op.Softmax(logits, axis=-1), op.argmax(op.Sub(op.float(0.0), logits))
 
     monkeypatch.setitem(postprocess._METHODS, "class", wrong)
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "text-classification", num_hidden_layers=1)
