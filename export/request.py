@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,7 +166,7 @@ class ExportRequest:
         """The folder to publish to: `artifacts/<model>`, with the task where one was named."""
         if self.output is not None:
             return Path(self.output)
-        name = _ARTIFACT_NAMES.get(self.model) or Path(self.model).expanduser().resolve().name or "model"
+        name = _ARTIFACT_NAMES.get(self.model) or Path(os.path.expanduser(self.model)).resolve().name or "model"
         return ARTIFACTS / (name if self.task == AUTO else f"{name}-{self.task}")
 
     def plans(self) -> tuple[VariantPlan, ...]:

@@ -91,7 +91,7 @@ def _find(model: str, revision: str | None, offline: bool, random_seed: int | No
     if model == SAMPLE:
         _refuse_revision(model, revision)
         return _local(sample_folder(), SAMPLE, "sample", random_seed)
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
     if model and folder.is_dir():
         _refuse_revision(model, revision)
         return _local(folder, folder.resolve().name, "folder", random_seed)

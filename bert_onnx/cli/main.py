@@ -22,6 +22,7 @@ from bert_onnx.cli import (
     tune,
     verify,
 )
+from bert_onnx.cli.printing import escape_what_the_console_lacks
 from bert_onnx.errors import BertOnnxError, exit_status
 
 #: Every command, in the order of `--help`.
@@ -36,6 +37,7 @@ _EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, a row of `errors.EXIT_STATUS`, or 1 for an unforeseen error."""
+    escape_what_the_console_lacks()
     arguments = build_parser().parse_args(argv)
     try:
         arguments.command(arguments)

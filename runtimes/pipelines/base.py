@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bert_onnx.errors import RuntimeUnavailableError
 from runtimes.engines.base import Runtime, RuntimeDescription
 from runtimes.pipelines.results import Result
 from runtimes.selection.request import RuntimeRequest
@@ -68,7 +72,11 @@ class PipelineDescription(Result):
 
 
 class Pipeline:
-    """Base of what `runtimes.load` returns. Use one as a context manager, or call `close`."""
+    """Base of what `runtimes.load` returns. Use one as a context manager, or call `close`.
+
+    Several threads may call one at once. Pickled, it is its folder and its request: it opens again where it arrives.
+    After a fork the child opens it again at its first call, since a session's threads do not come along.
+    """
 
     if TYPE_CHECKING:  # every task has arguments of its own
         __call__: Callable[..., Any]
@@ -85,6 +93,7 @@ class Pipeline:
         self._description = PipelineDescription(
             parts.task, parts.variant, parts.max_length, parts.runtime.describe(), parts.precision, parts.why
         )
+        _OPEN.add(self)
 
     def describe(self) -> PipelineDescription:
         """What runs, and why it was chosen."""
@@ -92,13 +101,50 @@ class Pipeline:
 
     def close(self) -> None:
         """Give back what the runtime holds."""
-        self.runtime.close()
+        if "runtime" in self.__dict__:
+            self.runtime.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from runtimes.loading import load_request
+
+        return load_request, self._origin()
+
+    def __getattr__(self, name: str) -> Any:
+        """The runtime, in a child process that was forked with this pipeline open."""
+        if name != "runtime":
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        from runtimes.loading import load_request
+
+        self.runtime = load_request(*self._origin()).runtime
+        return self.runtime
+
+    def _origin(self) -> tuple[Path, RuntimeRequest]:
+        if self.folder is None or self.request is None:
+            raise RuntimeUnavailableError(
+                "this pipeline was not loaded from an artifact's folder, so that no other process can open it again; "
+                "make it in the process that uses it."
+            )
+        return self.folder, self.request
 
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _forget_sessions() -> None:
+    """In the child of a fork: sessions have lost their threads, and would wait for them even to be taken apart."""
+    for pipeline in list(_OPEN):
+        runtime = pipeline.__dict__.pop("runtime", None)
+        if runtime is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
+
+
+#: Pipelines that this process has open.
+_OPEN: weakref.WeakSet[Pipeline] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_sessions)
 
 
 class TokenizingPipeline(Pipeline):

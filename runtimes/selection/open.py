@@ -62,7 +62,7 @@ def open_choice(artifact: Artifact, choice: RuntimeChoice) -> Runtime:
 
 def _tuned(artifact: Artifact, processor: Processor) -> Tuned | None:
     """What was measured here; nothing is imported to find out that nothing ever was."""
-    if not cache_folder("tune").is_dir():
+    if not os.path.isdir(cache_folder("tune")):  # which is False, too, where it may not be looked at
         return None
     from runtimes.machine.cpu import usable_threads
     from runtimes.selection.tuned import load_tuned, tuned_path
