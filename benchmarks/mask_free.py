@@ -26,7 +26,6 @@ from onnx import helper
 
 from benchmarks.passes_cpu import OPENINGS, Shape, make_inputs, open_session, parse_shape
 from bert_onnx.checkpoint import find_checkpoint
-from export.check import choose_task
 from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.graph import canonical
@@ -36,6 +35,7 @@ from export.passes.table import run_passes
 from export.reference.load import load_eager
 from export.request import ExportRequest
 from export.targets import CLOSE, FUSE, PREPARE, RAISE
+from export.task_choice import choose_task
 from export.trace.tracer import trace
 
 OPSET = 18

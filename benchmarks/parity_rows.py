@@ -23,6 +23,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from bert_onnx.artifact import Artifact
 from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.checkpoint.finding import sample_folder
+from bert_onnx.sentence_modules import Pooling
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task
 from export.pipeline import export
 from export.reference.load import load_eager
@@ -247,9 +248,10 @@ class TransformersModel:
         from sentence_transformers import models
 
         features = {"token_embeddings": states, "attention_mask": mask}
-        features = models.Pooling(states.shape[-1], pooling_mode=self._options.pooling)(features)
-        if self._options.normalize:
-            features = models.Normalize()(features)
+        for module in self._options.modules:
+            pools = isinstance(module, Pooling)
+            layer = models.Pooling(states.shape[-1], pooling_mode=module.modes) if pools else models.Normalize()
+            features = layer(features)
         return features["sentence_embedding"]
 
 

@@ -24,13 +24,13 @@ import onnxruntime as ort
 
 from benchmarks.attention_onnx import lower_attention_onnx
 from bert_onnx.checkpoint import find_checkpoint
-from export.check import choose_task
 from export.onnx_file.save import save
 from export.passes.base import Pass, PassContext
 from export.passes.table import PASSES
 from export.reference.load import load_eager
 from export.request import ExportRequest
 from export.targets import ALGEBRA, CLOSE, FUSE, PREPARE, RAISE, TARGETS
+from export.task_choice import choose_task
 from export.trace.tracer import trace
 
 THREADS, LOADS = 2, 5

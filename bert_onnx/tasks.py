@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
 from bert_onnx.postprocess import postprocess_of, top_count
+from bert_onnx.sentence_modules import SENTENCE, Module, embedding_width, excludes_prompt, pooled
 
 #: An array of whichever library, or what describes one.
 Array = TypeVar("Array")
@@ -31,7 +32,13 @@ ENCODER_SEQUENCE = "encoder_sequence_length"
 REQUIRES = "bert_onnx.requires"
 RIGHT_PADDING = "right_padding"
 
-POOLINGS = ("mean", "cls", "max", "none")
+#: Number of tokens of the prompt that stands before each text, the special one at its beginning included.
+PROMPT_LENGTH = "prompt_length"
+#: Inputs that a caller need not give, and what they are then.
+INPUT_DEFAULTS = {PROMPT_LENGTH: 0}
+
+#: What --pooling takes: a mode, or no sentence_embedding at all.
+POOLINGS = ("mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", "none")
 
 
 @dataclass(frozen=True)
@@ -71,25 +78,18 @@ class TaskOptions:
     """What a user may choose about the outputs of a graph.
 
     Args:
-        pooling: how sentence-similarity makes one vector of a text: `mean` over real tokens, `cls` (the first
-            token), `max` over real tokens, or `none` (no sentence_embedding).
-        normalize: scale the sentence embedding to length 1.
+        modules: how sentence-similarity makes one vector of a text; with none it has no sentence_embedding.
         pooler: feature-extraction also returns `pooler_output`; true where the checkpoint has a trained pooler.
         output_attentions: also return the attention probabilities of every layer.
         output_hidden_states: also return the hidden states before the first and after every layer.
         postprocess: also return outputs made of the scores: see `bert_onnx.postprocess`.
     """
 
-    pooling: str = "mean"
-    normalize: bool = True
+    modules: tuple[Module, ...] = pooled("mean")
     pooler: bool = False
     output_attentions: bool = False
     output_hidden_states: bool = False
     postprocess: bool = False
-
-    def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise UsageError(f"pooling {self.pooling!r} is unknown; choose one of {', '.join(POOLINGS)}.")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Task:
         name: what a user types, a name that the model hubs know.
         model_class: the class of `bert_onnx.modeling` that computes it.
         outputs: names of the head's own outputs and their axes; letters stand for sizes of the config
-            (D hidden_size, V vocab_size, N num_labels).
+            (D hidden_size, V vocab_size, N num_labels, E what the modules of a chain leave).
         decoder: needs `is_decoder`.
         cached: takes and returns keys and values of earlier tokens.
         choices: inputs are [B, C, S] rather than [B, S].
@@ -115,7 +115,7 @@ class Task:
 
 
 _LAST_HIDDEN_STATE = ("last_hidden_state", (BATCH, SEQUENCE, "D"))
-_SENTENCE_EMBEDDING = ("sentence_embedding", (BATCH, "D"))
+_SENTENCE_EMBEDDING = (SENTENCE, (BATCH, "E"))
 _POOLER_OUTPUT = ("pooler_output", (BATCH, "D"))
 _TOKEN_LOGITS = ("logits", (BATCH, SEQUENCE, "V"))
 
@@ -183,8 +183,8 @@ def infer_task(config: BertConfig, pooled: bool = False) -> Task:
     raise UsageError(f"the config names {named}, from which no task follows; say --task, one of {', '.join(TASKS)}.")
 
 
-def input_ports(task: Task, config: BertConfig) -> tuple[Port, ...]:
-    """Inputs of the graph of `task`, in order: ids, mask, types, then encoder states, then the cache."""
+def input_ports(task: Task, config: BertConfig, options: TaskOptions = TaskOptions()) -> tuple[Port, ...]:
+    """Inputs of the graph of `task`, in order: ids, mask, types, then a prompt's length, encoder states, the cache."""
     axes: tuple[str | int, ...] = (BATCH, CHOICES, SEQUENCE) if task.choices else (BATCH, SEQUENCE)
     mask_axes = (BATCH, PAST_PLUS_SEQUENCE) if task.cached else axes
     ports = [
@@ -192,6 +192,8 @@ def input_ports(task: Task, config: BertConfig) -> tuple[Port, ...]:
         Port("attention_mask", "int64", mask_axes),
         Port("token_type_ids", "int64", axes),
     ]
+    if _embeds(task) and excludes_prompt(options.modules):
+        ports.append(Port(PROMPT_LENGTH, "int64", (1,)))
     if task.decoder and config.add_cross_attention:
         ports.append(Port("encoder_hidden_states", "float32", (BATCH, ENCODER_SEQUENCE, config.hidden_size)))
         ports.append(Port("encoder_attention_mask", "int64", (BATCH, ENCODER_SEQUENCE)))
@@ -204,13 +206,12 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
     """Outputs of the graph of `task`, in order: the head's own, the cache, states, attentions, postprocess outputs.
 
     Raises:
-        UsageError: postprocess outputs are wanted and there are none.
+        UsageError: postprocess outputs are wanted and there are none; modules that do not fit together.
     """
     sizes = {"D": config.hidden_size, "V": config.vocab_size, "N": config.num_labels}
-    hidden = {
-        "pooler_output": not options.pooler,
-        "sentence_embedding": options.pooling == "none",
-    }
+    if _embeds(task) and options.modules:
+        sizes["E"] = embedding_width(options.modules, config.hidden_size)
+    hidden = {"pooler_output": not options.pooler, SENTENCE: not options.modules}
     ports = [
         Port(name, "float32", tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in axes))
         for name, axes in task.outputs
@@ -230,6 +231,10 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
     if options.postprocess:
         ports.extend(_postprocess_ports(task, config))
     return tuple(ports)
+
+
+def _embeds(task: Task) -> bool:
+    return any(name == SENTENCE for name, _ in task.outputs)
 
 
 def _postprocess_ports(task: Task, config: BertConfig) -> list[Port]:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish import check_destination
-from bert_onnx.checkpoint import Checkpoint, Pooling, find_checkpoint, read_pooling, tensor_names
-from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical
-from bert_onnx.errors import ArtifactError, CheckpointError, UsageError
-from bert_onnx.postprocess import postprocess_of
-from bert_onnx.tasks import POOLINGS, Task, TaskOptions, find_task, infer_task
+from bert_onnx.checkpoint import Checkpoint, find_checkpoint, read_settings, tensor_names
+from bert_onnx.errors import ArtifactError, UsageError
+from bert_onnx.sentence_settings import SentenceSettings
+from bert_onnx.tasks import Task, TaskOptions
 from export.reference.from_artifact import find_again
-from export.request import AUTO, ExportRequest, ExtendRequest, PrecisionRequest
+from export.request import ExportRequest, ExtendRequest, PrecisionRequest
 from export.targets import check_opset, find_target
+from export.task_choice import choose_task
 from export.text_input.check import check_text_input
 from runtimes.engines.table import RUNTIMES, RuntimeRow, find_runtime
 
@@ -31,12 +31,14 @@ class CheckedExport:
         destination: the folder to publish to, resolved.
         checkpoint: with its weights found and not yet hashed.
         task, options: what the graphs compute.
+        sentence: prompts, similarity and length of vectors.
     """
 
     destination: Path
     checkpoint: Checkpoint
     task: Task
     options: TaskOptions
+    sentence: SentenceSettings
 
 
 def check_export(request: ExportRequest) -> CheckedExport:
@@ -54,33 +56,10 @@ def check_export(request: ExportRequest) -> CheckedExport:
     )
     tensor_names(checkpoint)
     task, options = choose_task(request, checkpoint)
+    sentence = read_settings(checkpoint) if task.name == "sentence-similarity" else SentenceSettings()
     if request.text_input:
-        check_text_input(task)
-    return CheckedExport(destination, checkpoint, task, options)
-
-
-def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, TaskOptions]:
-    """The task and its options: what was asked for, else what the checkpoint says, else mean and normalised.
-
-    Raises:
-        UsageError: `auto` cannot tell, or the task has no postprocess outputs and they were asked for.
-        CheckpointError: the checkpoint's pooling is damaged, or one that we do not compute.
-    """
-    stated = _stated_pooling(request, checkpoint) if request.task in (AUTO, "sentence-similarity") else None
-    pooled = stated is not None or request.pooling is not None
-    task = infer_task(checkpoint.config, pooled) if request.task == AUTO else find_task(request.task)
-    pooling = request.pooling or (stated.mode if stated else POOLINGS[0])
-    if request.postprocess:
-        postprocess_of(task.name, checkpoint.config)
-    normalize = request.normalize if request.normalize is not None else (stated.normalize if stated else True)
-    return task, TaskOptions(
-        pooling=pooling,
-        normalize=normalize,
-        pooler=task.name == "feature-extraction" and _has_pooler(checkpoint),
-        output_attentions=request.output_attentions,
-        output_hidden_states=request.output_hidden_states,
-        postprocess=request.postprocess,
-    )
+        check_text_input(task, options)
+    return CheckedExport(destination, checkpoint, task, options, sentence)
 
 
 def check_extend(request: ExtendRequest) -> None:
@@ -157,20 +136,3 @@ def check_graph_file(path: Path) -> None:
     """Raises ArtifactError where there is no file `path`."""
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; name an artifact folder or an .onnx file.")
-
-
-def _stated_pooling(request: ExportRequest, checkpoint: Checkpoint) -> Pooling | None:
-    """What the checkpoint says of its pooling; a pooling that we do not compute matters only if it is to be used."""
-    try:
-        return read_pooling(checkpoint)
-    except CheckpointError:
-        if request.pooling is None:
-            raise
-        return None
-
-
-def _has_pooler(checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint has a trained pooler; a random model always has one."""
-    if checkpoint.source.kind == "random":
-        return True
-    return any(canonical(name) == POOLER_WEIGHT for name in tensor_names(checkpoint))

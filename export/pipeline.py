@@ -16,6 +16,7 @@ from bert_onnx.artifact.publish import check_destination, publish, seal, staging
 from bert_onnx.checkpoint import Checkpoint
 from bert_onnx.checkpoint.finding import with_digest
 from bert_onnx.checkpoint.write_companions import write_companions
+from bert_onnx.sentence_settings import SentenceSettings
 from export.check import CheckedExport, check_export
 from export.plan import FP32, VariantPlan
 from export.reference.from_artifact import checkpoint_of, eager_of
@@ -74,7 +75,7 @@ def export(
         (stage / "onnx").mkdir()
         writing = WriteOptions(request.opset, request.external_data_threshold, request.check_each_pass)
         builder = VariantBuilder(Reference(eager, prefetch), stage, longest, request.precision, writing)
-        empty = _empty_manifest(eager, checkpoint, longest)
+        empty = _empty_manifest(eager, checkpoint, longest, checked.sentence)
         manifest, notes = _make_variants(builder, request.plans(), empty, request.text_input, progress)
         manifest = replace(manifest, source=hashing.result().source)
         folder = _publish(stage, manifest, destination, request.force, progress)
@@ -121,7 +122,8 @@ def _make_variants(
     """
     reference, stage, longest = builder.reference, builder.stage, before.model_max_length
     eager = reference.eager
-    vectors = vector_cases(stage, before.inputs, eager.config, longest)
+    prompt = before.sentence.default_prompt
+    vectors = vector_cases(stage, before.inputs, eager.config, longest, prompt)
     cases = verification_cases(eager.task, eager.config, before.inputs)
     progress("running the eager model", 0.08)
     float32 = any(plan.precision == FP32 for plan in plans)
@@ -139,7 +141,7 @@ def _make_variants(
     text_graphs = tuple(graph for graph in before.text_graphs if graph.variant not in names)
     if text_input is not None:
         text_graphs += text_input.add(made, before.inputs)
-    write_vectors(stage, vectors, reference, longest, variants)
+    write_vectors(stage, vectors, reference, longest, variants, prompt)
     tools = before.tools | tool_versions(text_input=bool(text_graphs))
     manifest = replace(before, tools=tools, variants=variants, text_graphs=text_graphs, files={})
     return manifest, tuple(warning for one in built for warning in one.warnings)
@@ -162,7 +164,7 @@ def _copy(artifact: Artifact, stage: Path) -> None:
             shutil.copyfile(artifact.folder / name, stage / name)
 
 
-def _empty_manifest(eager: Eager, checkpoint: Checkpoint, longest: int) -> Manifest:
+def _empty_manifest(eager: Eager, checkpoint: Checkpoint, longest: int, sentence: SentenceSettings) -> Manifest:
     """The manifest of an artifact that has no variant yet."""
     config = eager.config
     return Manifest(
@@ -180,6 +182,7 @@ def _empty_manifest(eager: Eager, checkpoint: Checkpoint, longest: int) -> Manif
             is_decoder=config.is_decoder,
         ),
         model_max_length=longest,
+        sentence=sentence,
         inputs=eager.module.inputs,
         outputs=eager.module.outputs,
         variants=(),

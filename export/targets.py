@@ -14,8 +14,16 @@ MAX_OPSET = 23
 #: ONNX Runtime of that time reads the file (https://onnx.ai/onnx/intro/concepts.html, onnx/docs/Versioning.md).
 IR_VERSION_OF_OPSET: dict[int, int] = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
+#: What activations of a Dense module need beside them.
+ACTIVATION_OPERATORS = frozenset(
+    {
+        "Abs", "Celu", "Elu", "Exp", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "LogSoftmax", "Mish", "Neg",
+        "PRelu", "Selu", "Sign",
+    }
+)  # fmt: skip
+
 #: What the clean graph of any BERT head needs, operator by operator of ai.onnx.
-PORTABLE_OPERATORS = frozenset(
+PORTABLE_OPERATORS = ACTIVATION_OPERATORS | frozenset(
     {
         "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Div", "Einsum", "Equal", "Erf", "Expand", "Gather",
         "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LayerNormalization", "Less", "LessOrEqual", "MatMul",
@@ -78,6 +86,7 @@ class Target:
         external_data: weights lie in a file of their own, which its clients map into memory rather than copy: a session
             of ONNX Runtime opens in a sixth of the time.
         zero_padding: outputs at padding are zeros, not what the model makes of padding; see `unpadding.unpad`.
+        input_defaults: its clients need not give inputs that have a default.
         before_int8: names of the passes of a graph that is to be quantised; None for `passes`.
         after_int8: names of passes that follow quantisation.
     """
@@ -92,6 +101,7 @@ class Target:
     requires: tuple[str, ...] = ()
     zero_padding: bool = False
     external_data: bool = False
+    input_defaults: bool = True
     before_int8: tuple[str, ...] | None = None
     after_int8: tuple[str, ...] = ()
 
@@ -195,6 +205,7 @@ TARGETS: dict[str, Target] = {
             passes=(*PREPARE, *RAISE, *ALGEBRA, "lower_plain", *CLOSE),
             precisions=("fp32", "fp16", "int8"),
             purpose="OpenVINO: standard operators, merged projections",
+            input_defaults=False,  # it takes an input with a default for a constant
         ),
         Target(
             name="openvino-unpadded",
@@ -205,6 +216,7 @@ TARGETS: dict[str, Target] = {
             precisions=("fp32", "fp16", "int8"),
             purpose="OpenVINO, for batches of texts of different lengths: skips the padding",
             zero_padding=True,
+            input_defaults=False,
         ),
     )
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bert_onnx.artifact import Parity, PassRecord, Variant
+from export.input_defaults import give_defaults
 from export.onnx_file.check import check_file
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.onnx_file.operators import check_operators, count_operators
@@ -136,6 +137,8 @@ class VariantBuilder:
             VerificationError: its outputs are not those of the eager model.
         """
         graph = self._with_postprocess(self._make(traced, plan, opset, progress), plan)
+        if plan.target.input_defaults:
+            give_defaults(graph.lowered.model)
         path = self.stage / "onnx" / f"{plan.name}.onnx"
         data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
         check_file(path)

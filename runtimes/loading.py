@@ -114,6 +114,7 @@ def _open(artifact: Artifact, folder: Path, request: RuntimeRequest) -> Pipeline
         why=why,
         folder=folder,
         request=request,
+        sentence=manifest.sentence,
     )
     return make_pipeline(parts)
 

@@ -15,6 +15,7 @@ from runtimes.selection.request import RuntimeRequest
 #: Tasks that take a second text, and those that rank or generate a number of things that can be chosen.
 _PAIRED = ("text-classification", "next-sentence-prediction", "pretraining", "question-answering")
 _RANKED = ("fill-mask", "pretraining", "text-classification", "question-answering")
+_EMBEDDING = ("sentence-similarity",)
 _GENERATING = ("text-generation", "text-generation-with-past")
 _CHOOSING = "multiple-choice"
 
@@ -26,6 +27,8 @@ def predict(
     top_k: int | None = None,
     max_new_tokens: int | None = None,
     request: RuntimeRequest | None = None,
+    prompt_name: str | None = None,
+    truncate_dim: int | None = None,
 ) -> list[Result]:
     """What the artifact in `folder` predicts, one result a text.
 
@@ -35,6 +38,7 @@ def predict(
         pair: the second text, for tasks that take one.
         top_k: how many labels, tokens or answers; None for the task's own number.
         max_new_tokens: how many tokens to generate; None for the task's own number.
+        prompt_name, truncate_dim: of sentence embeddings; None for the model's own.
         request: which variant, on which runtime, in which precision, with how many threads; None for the best here.
 
     Raises:
@@ -44,8 +48,10 @@ def predict(
     request = request or RuntimeRequest()
     if request.text_input and not (top_k is None and max_new_tokens is None):
         raise UsageError("--top-k and --max-new-tokens have no meaning with --text-input; leave them out.")
-    task = check_request(folder, request).task
-    options = _options(task, top_k, max_new_tokens)
+    manifest = check_request(folder, request)
+    task = manifest.task
+    options = _options(task, top_k, max_new_tokens, prompt_name, truncate_dim)
+    manifest.sentence.resolve(prompt_name)
     if pair is not None and task not in _PAIRED and not request.text_input:
         raise UsageError(f"--pair has no meaning for {task}; it is for {', '.join(_PAIRED)}.")
     if task == _CHOOSING and len(texts) < 2:
@@ -58,14 +64,22 @@ def predict(
         return list(pipeline(list(texts), **options))
 
 
-def _options(task: str, top_k: int | None, max_new_tokens: int | None) -> dict[str, Any]:
+def _options(
+    task: str, top_k: int | None, max_new_tokens: int | None, prompt_name: str | None, truncate_dim: int | None
+) -> dict[str, Any]:
     """The options that were given, by the names that pipelines have for them.
 
     Raises:
         UsageError: `task` has no such option.
     """
     options: dict[str, Any] = {}
-    for name, value, tasks in (("top_k", top_k, _RANKED), ("max_new_tokens", max_new_tokens, _GENERATING)):
+    rows = (
+        ("top_k", top_k, _RANKED),
+        ("max_new_tokens", max_new_tokens, _GENERATING),
+        ("prompt_name", prompt_name, _EMBEDDING),
+        ("truncate_dim", truncate_dim, _EMBEDDING),
+    )
+    for name, value, tasks in rows:
         if value is None:
             continue
         if task not in tasks:

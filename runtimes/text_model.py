@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bert_onnx.errors import RuntimeUnavailableError, UsageError
+from bert_onnx.sentence_modules import SENTENCE
 from bert_onnx.text_input import TRUNCATED
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.text import TextRuntime
-from runtimes.pipelines.base import Pipeline, PipelineParts
+from runtimes.pipelines.base import PipelineParts
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, run_rows, stream_vectors
 from runtimes.pipelines.classification import label_scores, ranked_labels
-from runtimes.pipelines.embedding import Embedding
+from runtimes.pipelines.encoding import check_texts
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.sentence_pair import next_sentence
+from runtimes.pipelines.sentences import DEFAULT_EMBEDDING, Embedding, EmbeddingOptions, SentencePipeline
 from runtimes.selection.request import RuntimeRequest
 
 if TYPE_CHECKING:
     from bert_onnx.artifact import Artifact, TextGraph
 
 _BATCH = 32
-_EMBEDDING = "sentence_embedding"
 #: Outputs that have an entry for every token.
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -51,7 +51,7 @@ class TextOutputs(Result):
         return {"input_ids": self.input_ids.tolist(), **named, TRUNCATED: self.truncated}
 
 
-class TextModel(Pipeline):
+class TextModel(SentencePipeline):
     """Predicts with a graph that takes text. Use it as a context manager, or call `close`."""
 
     runtime: TextRuntime
@@ -61,7 +61,13 @@ class TextModel(Pipeline):
         return self.runtime.run(texts, pairs)
 
     def __call__(
-        self, texts: str | Sequence[str], pairs: str | Sequence[Any] | None = None, batch_size: int = _BATCH
+        self,
+        texts: str | Sequence[str],
+        pairs: str | Sequence[Any] | None = None,
+        batch_size: int = _BATCH,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        truncate_dim: int | None = None,
     ) -> list[Result]:
         """A prediction for each text, in their order.
 
@@ -72,30 +78,51 @@ class TextModel(Pipeline):
             pairs: the second text of each; a single one goes with every text. For multiple choice, lists of choices,
                 the same number for each text.
             batch_size: texts that are run together.
+            prompt_name, prompt, truncate_dim: of sentence embeddings; see `EmbeddingOptions`.
 
         Raises:
             InputError: something that is no text, or second texts that do not fit.
+            UsageError: there is no such prompt.
         """
         options = BatchOptions.of_size(batch_size)
         first = [texts] if isinstance(texts, str) else list(texts)
         second = [pairs] * len(first) if isinstance(pairs, str) else pairs
         if not first:
             return []
-        return run_rows(self._inputs(first, second), options, lambda _, row: self._predict(row))
+        if not self._embeds:
+            return run_rows(self._inputs(first, second), options, lambda _, row: self._predict(row))
+        chosen = self._chosen(EmbeddingOptions(prompt_name, prompt, truncate_dim))
+        prompted = self._inputs([chosen.prompt + text for text in check_texts(first)], second)
+        return run_rows(
+            prompted, options, lambda _, row: Embedding(chosen.finish(row[SENTENCE]), bool(np.any(row[TRUNCATED])))
+        )
 
-    def embed(self, texts: str | Iterable[str], batch_size: int = _BATCH) -> np.ndarray:
-        """The sentence embeddings, float32 [N, D], in the order of `texts`.
+    def embed_stream(
+        self,
+        texts: Iterable[str],
+        options: BatchOptions | None = None,
+        done: Callable[[int], None] = lambda count: None,
+        embedding: EmbeddingOptions = DEFAULT_EMBEDDING,
+    ) -> Iterator[np.ndarray]:
+        """Vectors [n, E] of one piece of `texts` after the other, in their order.
 
         Raises:
             InputError: something among `texts` is not a text.
-            UsageError: the artifact makes no sentence embeddings.
+            UsageError: the artifact makes no sentence embeddings, or there is no such prompt.
         """
-        if _EMBEDDING not in [port.name for port in self.runtime.outputs]:
+        if not self._embeds:
             raise UsageError(f"this artifact ({self.task}) makes no sentence embeddings; call it instead.")
-        given = [texts] if isinstance(texts, str) else texts
-        prepare = partial(self._inputs, outputs=[_EMBEDDING])
-        vectors = list(stream_vectors(prepare, given, _EMBEDDING, BatchOptions.of_size(batch_size)))
-        return np.concatenate(vectors) if vectors else np.empty((0, self.config.hidden_size), np.float32)
+        chosen = self._chosen(embedding)
+
+        def prepare(piece: list[str]) -> BatchInputs:
+            return self._inputs([chosen.prompt + text for text in check_texts(piece)], outputs=[SENTENCE])
+
+        vectors = stream_vectors(prepare, texts, SENTENCE, options or BatchOptions.of_size(_BATCH), done)
+        return map(chosen.finish, vectors)
+
+    @property
+    def _embeds(self) -> bool:
+        return SENTENCE in [port.name for port in self.runtime.outputs]
 
     def _inputs(
         self, texts: Sequence[str], pairs: Sequence[Any] | None = None, outputs: Sequence[str] | None = None
@@ -113,8 +140,6 @@ class TextModel(Pipeline):
 
     def _predict(self, row: Row) -> Result:
         truncated = bool(np.any(row[TRUNCATED]))
-        if self.task == "sentence-similarity" and _EMBEDDING in row:
-            return Embedding(row[_EMBEDDING], truncated)
         if self.task == "text-classification":
             scores = label_scores(row["logits"], self.config.problem_type)
             return ranked_labels(scores, self.config.id2label, None, truncated)
@@ -166,6 +191,7 @@ def open_text_model(artifact: Artifact, folder: Path, request: RuntimeRequest) -
         why=f"a graph that takes text was asked for; {graph.name} holds {variant.name}.",
         folder=folder,
         request=request,
+        sentence=manifest.sentence,
     )
     return TextModel(parts)
 

@@ -17,8 +17,15 @@ class Checkpoint:
         folder: where it lies.
         config: its config.json.
         source: where it came from.
+        modules_folder: the folder with modules.json, if there is one; the transformer may be in a folder within it.
     """
 
     folder: Path
     config: BertConfig
     source: Source
+    modules_folder: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """The folder with the files of sentence-transformers."""
+        return self.modules_folder or self.folder

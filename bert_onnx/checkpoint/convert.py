@@ -13,6 +13,7 @@ from bert_onnx.checkpoint.header import METADATA
 from bert_onnx.checkpoint.names import listed
 from bert_onnx.checkpoint.reading import INDEX_FILE, PICKLE_ENDINGS, SINGLE_FILE, pickle_names
 from bert_onnx.checkpoint.saving import dtype_names, write_safetensors
+from bert_onnx.checkpoint.sentence_weights import module_weight_folders
 from bert_onnx.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -23,6 +24,23 @@ PICKLE_FILE = "pytorch_model.bin"
 #: Wrappers of training programs: the key under which the state dict lies.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _SHARDED_PICKLE = "pytorch_model.bin.index.json"
+
+
+def convert_checkpoint(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """`convert_weights` for `folder` and for the modules that its modules.json names, wherever there are pickles only.
+
+    Raises:
+        As `convert_weights`; for `folder` itself where there is nothing to convert.
+    """
+    place = Path(folder)
+    folders = [one for one in (place, *module_weight_folders(place)) if _has_pickles_only(one)]
+    return tuple(convert_weights(one) for one in folders or [place])
+
+
+def _has_pickles_only(folder: Path) -> bool:
+    if not folder.is_dir() or (folder / SINGLE_FILE).exists() or (folder / INDEX_FILE).exists():
+        return False
+    return bool(pickle_names(path.name for path in folder.iterdir() if path.is_file()))
 
 
 def convert_weights(folder: str | os.PathLike[str]) -> Path:

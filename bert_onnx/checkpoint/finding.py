@@ -11,6 +11,8 @@ from pathlib import Path
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.hub import fetch
 from bert_onnx.checkpoint.reading import weight_files, weights_digest
+from bert_onnx.checkpoint.sentence_config import module_entries
+from bert_onnx.checkpoint.sentence_weights import module_weight_files
 from bert_onnx.config import CONFIG_NAME, BertConfig
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.memory import check_memory
@@ -82,7 +84,9 @@ def with_digest(checkpoint: Checkpoint) -> Checkpoint:
     """
     if checkpoint.source.kind == "random":
         return checkpoint
-    digest = weights_digest(weight_files(checkpoint.folder))
+    digest = weights_digest(
+        (*weight_files(checkpoint.folder), *module_weight_files(checkpoint.root, checkpoint.folder))
+    )
     return replace(checkpoint, source=replace(checkpoint.source, weights_sha256=digest))
 
 
@@ -118,12 +122,19 @@ def _refuse_revision(model: str, revision: str | None) -> None:
 
 
 def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision: str | None = None) -> Checkpoint:
+    root, folder = folder, _transformer_folder(folder)
     config = BertConfig.from_pretrained(folder)
     check_memory(config, str(folder / CONFIG_NAME))
     if random_seed is not None:
-        return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed))
+        return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed), root)
     weight_files(folder)  # refuses a folder without them
-    return Checkpoint(folder, config, Source(name, kind, revision, ""))
+    return Checkpoint(folder, config, Source(name, kind, revision, ""), root)
+
+
+def _transformer_folder(root: Path) -> Path:
+    """`root`; or where old versions of sentence-transformers put the transformer within it, such as 0_Transformer."""
+    entries = None if (root / CONFIG_NAME).exists() else module_entries(root)
+    return root / entries[0].folder if entries and entries[0].kind == "Transformer" else root
 
 
 def _hub_id(model: str, folder: Path) -> str:

@@ -27,7 +27,8 @@ READ_TIMEOUT = 20.0
 _ATTEMPTS = 4
 
 _SHARD = re.compile(r"model-[A-Za-z0-9_-]+\.safetensors")
-_POOLING_CONFIG = re.compile(r"[0-9]+_Pooling/config\.json")
+#: Config and weights of the modules of sentence-transformers.
+_MODULE_FILE = re.compile(r"[0-9]+_[A-Za-z]+/(?:config\.json|model\.safetensors)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 #: Read by huggingface_hub when it is imported: no statistics, no advice about symlinks.
@@ -132,7 +133,7 @@ def needed_files(names: Sequence[str], model: str, weights: bool) -> list[str]:
     if CONFIG_NAME not in names:
         raise HubError(f"{model} has no {CONFIG_NAME} on the hub, so it is not a BERT checkpoint.")
     literal = {CONFIG_NAME, *TOKENIZER_FILES, *SENTENCE_FILES}
-    chosen = [name for name in names if name in literal or _POOLING_CONFIG.fullmatch(name)]
+    chosen = [name for name in names if name in literal or _MODULE_FILE.fullmatch(name)]
     if not weights:
         return chosen
     if SINGLE_FILE in names:

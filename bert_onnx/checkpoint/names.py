@@ -15,7 +15,6 @@ TOKENIZER_FILES = (
 )
 SENTENCE_FILES = (
     "modules.json",
-    "1_Pooling/config.json",
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
 )

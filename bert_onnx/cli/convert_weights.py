@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
 def _convert_weights(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from bert_onnx.checkpoint import convert_weights
+    from bert_onnx.checkpoint import convert_checkpoint
 
-    print(convert_weights(Path(arguments.folder)))
+    for path in convert_checkpoint(Path(arguments.folder)):
+        print(path)

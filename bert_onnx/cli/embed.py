@@ -27,6 +27,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--column", metavar="NAME", help="where the text is (default: the only column, or 'text')")
     parser.add_argument("--resume", action="store_true", help="go on with a job that was interrupted")
     parser.add_argument("--force", action="store_true", help="replace an output that is there")
+    parser.add_argument("--prompt-name", metavar="NAME", help="prompt to put before texts (default: the model's own)")
+    parser.add_argument("--truncate-dim", type=int, metavar="N", help="values of a vector to keep (default: all)")
     parser.add_argument("--variant", metavar="NAME", help="which graph (default: the best here)")
     parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
     parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
@@ -37,6 +39,7 @@ def add(commands: Any) -> None:
 
 def _embed(arguments: argparse.Namespace) -> None:
     from runtimes.embed_files.job import EmbedRequest, embed_file
+    from runtimes.pipelines.sentences import EmbeddingOptions
 
     request = EmbedRequest(
         artifact=Path(arguments.folder),
@@ -49,6 +52,7 @@ def _embed(arguments: argparse.Namespace) -> None:
         runtime=arguments.runtime,
         precision=arguments.precision,
         threads=arguments.threads,
+        embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
     )
     report = embed_file(request, progress=False if arguments.json else None)
     if arguments.json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bert_onnx.artifact import Artifact, Parity, Quality, TextGraph, Variant
 from bert_onnx.artifact.contract.quality import LOWER_IS_BETTER, TITLES, missed
 from bert_onnx.cli.tables import format_notes, format_rows, format_table, size_text
+from bert_onnx.sentence_modules import describe
 
 if TYPE_CHECKING:
     from bert_onnx.tasks import Port
@@ -204,9 +205,9 @@ def _options_text(artifact: Artifact) -> str:
     options = artifact.manifest.options
     if options.postprocess:
         return " (with postprocess outputs)"
-    if artifact.manifest.task != "sentence-similarity" or options.pooling == "none":
+    if artifact.manifest.task != "sentence-similarity" or not options.modules:
         return ""
-    return f" ({options.pooling} pooling, {'normalised' if options.normalize else 'not normalised'})"
+    return f" ({describe(options.modules)})"
 
 
 #: Ports of a cache or of every layer are many and alike.

@@ -25,6 +25,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--pair", metavar="TEXT", help="the second text: context, next sentence, or hypothesis")
     parser.add_argument("--top-k", type=int, metavar="K", help="how many predictions (fill-mask, classification, QA)")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="how many tokens to generate")
+    parser.add_argument("--prompt-name", metavar="NAME", help="prompt to put before texts (sentence-similarity)")
+    parser.add_argument("--truncate-dim", type=int, metavar="N", help="values of a vector that are kept")
     parser.add_argument("--variant", metavar="NAME", help="which graph (default: the best here)")
     parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
     parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
@@ -45,6 +47,8 @@ def _run(arguments: argparse.Namespace) -> None:
         pair=arguments.pair,
         top_k=arguments.top_k,
         max_new_tokens=arguments.max_new_tokens,
+        prompt_name=arguments.prompt_name,
+        truncate_dim=arguments.truncate_dim,
         request=RuntimeRequest(
             arguments.variant,
             arguments.runtime,

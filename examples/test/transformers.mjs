@@ -8,7 +8,8 @@ import { cosine } from "../node/embed.mjs";
 const folder = path.resolve(process.argv[2]);
 const vectors = JSON.parse(await readFile(path.join(folder, "vectors.json"), "utf8"));
 const manifest = JSON.parse(await readFile(path.join(folder, "manifest.json"), "utf8"));
-const { pooling, normalize } = manifest.options;
+const [{ modes: [pooling] }, ...rest] = manifest.options.modules;
+const normalize = rest.some(({ kind }) => kind === "Normalize");
 const names = { fp32: "model", q8: "model_quantized" }; // its own suffixes of file names
 
 env.allowRemoteModels = false;

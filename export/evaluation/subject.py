@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import TokenizerError
-from bert_onnx.tasks import BATCH, ENCODER_SEQUENCE, PAST, Port, Task, TaskOptions, arrays_for
+from bert_onnx.tasks import BATCH, ENCODER_SEQUENCE, INPUT_DEFAULTS, PAST, Port, Task, TaskOptions, arrays_for
 from bert_onnx.tokenization import FastTokenizer, load_tokenizer
 from runtimes.engines.base import Runtime
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, pad, run_rows
@@ -85,7 +85,7 @@ class Subject:
         arrays = pad(windows, self.tokenizer.padding_id)
         if length is not None:
             arrays = {name: _widen(array, length, self._fill(name)) for name, array in arrays.items()}
-        missing = [port for port in runtime.inputs if port.name not in arrays]
+        missing = [port for port in runtime.inputs if port.name not in {*arrays, *INPUT_DEFAULTS}]
         sizes = {BATCH: len(windows), PAST: 0, ENCODER_SEQUENCE: _ENCODER_LENGTH}
         return arrays | arrays_for(missing, sizes, _fill_in)
 

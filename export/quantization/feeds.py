@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_onnx.errors import InputError, UsageError
-from bert_onnx.tasks import BATCH, CHOICES, PAST, SEQUENCE, Port, arrays_for
+from bert_onnx.tasks import BATCH, CHOICES, INPUT_DEFAULTS, PAST, SEQUENCE, Port, arrays_for
 from bert_onnx.tokenization import FastTokenizer
 from runtimes.pipelines.batches import pad
 from runtimes.pipelines.encoding import encode
@@ -103,10 +103,12 @@ def _arrays(arrays: dict[str, np.ndarray], ports: Sequence[Port]) -> dict[str, n
     """What each port takes: text where it takes text, nothing where it takes a cache."""
     batch, sequence = arrays["input_ids"].shape
     for port in ports:
-        if port.name not in arrays and PAST not in port.axes:
+        if port.name not in {*arrays, *INPUT_DEFAULTS} and PAST not in port.axes:
             raise UsageError(f"the input {port.name} cannot be made from text; this model cannot be calibrated.")
 
     def make(port: Port, shape: tuple[int, ...]) -> np.ndarray:
-        return arrays[port.name].reshape(shape) if port.name in arrays else np.zeros(shape, port.dtype)
+        if port.name in arrays:
+            return arrays[port.name].reshape(shape)
+        return np.full(shape, INPUT_DEFAULTS.get(port.name, 0), port.dtype)
 
     return arrays_for(ports, {BATCH: batch, SEQUENCE: sequence, CHOICES: 1, PAST: 0}, make)

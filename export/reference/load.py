@@ -9,9 +9,11 @@ import torch
 
 import bert_onnx
 from bert_onnx.checkpoint import Checkpoint, load_weights
+from bert_onnx.checkpoint.sentence_weights import load_module_weights
 from bert_onnx.config import BertConfig
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
 from bert_onnx.modeling.pretrained import BertPreTrainedModel
+from bert_onnx.modeling.sentence_chain import SentenceChain
 from bert_onnx.tasks import Task, TaskOptions, input_ports, output_ports
 from export.reference.module import GraphModule
 
@@ -73,6 +75,17 @@ def load_eager(
         warnings = report.messages()
     if task.decoder and not checkpoint.config.is_decoder:
         warnings += ("the config is not a decoder's; it was exported with is_decoder = true, which masks the future.",)
-    inputs, outputs = input_ports(task, config), output_ports(task, config, options)
-    module = GraphModule(model.eval(), task, options, inputs, outputs).eval()
+    inputs, outputs = input_ports(task, config, options), output_ports(task, config, options)
+    chain = _load_chain(checkpoint, options)
+    module = GraphModule(model.eval(), task, options, inputs, outputs, chain).eval()
     return Eager(module, config, task, options, warnings)
+
+
+def _load_chain(checkpoint: Checkpoint, options: TaskOptions) -> SentenceChain:
+    """The modules behind the transformer, with their weights, or with random ones where the source says so."""
+    if checkpoint.source.kind == "random":
+        return SentenceChain(options.modules)
+    with NoRandomNumbers():
+        chain = SentenceChain(options.modules)
+    load_module_weights(chain, checkpoint)
+    return chain

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bert_onnx.modeling.pooling import pool_sentences
 from bert_onnx.modeling.postprocess import Postprocessing
-from bert_onnx.tasks import Port, Task, TaskOptions, arrays_for
+from bert_onnx.modeling.sentence_chain import SentenceChain
+from bert_onnx.sentence_modules import SENTENCE
+from bert_onnx.tasks import PROMPT_LENGTH, Port, Task, TaskOptions, arrays_for
 
 _CACHE_INPUT = "past_key_values."
 _DTYPES = {"int64": torch.int64, "float32": torch.float32}
@@ -25,15 +26,23 @@ class GraphModule(nn.Module):
     Args:
         model: a model of `bert_onnx.modeling`, in evaluation mode.
         task: its row of the task table.
-        options: pooling and optional outputs.
+        options: optional outputs.
         inputs, outputs: `input_ports` and `output_ports` of the same task and options.
+        chain: makes sentence_embedding; None for the modules of `options` as they are built.
     """
 
     def __init__(
-        self, model: nn.Module, task: Task, options: TaskOptions, inputs: Sequence[Port], outputs: Sequence[Port]
+        self,
+        model: nn.Module,
+        task: Task,
+        options: TaskOptions,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        chain: SentenceChain | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self.chain = SentenceChain(options.modules) if chain is None else chain
         self.task = task
         self.options = options
         self.inputs = tuple(inputs)
@@ -43,13 +52,14 @@ class GraphModule(nn.Module):
     def without_postprocess(self) -> GraphModule:
         """The same model without postprocess outputs: what is traced, before `export.postprocess` adds them."""
         outputs = [port for port in self.outputs if port.name not in self.postprocessing.names]
-        return GraphModule(self.model, self.task, replace(self.options, postprocess=False), self.inputs, outputs).eval()
+        options = replace(self.options, postprocess=False)
+        return GraphModule(self.model, self.task, options, self.inputs, outputs, self.chain).eval()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """One tensor for each input port, in order; returns one for each output port, in order."""
         named = {port.name: tensor for port, tensor in zip(self.inputs, tensors, strict=True)}
         cache = [named.pop(port.name) for port in self.inputs if port.name.startswith(_CACHE_INPUT)]
-        arguments: dict[str, Any] = dict(named)
+        arguments: dict[str, Any] = {name: tensor for name, tensor in named.items() if name != PROMPT_LENGTH}
         if self.task.decoder:
             arguments["use_cache"] = self.task.cached
         if self.task.cached:
@@ -67,10 +77,8 @@ class GraphModule(nn.Module):
 
     def _pick(self, name: str, result: Any, named: dict[str, Tensor]) -> Tensor:
         """The tensor that output port `name` stands for."""
-        if name == "sentence_embedding":
-            return pool_sentences(
-                result.last_hidden_state, named["attention_mask"], self.options.pooling, self.options.normalize
-            )
+        if name == SENTENCE:
+            return self.chain.embed(result.last_hidden_state, named["attention_mask"], named.get(PROMPT_LENGTH))
         family, _, rest = name.partition(".")
         if family == "present":
             layer, part = rest.split(".")

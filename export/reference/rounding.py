@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bert_onnx.tasks import Port
+from bert_onnx.tasks import BATCH, Port
 
 #: Most tokens of a case that run in float64 with all of its rows; of a larger one the last row runs.
 _WHOLE_BATCH_TOKENS = 256
@@ -58,7 +58,9 @@ def rounding_errors(
         module: takes and returns tensors for the ports `inputs` and `outputs`, in order.
     """
     rows = float64_rows(given)
-    tensors = (torch.from_numpy(given[port.name][rows]) for port in inputs)
+    # An input without a batch axis, such as the length of a prompt, is the same for every row.
+    arrays = (given[port.name][rows] if port.axes[0] == BATCH else given[port.name] for port in inputs)
+    tensors = map(torch.from_numpy, arrays)
     with torch.inference_mode(), _in_float64(module):
         wide = module(*(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors))
     errors = {}

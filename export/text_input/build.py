@@ -17,7 +17,6 @@ from bert_onnx.text_input import PAIRED, takes_pairs, text_inputs, text_outputs
 from bert_onnx.tokenization import load_tokenizer
 from export.onnx_file.check import check_file
 from export.onnx_file.stream import write_model
-from export.text_input.check import check_text_input
 from export.text_input.conformance import TextBatch, TokenizerReference, different_rows, measure_conformance
 from export.text_input.front import TextPlan, operators_of_tokenizer, put_in_front, tokenizer_graph
 from export.text_input.samples import sample_texts
@@ -25,7 +24,7 @@ from export.text_input.settings import tokenizer_tables
 from export.verification.tolerances import find_tolerance
 from runtimes.engines.inputs import Limits
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
-from runtimes.engines.ort.text import TextRuntime
+from runtimes.engines.ort.text import TextRuntime, import_extensions
 from runtimes.engines.table import find_runtime
 
 #: Targets whose graphs get a tokenizer: those that ONNX Runtime on CPUs is meant to run.
@@ -52,7 +51,7 @@ class TextInput:
     """
 
     def __init__(self, stage: Path, task: Task, longest: int, limits: Limits, outputs: tuple[Port, ...]) -> None:
-        check_text_input(task)
+        import_extensions()
         if not (stage / "tokenizer.json").is_file():
             raise TokenizerError(
                 "--text-input needs a tokenizer.json of BERT's, and the checkpoint has none that "

@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bert_onnx.config import BertConfig
-from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, RIGHT_PADDING, SEQUENCE, Port, Task, arrays_for
+from bert_onnx.tasks import (
+    BATCH,
+    CHOICES,
+    ENCODER_SEQUENCE,
+    PAST,
+    PROMPT_LENGTH,
+    RIGHT_PADDING,
+    SEQUENCE,
+    Port,
+    Task,
+    arrays_for,
+)
 
 #: Lengths of the axes that a case does not speak of.
 _CHOICES = 3
@@ -120,6 +131,8 @@ def _arrays(plan: _Plan, config: BertConfig, inputs: Sequence[Port], rng: np.ran
             return rng.integers(0, config.vocab_size, shape)
         if port.name == "token_type_ids":
             return _token_types(shape, plan.pairs, config.type_vocab_size)
+        if port.name == PROMPT_LENGTH:
+            return np.zeros(shape, np.int64)
         if port.name.endswith("attention_mask"):
             mask = np.ones(shape, np.int64)
             plan.mask(mask.reshape(-1, shape[-1]), rng)
@@ -127,7 +140,17 @@ def _arrays(plan: _Plan, config: BertConfig, inputs: Sequence[Port], rng: np.ran
         # Hidden states of an encoder, keys and values of a cache: the size that trained models have.
         return rng.standard_normal(shape).astype(np.float32)
 
-    return arrays_for(inputs, lengths, make)
+    arrays = arrays_for(inputs, lengths, make)
+    if PROMPT_LENGTH in arrays:
+        arrays[PROMPT_LENGTH][:] = _prompt_length(arrays["attention_mask"], rng)
+    return arrays
+
+
+def _prompt_length(mask: np.ndarray, rng: np.random.Generator) -> int:
+    """A length that leaves every row of `mask` at least one token."""
+    first = mask.argmax(axis=1)
+    last = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
+    return int(rng.integers(0, (last - first).min() + 1))
 
 
 def _token_types(shape: tuple[int, ...], pairs: bool, kinds: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from bert_onnx.config import BertConfig
 from bert_onnx.config_rules import GELUS
 from bert_onnx.errors import ExportError
+from bert_onnx.sentence_modules import TOKENS, Dense
 from bert_onnx.tasks import Task, TaskOptions
 from export.onnx_file.operators import count_operators
 from export.passes.table import Ledger
@@ -34,7 +35,8 @@ class Implied:
 
     Args:
         attentions: of tokens to tokens and, in decoders that read an encoder, of tokens to the encoder's.
-        gelus: activations, of layers and heads.
+        gelus: activations, of layers, heads and Dense modules.
+        plain_gelus: those without an Add of a bias before them: there is none, or a Gemm of vectors of texts has it.
         residuals: LayerNorms of a sum with what came before.
         probabilities: they are outputs of the graph.
         absolute: positions are embedded.
@@ -45,6 +47,7 @@ class Implied:
 
     attentions: int
     gelus: int
+    plain_gelus: int
     residuals: int
     probabilities: bool
     absolute: bool
@@ -100,7 +103,7 @@ EXPECTATIONS = (
         "fused_gelu",
         ("fuse_bias_gelu",),
         ("com.microsoft.BiasGelu", "com.microsoft.FastGelu"),
-        lambda implied: implied.gelus,
+        lambda implied: implied.gelus - implied.plain_gelus,
     ),
     Expectation("skip_layer_norm", ("fuse_skip_layer_norm",), ("com.microsoft.SkipLayerNormalization",), _residuals),
     Expectation("embeddings", ("fuse_embeddings",), ("com.microsoft.EmbedLayerNormalization",), _embeddings),
@@ -115,9 +118,11 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     every_row = options.output_attentions or options.output_hidden_states or not absolute
     layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
     activations = layers + int(task.model_class in _TRANSFORMING)
+    dense = [module for module in options.modules if isinstance(module, Dense) and module.activation == "GELU"]
     return Implied(
         attentions=layers * (2 if cross else 1),
-        gelus=activations if config.hidden_act in GELUS else 0,
+        gelus=(activations if config.hidden_act in GELUS else 0) + len(dense),
+        plain_gelus=sum(module.reads != TOKENS or not module.bias for module in dense),
         residuals=layers * (3 if cross else 2),
         probabilities=options.output_attentions,
         absolute=absolute,

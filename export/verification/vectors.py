@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.artifact import Variant
-from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, SEQUENCE, Port, arrays_for
+from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, PROMPT_LENGTH, SEQUENCE, Port, arrays_for
 from bert_onnx.tokenization import FastTokenizer, load_tokenizer
 from export.reference.runtime import Reference
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.engines.inputs import Limits
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.pipelines.batches import pad
-from runtimes.pipelines.encoding import Window, encode
+from runtimes.pipelines.encoding import Window, encode, prompt_length
 
 VECTORS_NAME = "vectors.json"
 SCHEMA_VERSION = 1
@@ -76,7 +76,12 @@ _SAMPLES = (
 
 
 def write_vectors(
-    stage: Path, cases: Sequence[VectorCase], reference: Reference, longest: int, variants: Iterable[Variant] = ()
+    stage: Path,
+    cases: Sequence[VectorCase],
+    reference: Reference,
+    longest: int,
+    variants: Iterable[Variant] = (),
+    prompt: str = "",
 ) -> Path:
     """Write `stage`/vectors.json.
 
@@ -86,6 +91,7 @@ def write_vectors(
         reference: the eager model.
         longest: length to which texts were cut, in tokens.
         variants: the graphs; those in int8 or int4 are run, too.
+        prompt: what all texts begin with; the file says it.
 
     Raises:
         ArtifactError: a graph cannot be opened.
@@ -100,6 +106,8 @@ def write_vectors(
             for case, outputs in zip(cases, own, strict=True):
                 outputs[variant.name] = _outputs(runtime, case)
     head = {"schema_version": SCHEMA_VERSION, "reference": "eager PyTorch, float32", "max_length": longest}
+    if prompt:
+        head["prompt"] = prompt
     lines = [
         {
             "name": case.name,
@@ -116,7 +124,9 @@ def write_vectors(
     return path
 
 
-def vector_cases(stage: Path, ports: Sequence[Port], limits: Limits, longest: int) -> list[VectorCase]:
+def vector_cases(
+    stage: Path, ports: Sequence[Port], limits: Limits, longest: int, prompt: str = ""
+) -> list[VectorCase]:
     """The inputs of the test vectors.
 
     Args:
@@ -124,14 +134,20 @@ def vector_cases(stage: Path, ports: Sequence[Port], limits: Limits, longest: in
         ports: the graph's inputs.
         limits: what the model's tables can look up.
         longest: length to which texts are cut, in tokens.
+        prompt: what stands before every text, in `texts` as in the arrays.
     """
     readable = (stage / "tokenizer.json").is_file() and longest >= _SHORTEST
     tokenizer = load_tokenizer(stage, limits.vocab_size) if readable else None
-    return [_make_case(sample, tokenizer, ports, limits, longest) for sample in _SAMPLES]
+    return [_make_case(sample, tokenizer, ports, limits, longest, prompt) for sample in _SAMPLES]
 
 
 def _make_case(
-    sample: _Sample, tokenizer: FastTokenizer | None, ports: Sequence[Port], limits: Limits, longest: int
+    sample: _Sample,
+    tokenizer: FastTokenizer | None,
+    ports: Sequence[Port],
+    limits: Limits,
+    longest: int,
+    prompt: str,
 ) -> VectorCase:
     """The arrays for `ports`. For multiple choice the texts of a sample are the choices of one question."""
     pairs = sample.pairs if limits.type_vocab_size > 1 else None
@@ -140,9 +156,13 @@ def _make_case(
         lengths = [min(len(text.split()) + 2, longest) for text in sample.texts]
         rows = [rng.integers(0, limits.vocab_size, length).tolist() for length in lengths]
         arrays = pad([Window(index, ids, [0] * len(ids)) for index, ids in enumerate(rows)], 0)
+        arrays[PROMPT_LENGTH] = np.array([0], np.int64)
         return VectorCase(sample.name, None, None, _complete(arrays, ports))
-    windows = encode(tokenizer, list(sample.texts), None if pairs is None else list(pairs), longest)
-    return VectorCase(sample.name, sample.texts, pairs, _complete(pad(windows, tokenizer.padding_id), ports))
+    texts = tuple(prompt + text for text in sample.texts)
+    windows = encode(tokenizer, list(texts), None if pairs is None else list(pairs), longest)
+    arrays = pad(windows, tokenizer.padding_id)
+    arrays[PROMPT_LENGTH] = np.array([prompt_length(tokenizer, prompt, longest)], np.int64)
+    return VectorCase(sample.name, texts, pairs, _complete(arrays, ports))
 
 
 def _complete(arrays: dict[str, np.ndarray], ports: Sequence[Port]) -> dict[str, np.ndarray]:

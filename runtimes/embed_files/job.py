@@ -18,6 +18,7 @@ from runtimes.embed_files.outputs import check_output, write_output
 from runtimes.embed_files.parts import Job, Part, Parts, write_whole
 from runtimes.embed_files.records import Item, Record, read_items
 from runtimes.pipelines.batches import BatchOptions
+from runtimes.pipelines.sentences import EmbeddingOptions
 from runtimes.progress import ProgressLine
 from runtimes.text_files import Broken
 
@@ -37,6 +38,7 @@ class EmbedRequest:
         force: replace an output that is there.
         variant, runtime, precision, threads: as `runtimes.load`.
         batching: how texts are put together; a part is one piece.
+        embedding: prompt, and length of the vectors.
     """
 
     artifact: Path
@@ -50,6 +52,7 @@ class EmbedRequest:
     precision: str | None = None
     threads: int | None = None
     batching: BatchOptions = field(default_factory=BatchOptions)
+    embedding: EmbeddingOptions = field(default_factory=EmbeddingOptions)
 
 
 @dataclass(frozen=True)
@@ -87,19 +90,21 @@ def embed_file(request: EmbedRequest, progress: bool | None = None) -> EmbedRepo
     digest, total = _hash_and_count(request.source)
     content = Artifact.open(request.artifact).manifest_sha256
     wanted = RuntimeRequest(request.variant, request.runtime, request.precision, request.threads)
-    task = check_request(request.artifact, wanted).task
-    if task != "sentence-similarity":
-        raise UsageError(f"{request.artifact} is for {task}; embeddings come from sentence-similarity models.")
+    manifest, chosen = check_request(request.artifact, wanted), request.embedding
+    if manifest.task != "sentence-similarity":
+        raise UsageError(f"{request.artifact} is for {manifest.task}; embeddings come from sentence-similarity models.")
+    prompt = manifest.sentence.resolve(chosen.prompt_name, chosen.prompt)
     with load_request(request.artifact, wanted, check_hashes=False) as model:
-        described = model.describe()
-        job = Job(digest, request.column, content, described.variant, described.runtime.name, described.precision)
+        described, width = model.describe(), model.width(chosen.truncate_dim)
+        computing = described.variant, described.runtime.name, described.precision
+        job = Job(digest, request.column, content, *computing, prompt, width)
         with Parts(_parts_folder(request.output), job, request.resume) as parts:
             line = ProgressLine("lines", total, progress)
             try:
                 resumed = _compute(model, request, parts, line)
             finally:
                 line.close()
-            return _finish(request, parts, model.config.hidden_size, resumed)
+            return _finish(request, parts, width, resumed)
 
 
 def _parts_folder(output: Path) -> Path:
@@ -119,14 +124,14 @@ def _compute(model: Any, request: EmbedRequest, parts: Parts, line: ProgressLine
         items, resumed, number = items + part.items, resumed + len(part.lines), number + 1
     waiting: deque[Item] = deque()
     rest = islice(read_items(request.source, request.column), items, None)
-    for vectors in model.embed_stream(_texts(rest, waiting), request.batching):
+    for vectors in model.embed_stream(_texts(rest, waiting), request.batching, embedding=request.embedding):
         part = _take(waiting, vectors)
         parts.write(number, part)
         number += 1
         items += part.items
         line.update(items)
     if waiting:  # broken lines after the last text
-        parts.write(number, _take(waiting, np.empty((0, model.config.hidden_size), np.float32)))
+        parts.write(number, _take(waiting, np.empty((0, model.width(request.embedding.truncate_dim)), np.float32)))
     return resumed
 
 

@@ -34,6 +34,8 @@ class Job:
         column: where the texts are.
         manifest_sha256: of the artifact.
         variant, runtime, precision: what computes.
+        prompt: what stands before each text.
+        width: values of a vector.
     """
 
     input_sha256: str
@@ -42,6 +44,8 @@ class Job:
     variant: str
     runtime: str
     precision: str
+    prompt: str = ""
+    width: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from bert_onnx.errors import ArtifactError
-from bert_onnx.tasks import Port
+from bert_onnx.errors import ArtifactError, RuntimeUnavailableError
+from bert_onnx.tasks import INPUT_DEFAULTS, Port
 from runtimes.engines.inputs import Limits
 
 Engine = TypeVar("Engine")
@@ -34,8 +34,15 @@ class GraphFile:
 
         Raises:
             ArtifactError: it takes others, or lacks an output.
+            RuntimeUnavailableError: the runtime made a constant of an input that has a default.
         """
         takes, returns = sorted(takes), sorted(returns)
+        constants = [port.name for port in self.inputs if port.name in INPUT_DEFAULTS and port.name not in takes]
+        if constants:
+            raise RuntimeUnavailableError(
+                f"this runtime takes {constants[0]} of {self.path.name}, an input with a default, for a constant; "
+                "use onnxruntime, or a variant that was made for this runtime."
+            )
         if takes != sorted(port.name for port in self.inputs) or not {p.name for p in self.outputs} <= set(returns):
             raise ArtifactError(
                 f"{self.path.name} takes {takes} and returns {returns}, which is not what its manifest says; "

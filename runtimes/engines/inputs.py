@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from bert_onnx.errors import InputError
-from bert_onnx.tasks import PAST, SEQUENCE, Port, axis_length
+from bert_onnx.tasks import INPUT_DEFAULTS, PAST, PROMPT_LENGTH, SEQUENCE, Port, axis_length
 
 #: Axes that may have length 0: a cache holds nothing before the first step.
 MAY_BE_EMPTY = frozenset({PAST})
@@ -46,6 +46,7 @@ def check_inputs(
     Raises:
         InputError: the first thing that is wrong, with the input's name, the index, the value and the limit.
     """
+    inputs = _with_defaults(inputs, ports)
     _check_names(inputs, ports)
     arrays = {port.name: _as_dtype(port, inputs[port.name]) for port in ports}
     lengths = _axis_lengths(arrays, ports)
@@ -57,6 +58,14 @@ def check_inputs(
     if limits is not None:
         _check_limits(arrays, lengths, limits)
     return arrays
+
+
+def _with_defaults(inputs: Mapping[str, np.ndarray], ports: Sequence[Port]) -> Mapping[str, np.ndarray]:
+    """`inputs`, and those that need not be given."""
+    missing = [port for port in ports if port.name in INPUT_DEFAULTS and port.name not in inputs]
+    if not missing:
+        return inputs
+    return {**inputs, **{port.name: np.full((1,), INPUT_DEFAULTS[port.name], np.int64) for port in missing}}
 
 
 def check_right_padding(inputs: Mapping[str, np.ndarray]) -> None:
@@ -154,6 +163,8 @@ def _check_limits(arrays: Mapping[str, np.ndarray], lengths: Mapping[str, int], 
         _check_range("input_ids", arrays["input_ids"], limits.vocab_size, "token ids")
     if "token_type_ids" in arrays:
         _check_range("token_type_ids", arrays["token_type_ids"], limits.type_vocab_size, "token types")
+    if PROMPT_LENGTH in arrays and arrays[PROMPT_LENGTH].min() < 0:
+        raise InputError(f"{PROMPT_LENGTH} is {arrays[PROMPT_LENGTH].min()}; it must be 0 or more.")
     past = lengths.get(PAST, 0)
     total = lengths.get(SEQUENCE, 0) + past
     if total > limits.max_position_embeddings:

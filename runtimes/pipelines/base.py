@@ -6,12 +6,13 @@ import ctypes
 import os
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bert_onnx.errors import RuntimeUnavailableError
+from bert_onnx.sentence_settings import SentenceSettings
 from runtimes.engines.base import Runtime, RuntimeDescription
 from runtimes.pipelines.results import Result
 from runtimes.selection.request import RuntimeRequest
@@ -41,6 +42,7 @@ class PipelineParts:
         why: why this variant and this runtime.
         folder: the artifact's; None where the parts come from elsewhere.
         request: what the caller named; with `folder` all that it takes to load the same again.
+        sentence: prompts, similarity and length of sentence embeddings.
     """
 
     task: str
@@ -53,6 +55,7 @@ class PipelineParts:
     why: str = ""
     folder: Path | None = None
     request: RuntimeRequest | None = None
+    sentence: SentenceSettings = field(default_factory=SentenceSettings)
 
 
 @dataclass(frozen=True)

@@ -73,13 +73,18 @@ class BatchInputs:
 
 
 def window_inputs(
-    runtime: Runtime, windows: Sequence[Window], outputs: Sequence[str], pad_token_id: int
+    runtime: Runtime,
+    windows: Sequence[Window],
+    outputs: Sequence[str],
+    pad_token_id: int,
+    further: Mapping[str, np.ndarray] | None = None,
 ) -> BatchInputs:
-    """`windows`, run on `runtime` for `outputs`."""
-    return BatchInputs(
-        [len(window.ids) for window in windows],
-        lambda batch: runtime.run(pad([windows[index] for index in batch], pad_token_id), outputs),
-    )
+    """`windows`, run on `runtime` for `outputs`; `further` inputs are the same for every call."""
+
+    def run(batch: list[int]) -> Outputs:
+        return runtime.run({**pad([windows[index] for index in batch], pad_token_id), **(further or {})}, outputs)
+
+    return BatchInputs([len(window.ids) for window in windows], run)
 
 
 def pad(windows: Sequence[Window], pad_token_id: int) -> dict[str, np.ndarray]:

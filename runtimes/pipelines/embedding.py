@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bert_onnx.sentence_modules import SENTENCE
+from bert_onnx.tasks import PROMPT_LENGTH
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
-from runtimes.pipelines.batches import BatchInputs, BatchOptions, Row, stream_vectors, window_inputs
-from runtimes.pipelines.encoding import Window, check_texts
+from runtimes.pipelines.batches import BatchInputs, BatchOptions, Row, run_rows, stream_vectors, window_inputs
+from runtimes.pipelines.encoding import Window, check_texts, prompt_length
 from runtimes.pipelines.results import Result
-from runtimes.progress import ProgressLine
+from runtimes.pipelines.sentences import DEFAULT_EMBEDDING, Embedding, EmbeddingOptions, SentencePipeline
 
-_OUTPUT = "sentence_embedding"
-
-
-@dataclass(frozen=True, eq=False)
-class Embedding(Result):
-    """The vector of a text, float32 [D]; `truncated` where the end of the text is not in it."""
-
-    vector: np.ndarray
-    truncated: bool
+__all__ = ["Embedding", "EmbeddingOptions", "FeatureExtraction", "SentenceEmbedding", "TokenVectors"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,62 +35,55 @@ class TokenVectors(Result):
     truncated: bool
 
 
-class SentenceEmbedding(TokenizingPipeline):
-    """One vector a text, pooled (and normalised) inside the graph."""
+class SentenceEmbedding(SentencePipeline, TokenizingPipeline):
+    """One vector a text, made inside the graph."""
 
-    def __call__(self, texts: str | Sequence[str], batch_size: int = 32) -> list[Embedding]:
-        """An embedding for each text, in their order.
-
-        Raises:
-            InputError: something among `texts` is not a text.
-        """
-        return self._run(
-            self._encode(check_texts(texts)),
-            [_OUTPUT],
-            batch_size,
-            lambda window, row: Embedding(row[_OUTPUT], window.truncated),
-        )
-
-    def embed(
+    def __call__(
         self,
-        texts: str | Iterable[str],
-        batch_size: int | None = None,
-        progress: bool | None = None,
-    ) -> np.ndarray:
-        """The vectors alone, float32 [N, D], in the order of `texts`, which may be any iterable.
-
-        Args:
-            batch_size: texts of one call; None puts texts of like length together up to a number of tokens.
-            progress: show a line with the progress; None does where the work is long and standard error a terminal.
+        texts: str | Sequence[str],
+        batch_size: int = 32,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        truncate_dim: int | None = None,
+    ) -> list[Embedding]:
+        """An embedding for each text, in their order; for the prompt and the length see `embed`.
 
         Raises:
             InputError: something among `texts` is not a text.
-            UsageError: `batch_size` is not a number of at least 1.
-            InferenceError: the graph failed, or memory ran out for half a batch, too.
+            UsageError: there is no such prompt.
         """
-        options = BatchOptions() if batch_size is None else BatchOptions.of_size(batch_size)
-        given = [texts] if isinstance(texts, str) else texts
-        line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
-        try:
-            vectors = list(self.embed_stream(given, options, line.update))
-        finally:
-            line.close()
-        return np.concatenate(vectors) if vectors else np.empty((0, self.config.hidden_size), np.float32)
+        chosen = self._chosen(EmbeddingOptions(prompt_name, prompt, truncate_dim))
+        windows = self._prompted(check_texts(texts), chosen.prompt)
+        return run_rows(
+            self._inputs(windows, chosen.prompt),
+            BatchOptions.of_size(batch_size),
+            lambda index, row: Embedding(chosen.finish(row[SENTENCE]), windows[index].truncated),
+        )
 
     def embed_stream(
         self,
         texts: Iterable[str],
         options: BatchOptions | None = None,
         done: Callable[[int], None] = lambda count: None,
+        embedding: EmbeddingOptions = DEFAULT_EMBEDDING,
     ) -> Iterator[np.ndarray]:
-        """Vectors [n, D] of one piece of `texts` after the other, in their order; memory does not grow with their
+        """Vectors [n, E] of one piece of `texts` after the other, in their order; memory does not grow with their
         number. `done` is called with how many texts are done."""
+        chosen = self._chosen(embedding)
 
         def prepare(piece: list[str]) -> BatchInputs:
-            windows = self._encode(check_texts(piece))
-            return window_inputs(self.runtime, windows, [_OUTPUT], self.tokenizer.padding_id)
+            return self._inputs(self._prompted(check_texts(piece), chosen.prompt), chosen.prompt)
 
-        return stream_vectors(prepare, texts, _OUTPUT, options or BatchOptions(), done)
+        return map(chosen.finish, stream_vectors(prepare, texts, SENTENCE, options or BatchOptions(), done))
+
+    def _prompted(self, texts: list[str], prompt: str) -> list[Window]:
+        return self._encode([prompt + text for text in texts] if prompt else texts)
+
+    def _inputs(self, windows: Sequence[Window], prompt: str) -> BatchInputs:
+        further = {}
+        if any(port.name == PROMPT_LENGTH for port in self.runtime.inputs):
+            further[PROMPT_LENGTH] = np.array([prompt_length(self.tokenizer, prompt, self.max_length)], np.int64)
+        return window_inputs(self.runtime, windows, [SENTENCE], self.tokenizer.padding_id, further)
 
 
 class FeatureExtraction(TokenizingPipeline):

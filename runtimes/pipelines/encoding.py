@@ -114,6 +114,15 @@ def encode(
     return windows
 
 
+def prompt_length(tokenizer: FastTokenizer, prompt: str, max_length: int) -> int:
+    """Tokens at the beginning of a text that belong to `prompt`, as sentence-transformers counts them: the special
+    token before it is one of them, and the one after it is not. 0 without a prompt."""
+    if not prompt:
+        return 0
+    (window,) = encode(tokenizer, [prompt], None, max_length)
+    return len(window.ids) - int(window.ids[-1] in tokenizer.all_special_ids)
+
+
 def _rows(
     tokenizer: FastTokenizer,
     texts: list[str],

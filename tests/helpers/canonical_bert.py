@@ -240,13 +240,19 @@ def _spans(build: CanonicalBert, scores: ir.Value) -> dict[str, ir.Value]:
 
 
 def _sentence(build: CanonicalBert, hidden: ir.Value) -> ir.Value:
-    """`pool_sentences`, spelled out as the tracer does."""
-    pooling, one, last = build.options.pooling, build.integers("axis_1", 1), build.integers("axis_-1", -1)
+    """One pooling and perhaps scaling to length 1, spelled out as the tracer does."""
+    pooling, *normalize = build.options.modules
+    (mode,) = pooling.modes
+    one, last = build.integers("axis_1", 1), build.integers("axis_-1", -1)
     shape = [B, build.config.hidden_size]
     real = build.op("Cast", [build.op("Unsqueeze", [build.mask, last], dtype=INT64)], {"to": int(ir.DataType.FLOAT)})
-    if pooling == "cls":
-        pooled = build.first_token(hidden)
-    elif pooling == "max":
+    if mode == "cls":
+        ranks = build.op("CumSum", [build.mask, build.weight("along", np.array(1, np.int64))], dtype=INT64)
+        ranks = build.op("Mul", [ranks, build.mask], dtype=INT64)
+        first = build.op("Equal", [ranks, build.weight("first_rank", np.array(1, np.int64))], dtype=ir.DataType.BOOL)
+        first = build.op("Cast", [build.op("Unsqueeze", [first, last], dtype=ir.DataType.BOOL)], {"to": 1})
+        pooled = build.op("ReduceSum", [build.op("Mul", [hidden, first]), one], {"keepdims": 0}, shape=shape)
+    elif mode == "max":
         seen = build.op("Greater", [real, build.weight("nothing", np.array(0.0))], dtype=ir.DataType.BOOL)
         low = build.weight("low", np.array(-1e9))
         pooled = build.op("ReduceMax", [build.op("Where", [seen, hidden, low]), one], {"keepdims": 0}, shape=shape)
@@ -255,7 +261,7 @@ def _sentence(build: CanonicalBert, hidden: ir.Value) -> ir.Value:
         count = build.op("ReduceSum", [real, one], {"keepdims": 0})
         count = build.op("Clip", [count, build.weight("tiny", np.array(1e-9))])
         pooled = build.op("Div", [total, count], shape=shape)
-    if not build.options.normalize:
+    if not normalize:
         return pooled
     norm = build.op("Clip", [build.op("ReduceL2", [pooled, last]), build.weight("small", np.array(1e-12))])
     return build.op("Div", [pooled, norm], shape=shape)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
-from bert_onnx.artifact.card.markup import inline, table
+from bert_onnx.artifact.card.markup import code, inline, table
 from bert_onnx.artifact.card.postprocess import postprocess_text
 from bert_onnx.artifact.card.quality import degraded_warning, quality_text
 from bert_onnx.artifact.card.text_input import text_section
 from bert_onnx.artifact.card.usage import other_tools, python_example, runtime_example
 from bert_onnx.artifact.contract.manifest import Manifest, Variant
 from bert_onnx.artifact.contract.parity import Rounding
+from bert_onnx.sentence_modules import Normalize, describe
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port
 
@@ -83,12 +84,25 @@ def _limits(manifest: Manifest) -> str:
         f"- at most {config.max_position_embeddings} tokens a text; tokenizers truncate at {manifest.model_max_length}",
         f"- {config.vocab_size} token ids, {config.type_vocab_size} segment ids",
     ]
-    if manifest.task == "sentence-similarity" and options.pooling != "none":
-        length = "scaled to length 1" if options.normalize else "not scaled"
-        lines.append(f"- pooling inside the graph: {options.pooling}; sentence embeddings are {length}")
+    if manifest.task == "sentence-similarity" and options.modules:
+        lines += _sentence_lines(manifest)
     if config.is_decoder:
         lines.append("- a decoder: tokens attend to the left only")
     return "\n".join(lines)
+
+
+def _sentence_lines(manifest: Manifest) -> list[str]:
+    """What makes a sentence embedding, and what has to stand before its text."""
+    sentence, modules = manifest.sentence, manifest.options.modules
+    length = "scaled to length 1" if isinstance(modules[-1], Normalize) else "not scaled"
+    lines = [f"- inside the graph: {describe(modules)}; sentence embeddings are {length}"]
+    if sentence.prompts:
+        prompts = ", ".join(f"{inline(name)} {code(text)}" for name, text in sentence.prompts.items())
+        default = inline(sentence.default_prompt_name or "none")
+        lines.append(f"- prompts, put before a text: {prompts}; {default} by default")
+    if sentence.truncate_dim is not None:
+        lines.append(f"- the first {sentence.truncate_dim} values of an embedding are kept")
+    return [*lines, f"- embeddings are compared by {sentence.similarity_fn_name}"]
 
 
 def _ports_table(manifest: Manifest) -> str:

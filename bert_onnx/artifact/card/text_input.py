@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bert_onnx.artifact.card.markup import inline, table
+from bert_onnx.artifact.card.markup import code, inline, table
 from bert_onnx.artifact.contract.manifest import Manifest
 from bert_onnx.artifact.contract.text_graph import TextGraph
 from bert_onnx.text_input import PAIR
@@ -39,7 +39,7 @@ def text_section(manifest: Manifest) -> str:
         f"Token ids were compared with those of `tokenizer.json` on {inline(first.conformance.texts)} "
         f"(sha256 `{first.conformance.texts_sha256[:12]}`), outputs with those of the variant.",
         table(titles, rows),
-        _ports_text(first),
+        _ports_text(first) + _prompt_text(manifest),
         _program(manifest, first),
     ]
     return "\n\n".join(parts)
@@ -52,6 +52,11 @@ def _ports_text(graph: TextGraph) -> str:
         "`truncated` (1 where the end of a text was not read). A text is read up to its first NUL character."
     )
     return text
+
+
+def _prompt_text(manifest: Manifest) -> str:
+    default = manifest.sentence.default_prompt
+    return f" They put no prompt before a text: put {code(default)} there yourself." if default else ""
 
 
 def _program(manifest: Manifest, graph: TextGraph) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bert_onnx.artifact.contract.manifest import Manifest
-from bert_onnx.tasks import CHOICES, Port
+from bert_onnx.tasks import CHOICES, INPUT_DEFAULTS, Port
 
 _TEXTS = '["The first text.", "Another one, a little longer."]'
 
@@ -84,7 +84,7 @@ def runtime_example(manifest: Manifest) -> str:
     ]
     if choices:
         lines.append("inputs = {name: array[np.newaxis] for name, array in inputs.items()}  # one prompt, its choices")
-    lines += [_extra_input(port) for port in manifest.inputs if port.name not in _TOKEN_INPUTS]
+    lines += [_extra_input(port) for port in manifest.inputs if port.name not in _GIVEN]
     lines += [
         "outputs = dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs)))",
         "for name, array in outputs.items():",
@@ -93,7 +93,8 @@ def runtime_example(manifest: Manifest) -> str:
     return "### With onnxruntime alone\n\n" + _block("python", "\n".join(lines))
 
 
-_TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+#: Inputs that come from the tokenizer, or need not be given.
+_GIVEN = ("input_ids", "attention_mask", "token_type_ids", *INPUT_DEFAULTS)
 
 
 def _extra_input(port: Port) -> str:

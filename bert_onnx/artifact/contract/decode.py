@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -56,19 +57,25 @@ def _check_fields(found: Any, read: Any, where: str) -> None:
     """Compare the names in the document with the fields of `read`: decoding skips unknown ones, fills in defaults."""
     if dataclasses.is_dataclass(read):
         names = [field.name for field in dataclasses.fields(read)]
-        for name in names:
-            if name not in found:
-                raise _damaged(where, f"Object missing required field `{name}`")
+        _check_present(found, names, where)
         for name, value in found.items():
             if name not in names:
                 raise _damaged(where, f"Object contains unknown field {name[:_QUOTED]!r}")
             _check_fields(value, getattr(read, name), f"{where}.{name}")
+    elif isinstance(read, msgspec.Struct):  # a module of a chain; it knows its unknown fields itself
+        _check_present(found, read.__struct_fields__, where)
     elif isinstance(read, dict):
         for key, value in found.items():
             _check_fields(value, read[key], f"{where}[{key!r}]")
     elif isinstance(read, tuple):
         for index, value in enumerate(found):
             _check_fields(value, read[index], f"{where}[{index}]")
+
+
+def _check_present(found: Any, names: Iterable[str], where: str) -> None:
+    for name in names:
+        if name not in found:
+            raise _damaged(where, f"Object missing required field `{name}`")
 
 
 def _damaged(where: str, problem: str) -> ArtifactError:

@@ -13,11 +13,12 @@ from bert_onnx.artifact.contract.quality import Quality
 from bert_onnx.artifact.contract.quantization import Quantization
 from bert_onnx.artifact.contract.text_graph import TextGraph
 from bert_onnx.errors import ArtifactError
+from bert_onnx.sentence_settings import SentenceSettings
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions
 
 #: Raised whenever a field is added, removed or changes its meaning.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Manifest:
         model_max_length: length to which texts are truncated, in tokens.
         inputs, outputs: the ports of every variant, in order.
         variants: the .onnx files; the first is the reference.
+        sentence: prompts, similarity and length of vectors, of a model for sentence-similarity.
         text_graphs: variants with a tokenizer in front, which take text.
         files: a record of every file of the folder but manifest.json; `seal` fills it in.
     """
@@ -136,6 +138,7 @@ class Manifest:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     variants: tuple[Variant, ...]
+    sentence: SentenceSettings = field(default_factory=SentenceSettings)
     text_graphs: tuple[TextGraph, ...] = ()
     files: dict[str, FileRecord] = field(default_factory=dict)
 

@@ -46,6 +46,7 @@ class TextGraph:
         size_bytes: the file, without data that it shares; `seal` fills it in.
         conformance: its tokenizer against the artifact's own.
         parity: its outputs against tokenizer and variant, run one after the other.
+        prompt: what the graph itself puts before a text; where it is empty, a program puts the model's prompt there.
     """
 
     name: str
@@ -59,6 +60,7 @@ class TextGraph:
     size_bytes: Count
     conformance: Conformance
     parity: Parity
+    prompt: str = ""
 
     @property
     def passed(self) -> bool:

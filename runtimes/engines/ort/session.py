@@ -97,7 +97,8 @@ def opened(engine: Engine, session: Any, library: str, threads: int, notes: tupl
     """`engine`, which holds `session`, and what the session says of its graph."""
     return Opened(
         engine=engine,
-        takes=[value.name for value in session.get_inputs()],
+        # onnxruntime lists inputs with a default apart from the others.
+        takes=[value.name for value in (*session.get_inputs(), *session.get_overridable_initializers())],
         returns=[value.name for value in session.get_outputs()],
         requires=session.get_modelmeta().custom_metadata_map.get(REQUIRES, ""),
         providers=tuple(session.get_providers()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -60,9 +60,7 @@ class TextRuntime(GuardedEngine[_TextSession]):
         session = open_session(library, graph.path, settings)
         versions = f"onnxruntime {library.__version__}, onnxruntime-extensions {extensions.__version__}"
         optional = frozenset(value.name for value in session.get_overridable_initializers())
-        found = opened(_TextSession(session, optional), session, versions, pool_for_session() or threads)
-        # onnxruntime lists inputs with a default apart from the others.
-        return replace(found, takes=[*found.takes, *optional])
+        return opened(_TextSession(session, optional), session, versions, pool_for_session() or threads)
 
     def run(
         self,

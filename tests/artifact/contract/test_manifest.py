@@ -90,7 +90,7 @@ def test_json_does_not_depend_on_the_order_of_tables(sealed: Manifest) -> None:
 def test_fields_keep_their_order(document: dict[str, Any]) -> None:
     assert list(document) == [
         "schema_version", "bert_onnx", "tools", "source", "task", "options", "config", "model_max_length",
-        "inputs", "outputs", "variants", "text_graphs", "files",
+        "inputs", "outputs", "variants", "sentence", "text_graphs", "files",
     ]  # fmt: skip
     assert list(document["files"]) == sorted(document["files"])
     assert list(document["variants"][0]["operators"]) == ["MatMul", "Softmax"]
@@ -159,7 +159,13 @@ def test_schema_version_is_a_whole_number(document: dict[str, Any], version: Any
     ("path", "value", "complaint"),
     [
         (("task",), "translation", "translation"),
-        (("options", "pooling"), "sum", "sum"),
+        (("options", "modules", 0, "modes"), ["sum"], "sum"),
+        (("options", "modules", 0, "modes"), [], "no pooling"),
+        (("options", "modules", 0, "kind"), "Summing", "Summing"),
+        (("options", "modules"), [{"kind": "LayerNorm", "folder": "../up", "dimension": 3}], "leads out"),
+        (("sentence", "default_prompt_name"), "absent", "absent"),
+        (("sentence", "similarity_fn_name"), "angle", "angle"),
+        (("sentence", "truncate_dim"), 0, "truncate_dim"),
         (("inputs",), [], "inputs is empty"),
         (("variants",), [], "variants is empty"),
         (("inputs", 0, "dtype"), "object", "dtype"),

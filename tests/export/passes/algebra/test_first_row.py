@@ -9,6 +9,7 @@ from builders import AttentionLayer, assert_close, run
 from canonical_bert import CanonicalBert, canonical_model, eager_outputs, tiny_module
 from token_masks import feeds_for, masks
 
+from bert_onnx.sentence_modules import pooled
 from bert_onnx.tasks import TaskOptions
 from export.passes.algebra.first_row import first_row
 from export.passes.algebra.merge_qkv import merge_qkv
@@ -50,18 +51,6 @@ def test_what_is_narrowed_and_what_is_not() -> None:
     ]
     assert sorted(last) == [1, 1, 1, 1, 7, 7]
     assert [count for count in rows if count == 1] == [1] * 4
-
-
-def test_cls_pooling_without_hidden_states() -> None:
-    """A graph that returns the sentence embedding alone."""
-    module = tiny_module("sentence-similarity", TaskOptions(pooling="cls"))
-    model = canonical_model(module)
-    (embedding,) = (value for value in model.graph.outputs if value.name == "sentence_embedding")
-    model.graph.outputs[:] = [embedding]
-    assert first_row(model, CONTEXT).count == 1
-    lower_plain(model, CONTEXT)
-    feeds = feeds_for(module, masks(4, 8, np.random.default_rng(1))["right"])
-    assert_close(run(model, feeds)["sentence_embedding"], eager_outputs(module, feeds)["sentence_embedding"])
 
 
 def test_slice_reads_the_first_row_as_well() -> None:
@@ -108,7 +97,7 @@ def refuses(model: ir.Model, reason: str) -> None:
     [
         ("feature-extraction", TaskOptions(), "last_hidden_state is an output"),
         ("feature-extraction", TaskOptions(pooler=True), "last_hidden_state is an output"),
-        ("sentence-similarity", TaskOptions(pooling="cls"), "last_hidden_state is an output"),
+        ("sentence-similarity", TaskOptions(pooled("cls")), "last_hidden_state is an output"),
         ("text-classification", TaskOptions(output_hidden_states=True), "hidden_states.2 is an output"),
         ("text-classification", TaskOptions(output_attentions=True), "probabilities"),
         ("fill-mask", None, "logits is an output"),
@@ -121,9 +110,9 @@ def test_not_where_other_rows_are_read(task: str, options: TaskOptions | None, r
     refuses(canonical_model(tiny_module(task, options)), reason)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "cls"])  # the first real token may stand anywhere in a row
 def test_not_for_pooling_over_all_rows(pooling: str) -> None:
-    model = canonical_model(tiny_module("sentence-similarity", TaskOptions(pooling=pooling)))
+    model = canonical_model(tiny_module("sentence-similarity", TaskOptions(pooled(pooling))))
     model.graph.outputs[:] = [value for value in model.graph.outputs if value.name == "sentence_embedding"]
     refuses(model, "other than the first")
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 from token_masks import CHOICES, feeds_for, masks
 
+from bert_onnx.sentence_modules import pooled
 from bert_onnx.tasks import CHOICES as CHOICES_AXIS
 from bert_onnx.tasks import SEQUENCE, Port, TaskOptions
 from export.passes.algebra.first_row import first_row
@@ -39,11 +40,11 @@ Head = tuple[str, TaskOptions | None, dict[str, Any]]
 HEADS: dict[str, Head] = {
     "feature-extraction": ("feature-extraction", TaskOptions(), {}),
     "pooler": ("feature-extraction", None, {}),
-    "mean": ("sentence-similarity", TaskOptions(pooling="mean"), {}),
-    "mean, not normalised": ("sentence-similarity", TaskOptions(pooling="mean", normalize=False), {}),
-    "max": ("sentence-similarity", TaskOptions(pooling="max"), {}),
-    "cls": ("sentence-similarity", TaskOptions(pooling="cls"), {}),
-    "cls, not normalised": ("sentence-similarity", TaskOptions(pooling="cls", normalize=False), {}),
+    "mean": ("sentence-similarity", TaskOptions(pooled("mean")), {}),
+    "mean, not normalised": ("sentence-similarity", TaskOptions(pooled("mean", normalize=False)), {}),
+    "max": ("sentence-similarity", TaskOptions(pooled("max")), {}),
+    "cls": ("sentence-similarity", TaskOptions(pooled("cls")), {}),
+    "cls, not normalised": ("sentence-similarity", TaskOptions(pooled("cls", normalize=False)), {}),
     "fill-mask": ("fill-mask", None, {}),
     "pretraining": ("pretraining", None, {}),
     "next-sentence-prediction": ("next-sentence-prediction", None, {}),
@@ -150,7 +151,7 @@ def test_any_mask(data: st.DataObject) -> None:
 
 @functools.cache
 def _cached(variant: str) -> tuple[GraphModule, ir.Model, Runner]:
-    module = tiny_module("sentence-similarity", TaskOptions(pooling="cls"))
+    module = tiny_module("sentence-similarity", TaskOptions(pooled("cls")))
     model = unpadded(module, variant)
     return module, model, open_session(model)
 

@@ -1,0 +1,68 @@
+"""Which task a checkpoint is exported for, and what its graphs return."""
+
+from __future__ import annotations
+
+from bert_onnx.checkpoint import Checkpoint, read_modules, tensor_names
+from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical
+from bert_onnx.errors import CheckpointError
+from bert_onnx.postprocess import postprocess_of
+from bert_onnx.sentence_modules import Module, Normalize, pooled
+from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task, infer_task
+from export.request import AUTO, ExportRequest
+
+_SENTENCES = "sentence-similarity"
+
+
+def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, TaskOptions]:
+    """The task and its options: what was asked for, else what the checkpoint says, else mean and normalised.
+
+    Raises:
+        UsageError: `auto` cannot tell, or the task has no postprocess outputs and they were asked for.
+        CheckpointError: the checkpoint's modules are damaged, or some that we do not compute.
+    """
+    stated = _stated_modules(request, checkpoint) if request.task in (AUTO, _SENTENCES) else None
+    if request.task != AUTO:
+        task = find_task(request.task)
+    else:
+        task = TASKS[_SENTENCES] if stated else infer_task(checkpoint.config, request.pooling is not None)
+    if request.postprocess:
+        postprocess_of(task.name, checkpoint.config)
+    return task, TaskOptions(
+        modules=_chosen_modules(request, stated) if task.name == _SENTENCES else (),
+        pooler=task.name == "feature-extraction" and _has_pooler(checkpoint),
+        output_attentions=request.output_attentions,
+        output_hidden_states=request.output_hidden_states,
+        postprocess=request.postprocess,
+    )
+
+
+def _stated_modules(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Module, ...] | None:
+    """What the checkpoint says of its modules; one that we do not compute matters only if it is to be used."""
+    try:
+        return read_modules(checkpoint)
+    except CheckpointError:
+        if request.pooling is None:
+            raise
+        return None
+
+
+def _chosen_modules(request: ExportRequest, stated: tuple[Module, ...] | None) -> tuple[Module, ...]:
+    """What was asked for, else what the checkpoint says, else mean and normalised."""
+    if request.pooling == "none":
+        return ()
+    modules = (stated or pooled("mean")) if request.pooling is None else _repooled(request.pooling, stated)
+    if request.normalize is None or (bool(modules) and isinstance(modules[-1], Normalize) is request.normalize):
+        return modules
+    return (*modules, Normalize()) if request.normalize else modules[:-1]
+
+
+def _repooled(pooling: str, stated: tuple[Module, ...] | None) -> tuple[Module, ...]:
+    """The chain that --pooling names: a pooling and, where the checkpoint ends so or says nothing, normalising."""
+    return pooled(pooling, normalize=stated is None or isinstance(stated[-1], Normalize))
+
+
+def _has_pooler(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint has a trained pooler; a random model always has one."""
+    if checkpoint.source.kind == "random":
+        return True
+    return any(canonical(name) == POOLER_WEIGHT for name in tensor_names(checkpoint))
