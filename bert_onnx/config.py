@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bert_onnx.config_labels import mended
 from bert_onnx.config_rules import (
     ACTIVATIONS,
     ATTN_IMPLEMENTATIONS,
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 CONFIG_NAME = "config.json"
+
+logger = logging.getLogger(__name__)
 
 #: Fields of a config.json that are named otherwise in old or new files: their name -> ours.
 _ALIASES = {"torch_dtype": "dtype", "_attn_implementation": "attn_implementation"}
@@ -163,8 +167,17 @@ class BertConfig:
         return dataclasses.replace(self, **changes)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], source: str = "the config") -> BertConfig:
+    def from_dict(
+        cls, values: Mapping[str, Any], source: str = "the config", *, classes: int | None = None
+    ) -> BertConfig:
         """A config from the values of a config.json; keys that BERT does not define are left out.
+
+        Labels with gaps, ids of tokens outside the vocabulary and unknown dtypes are mended, with a logged warning.
+
+        Args:
+            values: of a config.json.
+            source: what messages call it.
+            classes: rows of the checkpoint's classifier: they decide where the labels leave it open.
 
         Raises:
             ConfigError: not a BERT, or a field that does not fit; `source` is named in the message.
@@ -177,11 +190,16 @@ class BertConfig:
             )
         known = {f.name for f in dataclasses.fields(cls)}
         renamed = {_ALIASES.get(key, key): value for key, value in values.items()}
+        if values.get("dtype") is not None:  # the newer name wins
+            renamed["dtype"] = values["dtype"]
+        if isinstance(renamed.get("dtype"), str):
+            renamed["dtype"] = renamed["dtype"].removeprefix("torch.")
+        renamed, warnings = mended(renamed, classes)
+        for warning in warnings:
+            logger.warning("%s: %s.", source, warning)
         chosen = {key: value for key, value in renamed.items() if key in known}
         # null in the file stands for the default, but for the padding token, which a model may do without
         chosen = {key: value for key, value in chosen.items() if value is not None or key == "pad_token_id"}
-        if isinstance(chosen.get("dtype"), str):
-            chosen["dtype"] = chosen["dtype"].removeprefix("torch.")
         if chosen.get("attn_implementation") not in ATTN_IMPLEMENTATIONS:
             chosen.pop("attn_implementation", None)  # what the program that saved it ran with, not a property
         try:
@@ -192,8 +210,8 @@ class BertConfig:
             raise ConfigError(f"{source}: {error}") from None
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> BertConfig:
-        """Read `folder`/config.json.
+    def from_pretrained(cls, folder: str | os.PathLike[str], *, classes: int | None = None) -> BertConfig:
+        """Read `folder`/config.json; `classes` as in `from_dict`.
 
         Raises:
             ConfigError: the file is missing, is not JSON, or does not describe a BERT.
@@ -210,7 +228,7 @@ class BertConfig:
             raise ConfigError(f"{path} cannot be read as JSON: {error}.") from None
         if not isinstance(values, dict):
             raise ConfigError(f"{path} holds {type(values).__name__}, not a JSON object.")
-        return cls.from_dict(values, source=str(path))
+        return cls.from_dict(values, source=str(path), classes=classes)
 
     def to_dict(self) -> dict[str, Any]:
         """Values for a config.json that other tools read, too; keys are sorted, fields that are None left out."""

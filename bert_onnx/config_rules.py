@@ -71,7 +71,7 @@ _FLAGS = (
     "return_dict",
 )
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
-_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
+TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
 
 
 def validate(fields: Mapping[str, Any]) -> None:
@@ -101,7 +101,7 @@ def validate(fields: Mapping[str, Any]) -> None:
     for name in ("initializer_range", "layer_norm_eps"):
         if not _is_number(fields[name]) or fields[name] <= 0:
             raise ConfigError(f"{name} is {fields[name]!r}; it must be a positive number.")
-    for name in _TOKEN_IDS:
+    for name in TOKEN_IDS:
         value = fields[name]
         if value is not None and not (is_int(value) and 0 <= value < fields["vocab_size"]):
             raise ConfigError(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.hub import fetch
-from bert_onnx.checkpoint.reading import weight_files, weights_digest
+from bert_onnx.checkpoint.names import canonical
+from bert_onnx.checkpoint.reading import read_tensors, weight_files, weights_digest
 from bert_onnx.checkpoint.sentence_config import module_entries
 from bert_onnx.checkpoint.sentence_weights import module_weight_files
 from bert_onnx.config import CONFIG_NAME, BertConfig
@@ -128,6 +129,9 @@ def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision
     if random_seed is not None:
         return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed), root)
     weight_files(folder)  # refuses a folder without them
+    classes = _classes(folder)
+    if classes not in (None, config.num_labels):
+        config = BertConfig.from_pretrained(folder, classes=classes)
     return Checkpoint(folder, config, Source(name, kind, revision, ""), root)
 
 
@@ -135,6 +139,14 @@ def _transformer_folder(root: Path) -> Path:
     """`root`; or where old versions of sentence-transformers put the transformer within it, such as 0_Transformer."""
     entries = None if (root / CONFIG_NAME).exists() else module_entries(root)
     return root / entries[0].folder if entries and entries[0].kind == "Transformer" else root
+
+
+def _classes(folder: Path) -> int | None:
+    """Rows of the classifier's bias, where the weights have one."""
+    for name, tensor in read_tensors(folder).items():
+        if canonical(name) == "classifier.bias" and len(tensor.shape) == 1:
+            return tensor.shape[0] or None
+    return None
 
 
 def _hub_id(model: str, folder: Path) -> str:
