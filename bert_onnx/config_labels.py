@@ -24,7 +24,8 @@ def mended(values: Mapping[str, Any], classes: int | None) -> tuple[dict[str, An
 
 def _labels(values: dict[str, Any], classes: int | None) -> tuple[dict[str, Any], list[str]]:
     """Gaps get the names that transformers gives unnamed labels; a label without a class is left out."""
-    given, stated = values.get("id2label"), values.get("num_labels")
+    given: Any = values.get("id2label")
+    stated: Any = values.get("num_labels")
     ids = _ids(given)
     if ids is None or not isinstance(given, Mapping):
         return values, []
@@ -37,7 +38,7 @@ def _labels(values: dict[str, Any], classes: int | None) -> tuple[dict[str, Any]
     if sorted(ids) == list(range(len(ids))) and not counted:
         return values, warnings
     gap = max(ids) >= len(ids)
-    count = stated if gap and counted and max(ids) < stated <= MAX_LABELS else len(ids)
+    count = stated if gap and isinstance(stated, int) and max(ids) < stated <= MAX_LABELS else len(ids)
     count = classes or count
     warnings.append(
         f"id2label names the ids {_few(ids)}{f' beside num_labels {stated}' if counted else ''}; the model has {count} "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bert_onnx.artifact.contract.decode import decode_manifest
 from bert_onnx.artifact.contract.hashing import hash_files
+from bert_onnx.artifact.contract.links import content_folder, stays_inside, strangers
 from bert_onnx.artifact.contract.manifest import Manifest
 from bert_onnx.artifact.contract.names import MANIFEST_NAME, is_harmless, printable
 from bert_onnx.errors import ArtifactError
@@ -32,8 +33,8 @@ def manifest_bytes(folder: Path) -> bytes:
         raise ArtifactError(f"the artifact {folder} {what}; name a folder that bert-onnx export has written.")
     path = folder / MANIFEST_NAME
     try:
-        status = os.lstat(path)
-    except FileNotFoundError:
+        status = os.stat(path) if stays_inside(folder, path) else os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(
             f"{folder} has no {MANIFEST_NAME}, so it is not an artifact; make one with bert-onnx export."
         ) from None
@@ -53,9 +54,8 @@ def check_files(folder: Path, manifest: Manifest, *, check_hashes: bool = True, 
         ArtifactError: naming the first file that is missing, changed, unlisted or a link that leaves the folder.
         OSError: a file could not be read.
     """
-    root = os.path.realpath(folder)
     for name, record in manifest.files.items():
-        _check_kind_and_size(folder, root, name, record.size)
+        _check_kind_and_size(folder, name, record.size)
     for name in unlisted_files(folder, manifest.files, is_harmless):
         raise ArtifactError(
             f"{folder} holds {printable(name)}, which its manifest does not list; "
@@ -71,9 +71,9 @@ def check_files(folder: Path, manifest: Manifest, *, check_hashes: bool = True, 
             )
 
 
-def _check_kind_and_size(folder: Path, root: str, name: str, size: int) -> None:
+def _check_kind_and_size(folder: Path, name: str, size: int) -> None:
     path = folder / name
-    if os.path.commonpath([root, os.path.realpath(path)]) != root:
+    if not stays_inside(folder, path):
         raise ArtifactError(
             f"{path} is a link that leaves the artifact; "
             "copy the folder with its links resolved (cp -rL) and open that."
@@ -99,10 +99,13 @@ def unlisted_files(folder: Path, listed: Container[str], allowed: Callable[[str]
         OSError: a folder could not be read.
     """
     found: list[str] = []
-    for base, folders, files in os.walk(folder, onerror=_raise):
+    content = content_folder(folder)
+    if content != folder:
+        found += strangers(folder, content)
+    for base, folders, files in os.walk(content, onerror=_raise):
         links = [name for name in folders if os.path.islink(os.path.join(base, name))]
         for entry in (*files, *links):
-            name = Path(base, entry).relative_to(folder).as_posix()
+            name = Path(base, entry).relative_to(content).as_posix()
             if name not in listed and name != MANIFEST_NAME and not allowed(name):
                 found.append(name)
     return sorted(found)

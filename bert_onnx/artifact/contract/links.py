@@ -1,0 +1,46 @@
+"""Links in an artifact's folder: a hub's cache and Kubernetes keep files elsewhere in their tree; others lead out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_KUBERNETES = "..data"
+
+
+def stays_inside(folder: Path, path: Path) -> bool:
+    """Whether `path` in `folder`, whatever it links to, is a file of the folder or of the tree that it belongs to.
+
+    The tree of a hub's cache, where `folder` is <model>/snapshots/<commit>, has <model>/blobs too.
+    """
+    real = os.path.realpath(path)
+    return any(os.path.commonpath([root, real]) == root for root in _roots(folder))
+
+
+def content_folder(folder: Path) -> Path:
+    """Where the files of `folder` are to be listed: of a volume of Kubernetes the folder that `..data` links to.
+
+    There the names in `folder` are links into `..data`, which is a link to a folder beside it.
+    """
+    data = folder / _KUBERNETES
+    if os.path.islink(data) and os.path.isdir(data) and stays_inside(folder, data):
+        return Path(os.path.realpath(data))
+    return folder
+
+
+def strangers(folder: Path, content: Path) -> list[str]:
+    """Names in a volume of Kubernetes that are neither its own nor links to the same name in `content`."""
+    found = []
+    for name in os.listdir(folder):
+        if name == _KUBERNETES or os.path.realpath(folder / name) == str(content):
+            continue
+        if not os.path.islink(folder / name) or os.path.realpath(folder / name) != os.path.realpath(content / name):
+            found.append(name)
+    return sorted(found)
+
+
+def _roots(folder: Path) -> list[str]:
+    root = Path(os.path.realpath(folder))
+    blobs = root.parent.parent / "blobs"
+    cached = root.parent.name == "snapshots" and os.path.isdir(blobs) and not os.path.islink(blobs)
+    return [str(root), str(blobs)] if cached else [str(root)]
