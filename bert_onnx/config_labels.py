@@ -70,7 +70,7 @@ def _token_ids(values: dict[str, Any], classes: int | None) -> tuple[dict[str, A
             value = result[name] = value[0]
             if len(values[name]) > 1:
                 warnings.append(f"{name} is the list {_few(values[name])}, of which the first counts")
-        if is_int(value) and is_int(size) and not 0 <= value < size:
+        if isinstance(value, int) and is_int(size) and not 0 <= value < size:
             result[name] = None
             warnings.append(f"{name} is {value}, outside the vocabulary of {size} tokens; it is taken for unset")
     return result, warnings
