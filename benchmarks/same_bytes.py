@@ -47,6 +47,11 @@ import sys
 import bert_onnx
 bert_onnx.__version__ = "0.1.0"
 try:
+    import bert_onnx.version
+    bert_onnx.version.__version__ = "0.1.0"
+except ImportError:
+    pass
+try:
     from bert_onnx.cli.main import main
 except ImportError:
     from bert_onnx.cli import main

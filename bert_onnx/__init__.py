@@ -23,6 +23,8 @@ from bert_onnx.errors import (
     UsageError,
     VerificationError,
 )
+from bert_onnx.modeling.classes import MODEL_CLASSES
+from bert_onnx.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bert_onnx.api import export, optimize
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
     from bert_onnx.tokenization import BertTokenizer, BertTokenizerFast
     from runtimes.loading import load
 
-__version__ = "0.2.0"
-
 #: Module of every name that is imported when it is first used.
 _LAZY = {
     "export": "bert_onnx.api",
@@ -61,16 +61,7 @@ _LAZY = {
     "BertConfig": "bert_onnx.config",
     "BertTokenizer": "bert_onnx.tokenization",
     "BertTokenizerFast": "bert_onnx.tokenization",
-    "BertPreTrainedModel": "bert_onnx.modeling.pretrained",
-    "BertModel": "bert_onnx.modeling.model",
-    "BertForPreTraining": "bert_onnx.modeling.lm_heads",
-    "BertLMHeadModel": "bert_onnx.modeling.lm_heads",
-    "BertForMaskedLM": "bert_onnx.modeling.lm_heads",
-    "BertForNextSentencePrediction": "bert_onnx.modeling.heads",
-    "BertForSequenceClassification": "bert_onnx.modeling.heads",
-    "BertForMultipleChoice": "bert_onnx.modeling.heads",
-    "BertForTokenClassification": "bert_onnx.modeling.heads",
-    "BertForQuestionAnswering": "bert_onnx.modeling.heads",
+    **MODEL_CLASSES,
     "BaseModelOutputWithPoolingAndCrossAttentions": "bert_onnx.modeling.outputs",
     "BertForPreTrainingOutput": "bert_onnx.modeling.outputs",
     "CausalLMOutputWithCrossAttentions": "bert_onnx.modeling.outputs",

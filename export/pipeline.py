@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import bert_onnx
 from bert_onnx.artifact import CARD_NAME, SCHEMA_VERSION, Artifact, Manifest, ModelLimits
 from bert_onnx.artifact.publish import check_destination, publish, seal, staging_folder
 from bert_onnx.checkpoint import Checkpoint
 from bert_onnx.checkpoint.finding import with_digest
 from bert_onnx.checkpoint.write_companions import write_companions
 from bert_onnx.sentence_settings import SentenceSettings
+from bert_onnx.version import __version__
 from export.check import CheckedExport, check_export
 from export.plan import FP32, VariantPlan
 from export.reference.from_artifact import checkpoint_of, eager_of
@@ -169,7 +169,7 @@ def _empty_manifest(eager: Eager, checkpoint: Checkpoint, longest: int, sentence
     config = eager.config
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        bert_onnx=bert_onnx.__version__,
+        bert_onnx=__version__,
         tools={},
         source=checkpoint.source,
         task=eager.task.name,

@@ -43,7 +43,7 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """A row.
 
     Args:
@@ -62,7 +62,7 @@ class Row:
         return Broken(self.line, reason, _shown(content))
 
 
-def read_rows(path: Path, columns: Columns = lambda names: names) -> Iterator[Row | Broken]:
+def read_rows(path: Path, columns: Columns = lambda names: names) -> Iterator[TextRow | Broken]:
     """The rows of `path`, in their order; the format is known by its suffix. Empty lines count in txt alone.
 
     Raises:
@@ -85,12 +85,12 @@ def read_rows(path: Path, columns: Columns = lambda names: names) -> Iterator[Ro
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _read_txt(path: Path, columns: Columns) -> Iterator[Row | Broken]:
+def _read_txt(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
     with open(path, "rb") as file:
         yield from _lines(file)
 
 
-def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row | Broken]:
+def _read_jsonl(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
     with open(path, "rb") as file:
         for row in _lines(file):
             if isinstance(row, Broken):
@@ -99,16 +99,16 @@ def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row | Broken]:
                 yield _parsed(row)
 
 
-def _parsed(row: Row) -> Row | Broken:
+def _parsed(row: TextRow) -> TextRow | Broken:
     try:
-        return Row(row.line, json.loads(row.value), row.raw)
+        return TextRow(row.line, json.loads(row.value), row.raw)
     except json.JSONDecodeError as error:
         return row.broken(f"it is not JSON: {error.msg} at character {error.colno}")
     except (ValueError, RecursionError):
         return row.broken("it is not JSON that can be read: it nests too deeply, or has a huge number")
 
 
-def _read_csv(path: Path, columns: Columns) -> Iterator[Row | Broken]:
+def _read_csv(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
     limit = csv.field_size_limit(_FIELD_LIMIT)
     try:
         # What is not UTF-8 becomes lone surrogates, and is noticed by who uses the field.
@@ -125,7 +125,7 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Row | Broken]:
         csv.field_size_limit(limit)
 
 
-def _csv_rows(reader: Any, header: Sequence[str], names: Sequence[str]) -> Iterator[Row | Broken]:
+def _csv_rows(reader: Any, header: Sequence[str], names: Sequence[str]) -> Iterator[TextRow | Broken]:
     places = {name: list(header).index(name) for name in names}
     while True:
         line = reader.line_num + 1  # a row may span lines: this is its first
@@ -139,12 +139,12 @@ def _csv_rows(reader: Any, header: Sequence[str], names: Sequence[str]) -> Itera
         if not fields:
             continue
         if len(fields) == len(header):
-            yield Row(line, {name: fields[place] for name, place in places.items()}, fields)
+            yield TextRow(line, {name: fields[place] for name, place in places.items()}, fields)
         else:
-            yield Row(line, None, fields).broken(f"it has {len(fields)} fields and the header {len(header)}")
+            yield TextRow(line, None, fields).broken(f"it has {len(fields)} fields and the header {len(header)}")
 
 
-def _read_parquet(path: Path, columns: Columns) -> Iterator[Row | Broken]:
+def _read_parquet(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
     parquet = import_pyarrow()
     try:
         file = parquet.ParquetFile(path)
@@ -158,17 +158,17 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row | Broken]:
         for batch in file.iter_batches(batch_size=_ROWS, columns=names):
             for fields in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 line += 1
-                yield Row(line, dict(zip(batch.schema.names, fields, strict=True)), fields)
+                yield TextRow(line, dict(zip(batch.schema.names, fields, strict=True)), fields)
 
 
-def _lines(file: BinaryIO) -> Iterator[Row | Broken]:
+def _lines(file: BinaryIO) -> Iterator[TextRow | Broken]:
     """Lines as text, without their ends and a byte order mark. Only line feeds end a line: JSON may hold U+2028."""
     for number, line in enumerate(file, 1):
         bare = line.rstrip(b"\n").removesuffix(b"\r")
         if number == 1:
             bare = bare.removeprefix(codecs.BOM_UTF8)
         try:
-            yield Row(number, bare.decode("utf-8"), bare)
+            yield TextRow(number, bare.decode("utf-8"), bare)
         except UnicodeDecodeError:
             yield Broken(number, "it is not UTF-8", _shown(bare))
 
@@ -180,7 +180,7 @@ def _shown(content: str | bytes) -> str:
     return content[: 4 * _KEPT].decode("utf-8", "backslashreplace")[:_KEPT]
 
 
-_READERS: dict[str, Callable[[Path, Columns], Iterator[Row | Broken]]] = {
+_READERS: dict[str, Callable[[Path, Columns], Iterator[TextRow | Broken]]] = {
     ".txt": _read_txt,
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,

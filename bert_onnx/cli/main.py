@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bert_onnx import __version__
 from bert_onnx.api import missing_package
 from bert_onnx.cli import (
     convert_weights,
@@ -24,6 +23,7 @@ from bert_onnx.cli import (
 )
 from bert_onnx.cli.printing import escape_what_the_console_lacks
 from bert_onnx.errors import BertOnnxError, exit_status
+from bert_onnx.version import __version__
 
 #: Every command, in the order of `--help`.
 COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, tune, doctor, convert_weights)

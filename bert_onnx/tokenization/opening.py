@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SIDES_AND_CLEAN_UP = ("padding_side", "truncation_side", "clean_up_tokenization_spaces")
 
 
-class Opened(NamedTuple):
+class OpenedTokenizer(NamedTuple):
     """The library's object, the settings it has then, and what the files disagreed about."""
 
     tokenizer: tokenizers.Tokenizer
@@ -33,7 +33,7 @@ class Opened(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def open_folder(found: TokenizerFolder) -> Opened:
+def open_folder(found: TokenizerFolder) -> OpenedTokenizer:
     """The tokenizer of a checkpoint folder. Raises TokenizerError for damaged files."""
     unset = [*(name for name in SIDES_AND_CLEAN_UP if name not in found.config), *found.nulls]
     # What a class adds by itself keeps its flags; of a token that a file names, those of tokenizer.json count.
@@ -49,7 +49,7 @@ def open_files(
     kind: TokenizerClass,
     unset: Collection[str],
     own: Collection[str],
-) -> Opened:
+) -> OpenedTokenizer:
     """The tokenizer of a tokenizer.json, else of a vocab.txt.
 
     `unset` are settings that tokenizer.json decides, `own` roles whose tokens have flags of their own.
@@ -76,17 +76,17 @@ def open_files(
     known = [token.content for token in settings.special if tokenizer.token_to_id(token.content) is not None]
     listed = [token.content for token in settings.added_tokens.values()]
     warnings += missing_roles(settings.special, {*known, *listed}, str(tokenizer_file))
-    return Opened(tokenizer, settings, tuple(warnings))
+    return OpenedTokenizer(tokenizer, settings, tuple(warnings))
 
 
-def _from_vocabulary(vocab_file: str, settings: TokenizerSettings) -> Opened:
+def _from_vocabulary(vocab_file: str, settings: TokenizerSettings) -> OpenedTokenizer:
     backend = load_backend()
     vocabulary = read_vocabulary(vocab_file)
     warnings = doubtful_special_tokens(vocabulary, settings)
     tokenizer = backend.from_vocabulary(vocabulary, settings)
     backend.add_all(tokenizer, settings)
     backend.set_bert_template(tokenizer, settings.special)
-    return Opened(tokenizer, settings, tuple(warnings))
+    return OpenedTokenizer(tokenizer, settings, tuple(warnings))
 
 
 def _with_flags(special: SpecialTokens, present: Mapping[str, AddedToken], own: Collection[str]) -> SpecialTokens:

@@ -7,10 +7,10 @@ from functools import partial
 
 import torch
 
-import bert_onnx
 from bert_onnx.checkpoint import Checkpoint, load_weights
 from bert_onnx.checkpoint.sentence_weights import load_module_weights
 from bert_onnx.config import BertConfig
+from bert_onnx.modeling.classes import model_class
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
 from bert_onnx.modeling.pretrained import BertPreTrainedModel
 from bert_onnx.modeling.sentence_chain import SentenceChain
@@ -50,7 +50,7 @@ def load_eager(
         CheckpointError: weights that are missing, unexpected, misshapen or damaged.
         ConfigError: a config that the task cannot use.
     """
-    model_class = getattr(bert_onnx, task.model_class)
+    built_class = model_class(task.model_class)
     config = checkpoint.config.replace(
         architectures=(task.model_class,),
         is_decoder=task.decoder or checkpoint.config.is_decoder,
@@ -60,7 +60,7 @@ def load_eager(
         output_hidden_states=False,
         return_dict=True,
     )
-    build = partial(model_class, add_pooling_layer=options.pooler) if task.model_class == "BertModel" else model_class
+    build = partial(built_class, add_pooling_layer=options.pooler) if task.model_class == "BertModel" else built_class
     warnings: tuple[str, ...] = ()
     if checkpoint.source.kind == "random":
         torch.manual_seed(checkpoint.source.seed or 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bert_onnx.errors import InputError, UsageError
-from runtimes.text_files import Broken, Row, read_rows
+from runtimes.text_files import Broken, TextRow, read_rows
 
 #: The column that is read where none is named and there are several.
 DEFAULT_COLUMN = "text"
@@ -61,7 +61,7 @@ def _choose(path: Path, column: str | None, names: Sequence[str]) -> str:
     return name
 
 
-def _item(row: Row, name: str) -> Item:
+def _item(row: TextRow, name: str) -> Item:
     if name not in row.value:
         return row.broken(f"it has no {name!r}")
     text = row.value[name]

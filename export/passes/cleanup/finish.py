@@ -11,7 +11,7 @@ from collections import Counter
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-import bert_onnx
+from bert_onnx.version import __version__
 from export.passes.base import PassContext, PassOutcome
 
 _NUMBER = re.compile(r"_\d+$")
@@ -29,7 +29,7 @@ def finish(model: ir.Model, context: PassContext) -> PassOutcome:
     _share_constants(model.graph)
     renamed = _number_nodes(model.graph) + _name_values(model.graph) + _name_constants(model.graph)
     model.producer_name = "bert-onnx"
-    model.producer_version = bert_onnx.__version__
+    model.producer_version = __version__
     return PassOutcome(renamed)
 
 

@@ -1,0 +1,32 @@
+"""The table of model classes and the modules that define them, which are imported when a class is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bert_onnx.modeling.pretrained import BertPreTrainedModel
+
+MODEL_CLASSES = {
+    "BertPreTrainedModel": "bert_onnx.modeling.pretrained",
+    "BertModel": "bert_onnx.modeling.model",
+    "BertForPreTraining": "bert_onnx.modeling.lm_heads",
+    "BertLMHeadModel": "bert_onnx.modeling.lm_heads",
+    "BertForMaskedLM": "bert_onnx.modeling.lm_heads",
+    "BertForNextSentencePrediction": "bert_onnx.modeling.heads",
+    "BertForSequenceClassification": "bert_onnx.modeling.heads",
+    "BertForMultipleChoice": "bert_onnx.modeling.heads",
+    "BertForTokenClassification": "bert_onnx.modeling.heads",
+    "BertForQuestionAnswering": "bert_onnx.modeling.heads",
+}
+
+
+def model_class(name: str) -> type[BertPreTrainedModel]:
+    """The class of `name`, a key of the table.
+
+    Raises:
+        KeyError: there is none.
+    """
+    found: type[BertPreTrainedModel] = getattr(import_module(MODEL_CLASSES[name]), name)
+    return found
