@@ -19,10 +19,11 @@ from bert_onnx.sentence_settings import SentenceSettings
 from bert_onnx.version import __version__
 from export.check import CheckedExport, check_export
 from export.plan import FP32, VariantPlan
+from export.reference.computed import Expected
 from export.reference.from_artifact import checkpoint_of, eager_of
-from export.reference.load import Eager, load_eager
+from export.reference.load import Eager
 from export.reference.prefetch import prefetching
-from export.reference.runtime import Expected, Reference
+from export.reference.runtime import Reference, load_reference
 from export.report import ExportReport, Progress, no_progress, tool_versions, within
 from export.request import ExportRequest, ExtendRequest
 from export.text_input.build import TextInput
@@ -58,23 +59,20 @@ def export(
     checked = checked or check_export(request)
     destination, checkpoint, task, options = checked.destination, checked.checkpoint, checked.task, checked.options
     hashing = Background(partial(with_digest, checkpoint))
+    load = partial(load_reference, checkpoint, task, options, request.allow_new_heads, request.strict_weights)
     with ExitStack() as stack:
         prefetch = None
         if second_process:
-            prefetch = stack.enter_context(prefetching(checkpoint, task, options, request.allow_new_heads))
+            prefetch = stack.enter_context(prefetching(checkpoint, load))
         progress("loading the weights", 0.05)
-        eager = load_eager(
-            checkpoint,
-            task,
-            options,
-            allow_new_heads=request.allow_new_heads,
-            strict_weights=request.strict_weights,
-        )
+        reference = load()
+        reference.prefetch = prefetch
+        eager = reference.eager
         stage = stack.enter_context(staging_folder(destination, needed=_weight_bytes(eager)))
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
         (stage / "onnx").mkdir()
         writing = WriteOptions(request.opset, request.external_data_threshold, request.check_each_pass)
-        builder = VariantBuilder(Reference(eager, prefetch), stage, longest, request.precision, writing)
+        builder = VariantBuilder(reference, stage, longest, request.precision, writing)
         empty = _empty_manifest(eager, checkpoint, longest, checked.sentence)
         manifest, notes = _make_variants(builder, request.plans(), empty, request.text_input, progress)
         manifest = replace(manifest, source=hashing.result().source)

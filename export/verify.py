@@ -12,9 +12,10 @@ from export.evaluation.gate import GateReport
 from export.onnx_file.check import check_file
 from export.plan import FP32
 from export.precision import LowerPrecision, open_variant
+from export.reference.computed import Expected
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager
-from export.reference.runtime import Expected, Reference
+from export.reference.runtime import Reference
 from export.report import Progress, no_progress
 from export.request import PrecisionRequest
 from export.targets import find_target

@@ -108,7 +108,7 @@ def test_export_makes_the_request_of_the_command(monkeypatch: pytest.MonkeyPatch
         "task": "sentence-similarity", "targets": ("ort-cpu", "web"), "opset": 18, "revision": "main", "offline": True,
         "pooling": "cls", "normalize": False, "output_attentions": True, "output_hidden_states": True,
         "postprocess": True, "text_input": True, "random_seed": 3, "allow_new_heads": True, "check_each_pass": True,
-        "force": True,
+        "force": True, "strict_weights": True,
     }  # fmt: skip
     precision: dict[str, Any] = {
         "method": "static", "isas": ("avx2", "arm64"), "calibration": str(texts), "evaluation": str(texts),

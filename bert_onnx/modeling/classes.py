@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,11 @@ MODEL_CLASSES = {
 }
 
 
-def model_class(name: str) -> type[BertPreTrainedModel]:
+def model_class(name: str) -> Callable[..., BertPreTrainedModel]:
     """The class of `name`, a key of the table.
 
     Raises:
         KeyError: there is none.
     """
-    found: type[BertPreTrainedModel] = getattr(import_module(MODEL_CLASSES[name]), name)
+    found: Callable[..., BertPreTrainedModel] = getattr(import_module(MODEL_CLASSES[name]), name)
     return found

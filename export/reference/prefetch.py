@@ -10,27 +10,28 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.reading import tensor_names
 from bert_onnx.config import BertConfig
-from bert_onnx.tasks import Task, TaskOptions
+from export.reference.computed import Arrays, Computed, Expected, Prefetch
 from runtimes.machine.cpu import usable_threads
 
-if TYPE_CHECKING:
-    from export.reference.runtime import Computed, Expected, Reference
 
-Arrays = Mapping[str, np.ndarray]
+class Computes(Protocol):
+    """What the second process loads."""
 
-#: Hands all inputs to the second process, and returns what will have the outputs of each.
-Prefetch = Callable[[Iterable["Expected"]], list[Future["Computed"]]]
+    def compute_now(self, inputs: Arrays, rounding: bool) -> Computed:
+        """Outputs for `inputs`, and how far they are from float64 where `rounding` asks for that."""
+        ...
+
 
 #: Parameters from which on a second process saves more than it costs.
 WORTH_A_PROCESS = 40_000_000
@@ -39,16 +40,18 @@ WORTH_A_PROCESS = 40_000_000
 _NICENESS = 5
 
 #: In the second process: the model, once it is loaded.
-_loaded: list[Reference] = []
+_loaded: list[Computes] = []
 
 
 @contextmanager
-def prefetching(
-    checkpoint: Checkpoint, task: Task, options: TaskOptions, allow_new_heads: bool
-) -> Iterator[Prefetch | None]:
+def prefetching(checkpoint: Checkpoint, load: Callable[[], Computes]) -> Iterator[Prefetch | None]:
     """A second process at work on the model; None where it would cost more than it saves, or cannot start.
 
-    It imports the main module of this process, as multiprocessing does it. For the arguments see `load_eager`.
+    It imports the main module of this process, as multiprocessing does it.
+
+    Args:
+        checkpoint: of the model.
+        load: makes the model there; it can be pickled.
     """
     import torch
 
@@ -64,7 +67,7 @@ def prefetching(
 
         started = False
         with suppress(OSError):  # no such program, no memory
-            pool.submit(_load, checkpoint, task, options, allow_new_heads, torch.get_num_threads())
+            pool.submit(_load, load, torch.get_num_threads())
             started = True
         try:
             yield prefetch if started else None
@@ -102,14 +105,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _load(checkpoint: Checkpoint, task: Task, options: TaskOptions, allow_new_heads: bool, threads: int) -> None:
+def _load(load: Callable[[], Computes], threads: int) -> None:
     import torch
 
-    from export.reference.load import load_eager
-    from export.reference.runtime import Reference
-
     torch.set_num_threads(threads)
-    _loaded.append(Reference(load_eager(checkpoint, task, options, allow_new_heads=allow_new_heads)))
+    _loaded.append(load())
 
 
 def _run(inputs: Arrays, rounding: bool) -> Computed:

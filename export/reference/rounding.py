@@ -13,9 +13,8 @@ batches the last row runs alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,24 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from bert_onnx.tasks import BATCH, Port
+from export.reference.computed import Arrays, RoundingErrors
 
 #: Most tokens of a case that run in float64 with all of its rows; of a larger one the last row runs.
 _WHOLE_BATCH_TOKENS = 256
-
-Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class RoundingErrors:
-    """Errors of eager float32 in one case.
-
-    Args:
-        rows: which rows of the batch were computed in float64.
-        errors: eager float32 less eager float64 for each output, float32, with those rows alone.
-    """
-
-    rows: slice
-    errors: dict[str, np.ndarray]
 
 
 def float64_rows(inputs: Arrays) -> slice:

@@ -9,38 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.reference.load import Eager
-from export.reference.prefetch import Arrays, Prefetch
-from export.reference.rounding import RoundingErrors, rounding_errors
+from bert_onnx.checkpoint import Checkpoint
+from bert_onnx.tasks import Task, TaskOptions
+from export.reference.computed import Arrays, Computed, Expected, Prefetch
+from export.reference.load import Eager, load_eager
+from export.reference.rounding import rounding_errors
 from runtimes.engines.eager import EagerRuntime
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What the eager model makes of one set of inputs.
-
-    Args:
-        outputs: in float32, by name.
-        rounding: how far they are from float64; None where that was not asked for.
-    """
-
-    outputs: dict[str, np.ndarray]
-    rounding: RoundingErrors | None = None
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Inputs that will be run.
-
-    Args:
-        inputs: by name.
-        times: how often.
-        rounding: whether the distance from float64 will be asked for.
-    """
-
-    inputs: Arrays
-    times: int
-    rounding: bool = False
 
 
 @dataclass(eq=False)
@@ -67,7 +41,7 @@ class Reference(EagerRuntime):
         super().__init__(eager.module, eager.module.inputs, eager.module.outputs, eager.config)
         self.eager = eager
         self.limits = eager.config
-        self._prefetch = prefetch
+        self.prefetch = prefetch
         self._waiting: list[_Waiting] = []
 
     def expect(self, expected: Iterable[Expected]) -> None:
@@ -76,12 +50,12 @@ class Reference(EagerRuntime):
         Without a second process this runs the model: activations are gone before a graph and its session need memory.
         """
         self._waiting = [_Waiting(one, one.times) for one in expected]
-        if self._prefetch is None:
+        if self.prefetch is None:
             for waiting in self._waiting:
                 waiting.computed = self.compute_now(waiting.expected.inputs, waiting.expected.rounding)
             return
         with suppress(BrokenExecutor):  # it died
-            futures = self._prefetch([waiting.expected for waiting in self._waiting])
+            futures = self.prefetch([waiting.expected for waiting in self._waiting])
             for waiting, future in zip(self._waiting, futures, strict=True):
                 waiting.future = future
 
@@ -115,3 +89,12 @@ class Reference(EagerRuntime):
 
 def _equal(a: Arrays, b: Arrays) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def load_reference(
+    checkpoint: Checkpoint, task: Task, options: TaskOptions, allow_new_heads: bool, strict_weights: bool
+) -> Reference:
+    """What a second process runs; for the arguments see `load_eager`."""
+    return Reference(
+        load_eager(checkpoint, task, options, allow_new_heads=allow_new_heads, strict_weights=strict_weights)
+    )

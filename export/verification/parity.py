@@ -17,7 +17,7 @@ from bert_onnx.errors import VerificationError
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import SEQUENCE, Port
 from export.plan import FP32
-from export.reference.rounding import RoundingErrors
+from export.reference.computed import RoundingErrors
 from export.reference.runtime import Reference
 from export.verification.cases import Case
 from export.verification.postprocess_parity import compare_postprocess, worst_place

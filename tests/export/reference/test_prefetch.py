@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ from bert_onnx.checkpoint import Checkpoint, find_checkpoint
 from bert_onnx.tasks import TaskOptions, find_task
 from export.pipeline import export
 from export.reference import prefetch as prefetch_module
+from export.reference.computed import Expected
 from export.reference.load import Eager, load_eager
 from export.reference.prefetch import Prefetch, prefetching
-from export.reference.runtime import Expected, Reference
+from export.reference.runtime import Reference, load_reference
 from export.request import ExportRequest
 from export.verification.cases import Case, verification_cases
 
@@ -46,7 +48,7 @@ def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def prefetch(checkpoint: Checkpoint, worth_it: None) -> Iterator[Prefetch]:
-    with prefetching(checkpoint, TASK, OPTIONS, False) as prefetch:
+    with prefetching(checkpoint, partial(load_reference, checkpoint, TASK, OPTIONS, False, False)) as prefetch:
         assert prefetch is not None
         yield prefetch
 
@@ -116,7 +118,8 @@ def test_a_process_that_dies_is_not_missed(prefetch: Prefetch, eager: Eager, cas
 def test_a_process_that_cannot_load_the_model_is_not_missed(
     checkpoint: Checkpoint, worth_it: None, eager: Eager, cases: list[Case], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with prefetching(checkpoint, find_task("question-answering"), OPTIONS, False) as prefetch:  # it has no such head
+    other = partial(load_reference, checkpoint, find_task("question-answering"), OPTIONS, False, False)  # no such head
+    with prefetching(checkpoint, other) as prefetch:
         reference = Reference(eager, prefetch)
         reference.expect([Expected(cases[0].inputs, 1)])
         _same(reference.run(cases[0].inputs), Reference(eager).run(cases[0].inputs))
@@ -125,7 +128,7 @@ def test_a_process_that_cannot_load_the_model_is_not_missed(
 
 def test_a_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch, checkpoint: Checkpoint, worth_it: None) -> None:
     monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: b"/no/such/python")
-    with prefetching(checkpoint, TASK, OPTIONS, False):
+    with prefetching(checkpoint, partial(load_reference, checkpoint, TASK, OPTIONS, False, False)):
         pass
 
 
@@ -147,7 +150,7 @@ def test_random_weights_count_by_their_config(monkeypatch: pytest.MonkeyPatch, c
     for vocabulary, worth in ((40, False), (enough, True)):
         sized = replace(large, config=large.config.replace(vocab_size=vocabulary))
         assert (prefetch_module._parameters(sized) >= prefetch_module.WORTH_A_PROCESS) == worth
-    with prefetching(large, TASK, OPTIONS, False) as prefetch:
+    with prefetching(large, partial(load_reference, large, TASK, OPTIONS, False, False)) as prefetch:
         assert prefetch is None
 
 

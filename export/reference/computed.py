@@ -1,0 +1,56 @@
+"""What is asked of the eager model, and what comes back: between the two processes, too. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class RoundingErrors:
+    """Errors of eager float32 in one case.
+
+    Args:
+        rows: which rows of the batch were computed in float64.
+        errors: eager float32 less eager float64 for each output, float32, with those rows alone.
+    """
+
+    rows: slice
+    errors: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What the eager model makes of one set of inputs.
+
+    Args:
+        outputs: in float32, by name.
+        rounding: how far they are from float64; None where that was not asked for.
+    """
+
+    outputs: dict[str, np.ndarray]
+    rounding: RoundingErrors | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Inputs that will be run.
+
+    Args:
+        inputs: by name.
+        times: how often.
+        rounding: whether the distance from float64 will be asked for.
+    """
+
+    inputs: Arrays
+    times: int
+    rounding: bool = False
+
+
+#: Hands all inputs to the second process, and returns what will have the outputs of each.
+Prefetch = Callable[[Iterable[Expected]], list[Future[Computed]]]
