@@ -114,6 +114,7 @@ def _open(artifact: Artifact, folder: Path, request: RuntimeRequest) -> Pipeline
         why=why,
         folder=folder,
         request=request,
+        load=load_request,
         sentence=manifest.sentence,
     )
     return make_pipeline(parts)
@@ -133,7 +134,7 @@ def _open_text_side(artifact: Artifact) -> tuple[FastTokenizer, BertConfig]:
 def _open_text_model(artifact: Artifact, folder: Path, request: RuntimeRequest) -> Pipeline:
     from runtimes.text_model import open_text_model
 
-    return open_text_model(artifact, folder, request)
+    return open_text_model(artifact, folder, request, load_request)
 
 
 def make_pipeline(parts: PipelineParts) -> Pipeline:

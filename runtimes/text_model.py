@@ -14,7 +14,7 @@ from bert_onnx.sentence_modules import SENTENCE
 from bert_onnx.text_input import TRUNCATED
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.text import TextRuntime
-from runtimes.pipelines.base import PipelineParts
+from runtimes.pipelines.base import Pipeline, PipelineParts
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, run_rows, stream_vectors
 from runtimes.pipelines.classification import label_scores, ranked_labels
 from runtimes.pipelines.encoding import check_texts
@@ -158,8 +158,13 @@ class TextModel(SentencePipeline):
         return TextOutputs(row["input_ids"][..., :length], named, truncated)
 
 
-def open_text_model(artifact: Artifact, folder: Path, request: RuntimeRequest) -> TextModel:
+def open_text_model(
+    artifact: Artifact, folder: Path, request: RuntimeRequest, load: Callable[..., Pipeline]
+) -> TextModel:
     """The graph of `artifact` that takes text: of the variant or the precision that was named, else the first.
+
+    Args:
+        load: opens the same again, in another process.
 
     Raises:
         ArtifactError: the artifact has none.
@@ -191,6 +196,7 @@ def open_text_model(artifact: Artifact, folder: Path, request: RuntimeRequest) -
         why=f"a graph that takes text was asked for; {graph.name} holds {variant.name}.",
         folder=folder,
         request=request,
+        load=load,
         sentence=manifest.sentence,
     )
     return TextModel(parts)

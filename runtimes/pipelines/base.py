@@ -41,7 +41,8 @@ class PipelineParts:
         precision: what it computes in.
         why: why this variant and this runtime.
         folder: the artifact's; None where the parts come from elsewhere.
-        request: what the caller named; with `folder` all that it takes to load the same again.
+        request: what the caller named.
+        load: loads the same again from `folder` and `request`, in another process.
         sentence: prompts, similarity and length of sentence embeddings.
     """
 
@@ -55,6 +56,7 @@ class PipelineParts:
     why: str = ""
     folder: Path | None = None
     request: RuntimeRequest | None = None
+    load: Callable[..., Pipeline] | None = None
     sentence: SentenceSettings = field(default_factory=SentenceSettings)
 
 
@@ -108,26 +110,25 @@ class Pipeline:
             self.runtime.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from runtimes.loading import load_request
-
-        return load_request, self._origin()
+        return self._origin()
 
     def __getattr__(self, name: str) -> Any:
         """The runtime, in a child process that was forked with this pipeline open."""
         if name != "runtime":
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        from runtimes.loading import load_request
-
-        self.runtime = load_request(*self._origin()).runtime
+        load, arguments = self._origin()
+        self.runtime = load(*arguments).runtime
         return self.runtime
 
-    def _origin(self) -> tuple[Path, RuntimeRequest]:
-        if self.folder is None or self.request is None:
+    def _origin(self) -> tuple[Callable[..., Pipeline], tuple[Path, RuntimeRequest]]:
+        """What loads the same pipeline again, and its arguments."""
+        load = self._parts.load
+        if load is None or self.folder is None or self.request is None:
             raise RuntimeUnavailableError(
                 "this pipeline was not loaded from an artifact's folder, so that no other process can open it again; "
                 "make it in the process that uses it."
             )
-        return self.folder, self.request
+        return load, (self.folder, self.request)
 
     def __enter__(self) -> Any:
         return self
