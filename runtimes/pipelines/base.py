@@ -95,6 +95,7 @@ class Pipeline:
         self.max_length = parts.max_length
         self.folder = parts.folder
         self.request = parts.request
+        self._load = parts.load
         self._description = PipelineDescription(
             parts.task, parts.variant, parts.max_length, parts.runtime.describe(), parts.precision, parts.why
         )
@@ -122,7 +123,7 @@ class Pipeline:
 
     def _origin(self) -> tuple[Callable[..., Pipeline], tuple[Path, RuntimeRequest]]:
         """What loads the same pipeline again, and its arguments."""
-        load = self._parts.load
+        load = self._load
         if load is None or self.folder is None or self.request is None:
             raise RuntimeUnavailableError(
                 "this pipeline was not loaded from an artifact's folder, so that no other process can open it again; "
