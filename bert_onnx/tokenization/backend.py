@@ -46,6 +46,7 @@ def templates(tokenizer: tokenizers.Tokenizer) -> dict[tuple[bool, bool], RowTem
     A tokenizer that knows one token, with the same post-processor, shows what it puts around a text.
     """
     probe = tokenizers.Tokenizer(models.WordLevel({"x": 0}, "x"))
+    probe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if tokenizer.post_processor is not None:
         probe.post_processor = tokenizer.post_processor
     found = {}
@@ -58,8 +59,24 @@ def templates(tokenizer: tokenizers.Tokenizer) -> dict[tuple[bool, bool], RowTem
                 ids=tuple(0 if plain else index for plain, index in zip(text, row.ids, strict=True)),
                 tokens=tuple("" if plain else token for plain, token in zip(text, row.tokens, strict=True)),
                 type_ids=tuple(row.type_ids),
+                window_types=_window_types(probe, row, special),
             )
     return found
+
+
+def _window_types(probe: tokenizers.Tokenizer, row: tokenizers.Encoding, special: bool) -> tuple[int, ...] | None:
+    """The type ids of `row` where its texts stand in their second windows; None where they are the same."""
+    types = list(row.type_ids)
+    for sequence in range(row.n_sequences):
+        texts = ["x x" if own == sequence else "x" for own in range(row.n_sequences)]
+        strategy = "only_second" if sequence else "only_first"
+        probe.enable_truncation(len(row.ids), strategy=strategy)
+        cut = probe.encode(*texts, add_special_tokens=special).overflowing
+        probe.no_truncation()
+        for slot, own in enumerate(row.sequence_ids):
+            if own == sequence and cut:
+                types[slot] = cut[0].type_ids[slot]
+    return None if types == row.type_ids else tuple(types)
 
 
 def bert_normalizer(settings: TokenizerSettings) -> normalizers.BertNormalizer:

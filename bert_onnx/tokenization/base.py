@@ -229,7 +229,7 @@ class Tokenizer(PadsEncodings):
         if request.attention_mask:
             columns["attention_mask"] = [[1] * length for length in lengths]
         if request.token_type_ids:
-            columns["token_type_ids"] = [row.fill(row.template.type_ids) for row in rows]
+            columns["token_type_ids"] = [row.type_ids() for row in rows]
         if request.special_tokens_mask:
             columns["special_tokens_mask"] = [row.fill(row.template.special_mask) for row in rows]
         padding = padding_of(lengths, options)
@@ -273,8 +273,8 @@ class Tokenizer(PadsEncodings):
             template = templates[second is not None]
             parts = (first,) if second is None else (first, second)
             second_length = None if second is None else len(second.ids)
-            for windows in row_windows(len(first.ids), second_length, options, template.special_tokens, self.is_fast):
-                rows.append(Row(i, template, parts, windows))
+            found = row_windows(len(first.ids), second_length, options, template.special_tokens, self.is_fast)
+            rows += [Row(i, template, parts, windows, found[0]) for windows in found]
         return rows
 
     def _counts(self, pair: Text, texts: Texts) -> bool:

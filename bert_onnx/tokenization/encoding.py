@@ -51,12 +51,20 @@ class PlainTokens:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: windows of a text and, for a pair, of a second one; `sample` is the text's place in the call."""
+    """One row: windows of a text and, for a pair, of a second one.
+
+    Args:
+        sample: the text's place in the call.
+        template: how the row is built.
+        texts, windows: the texts, and what the row has of each.
+        first: the windows of the text's first row.
+    """
 
     sample: int
     template: RowTemplate
     texts: tuple[TokenizedText, ...]
     windows: RowWindows
+    first: RowWindows
 
     def lay_out(self, texts: Sequence[Sequence[Value]], special: Sequence[Value]) -> list[Value]:
         """The row of whatever stands for each token: of the texts' tokens `texts`, of the slots' `special`."""
@@ -87,6 +95,15 @@ class Row:
     def tokens(self) -> list[str]:
         """The tokens of the row."""
         return self.lay_out([text.tokens for text in self.texts], self.template.tokens)
+
+    def type_ids(self) -> list[int]:
+        """The type ids of the row."""
+        types, later = self.template.type_ids, self.template.window_types
+        if later is None or self.windows == self.first:
+            return self.fill(types)
+        slots = zip(self.template.sequences, types, later, strict=True)
+        own = [own if s is None or self.windows[s] == self.first[s] else other for s, own, other in slots]
+        return self.fill(own)
 
     def offsets(self) -> list[Offset]:
         """Where each token stands in its text."""

@@ -107,7 +107,7 @@ class PadsEncodings(HasSpecialTokens):
         template = self._template(pair_ids is not None, add_special_tokens)
         second = None if pair_ids is None else len(pair_ids)
         windows = row_windows(len(ids), second, options, template.special_tokens, fast=False)[0]
-        found = self._finish([Row(0, template, texts, windows)], options, request, batched=False)
+        found = self._finish([Row(0, template, texts, windows, windows)], options, request, batched=False)
         return BatchEncoding(found.data)
 
 

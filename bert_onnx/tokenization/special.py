@@ -163,13 +163,12 @@ class HasSpecialTokens(ABC):
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
         """The type ids of a row: BERT's are 0 for `[CLS] A [SEP]` and 1 for `B [SEP]`."""
-        row = self._row_of_ids(token_ids_0, token_ids_1)
-        return row.fill(row.template.type_ids)
+        return self._row_of_ids(token_ids_0, token_ids_1).type_ids()
 
     def _row_of_ids(self, first: Sequence[int], second: Sequence[int] | None, special: bool = True) -> Row:
         texts = tuple(PlainTokens(list(ids)) for ids in (first, second) if ids is not None)
         windows = tuple((0, len(text.ids)) for text in texts)
-        return Row(0, self._template(second is not None, special), texts, windows)
+        return Row(0, self._template(second is not None, special), texts, windows, windows)
 
     def get_special_tokens_mask(
         self,

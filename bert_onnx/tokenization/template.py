@@ -14,12 +14,15 @@ class RowTemplate:
         ids: of the special tokens; what stands for a text is never read.
         tokens: the special tokens.
         type_ids: of special tokens and of the tokens of texts.
+        window_types: type ids of a text's tokens in its second window and later ones, where the tokenizers library
+            does not apply its templates; None means that they are no others.
     """
 
     sequences: tuple[int | None, ...]
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
     type_ids: tuple[int, ...]
+    window_types: tuple[int, ...] | None = None
 
     @property
     def special_tokens(self) -> int:

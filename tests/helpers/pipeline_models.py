@@ -32,10 +32,10 @@ def reference_tokenizer() -> Any:
     return transformers.BertTokenizerFast.from_pretrained(SAMPLE, model_max_length=MAX_LENGTH)
 
 
-def tiny_model(class_name: str, seed: int = 0, **changes: Any) -> Any:
+def tiny_model(class_name: str, seed: int = 0, vocab_size: int = 30522, **changes: Any) -> Any:
     """A model of transformers whose outputs differ from text to text: weights are large, biases are not zero."""
     config = transformers.BertConfig(
-        vocab_size=30522,
+        vocab_size=vocab_size,
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=4,

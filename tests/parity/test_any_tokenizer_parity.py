@@ -76,6 +76,12 @@ def same(ours: Any, reference: Any, texts: list[str]) -> None:
                 assert found.word_ids(i) == expected.word_ids(i)
                 assert found.sequence_ids(i) == expected.sequence_ids(i)
                 assert found.tokens(i) == expected.tokens(i)
+    if type(ours.backend_tokenizer.post_processor).__name__ != "RobertaProcessing":  # which repeats windows of pairs
+        question, options = "what?", {"truncation": "only_second", "max_length": 40, "stride": 3}
+        options |= {"return_overflowing_tokens": True, "return_token_type_ids": True}
+        expected, found = (t([question] * len(texts), texts, **options) for t in (reference, ours))
+        for name in expected:
+            assert found[name] == expected[name], name
     rows = [reference(text)["input_ids"] for text in texts]
     for skip in (True, False):
         assert ours.batch_decode(rows, skip) == reference.batch_decode(rows, skip)
