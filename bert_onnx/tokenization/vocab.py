@@ -96,10 +96,11 @@ class HasVocabulary(Protocol):
 
     unknown_to_model: frozenset[int]
 
-    def __len__(self) -> int: ...
     def get_vocab(self) -> dict[str, int]: ...
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any: ...
     def build_inputs_with_special_tokens(self, token_ids_0: Sequence[int]) -> list[int]: ...
+    @property
+    def vocab_size(self) -> int: ...
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]: ...
 
@@ -112,8 +113,9 @@ def check_vocabulary(tokenizer: HasVocabulary, vocab_size: int) -> tuple[str, ..
     Raises TokenizerError where every text has one (a special token of each row), or so many tokens are without that it
     is another model's.
     """
+    # Listing a vocabulary takes milliseconds: only where it does not end before the matrix does.
     last = max(tokenizer.added_tokens_decoder, default=0)
-    if len(tokenizer) <= vocab_size and last < vocab_size and tokenizer.convert_ids_to_tokens([vocab_size]) == [None]:
+    if max(tokenizer.vocab_size, last + 1) <= vocab_size and tokenizer.convert_ids_to_tokens([vocab_size]) == [None]:
         return ()
     vocabulary = tokenizer.get_vocab()
     without = {index: token for token, index in vocabulary.items() if index >= vocab_size}

@@ -31,6 +31,7 @@ def _template(pair: str) -> processors.TemplateProcessing:
 @cache
 def _trained(kind: str) -> str:
     corpus = [*MULTILINGUAL * 2, *real_strings()[:400]]
+    corpus = [text for text in corpus if not any(token in text for token in SPECIAL)]  # or they get two ids
     if kind == "unigram":  # as XLM-R
         tokenizer = Tokenizer(models.Unigram())
         spaces = normalizers.Replace(Regex(" {2,}"), " ")

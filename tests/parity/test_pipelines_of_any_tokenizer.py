@@ -87,6 +87,7 @@ def test_question_answering(tmp_path: Path, kind: str) -> None:
                 assert [(a.answer, a.start, a.end) for a in found.answers] == [
                     (w["answer"], w["start"], w["end"]) for w in wanted
                 ]
+                np.testing.assert_allclose([a.score for a in found.answers], [w["score"] for w in wanted], rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
