@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it: tables are as wide as they are, as in a pipe
 # Programs that tests start find this tree first, whatever is installed, and the helpers.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     os.path.join(os.path.dirname(os.path.abspath(__file__)), folder) for folder in ("..", "helpers")
