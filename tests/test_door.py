@@ -24,6 +24,8 @@ from bert_onnx.errors import ArtifactError, RuntimeUnavailableError
 from export.report import no_progress
 from export.request import ExportRequest, PrecisionRequest
 
+pytestmark = pytest.mark.slow
+
 DOOR = (bert_onnx.load, bert_onnx.export, bert_onnx.optimize)
 #: What a program cannot ask for.
 _OF_TESTS = {"external_data_threshold"}

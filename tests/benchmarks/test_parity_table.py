@@ -16,6 +16,8 @@ from benchmarks.parity_rows import ROWS, SAMPLE, TINY, Figure, Measured, Referen
 from benchmarks.parity_table import render
 from bert_onnx.tasks import TASKS
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_task_has_a_row() -> None:
     assert {row.task for row in ROWS if row.model == TINY and not row.changes} == set(TASKS)

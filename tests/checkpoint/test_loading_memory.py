@@ -12,7 +12,10 @@ from tiny_checkpoints import TINY
 
 from bert_onnx.config import BertConfig
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc"),
+]
 
 #: 60,000 x 512 word embeddings and four layers: 44 million parameters.
 WIDE: BertConfig = TINY.replace(

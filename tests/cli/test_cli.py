@@ -15,6 +15,8 @@ from export_samples import save_checkpoint
 from bert_onnx.cli import main as cli
 from bert_onnx.errors import EXIT_STATUS, BertOnnxError, exit_status
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

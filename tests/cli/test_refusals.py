@@ -13,6 +13,8 @@ from export_samples import save_checkpoint
 
 from bert_onnx.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 #: Seconds to import, each; none of them may be in memory when a command refuses.
 HEAVY = ("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "transformers")
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from export_samples import save_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -17,6 +17,8 @@ from export.pipeline import export
 from export.request import ExportRequest
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
+pytestmark = pytest.mark.slow
+
 
 def _ports(values: object) -> list[Port]:
     names = {onnx.TensorProto.INT64: "int64", onnx.TensorProto.FLOAT: "float32"}

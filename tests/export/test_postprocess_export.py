@@ -26,6 +26,8 @@ from export.verification.runtime_matrix import runtime_matrix
 from export.verify import verify_artifact
 from runtimes import load
 
+pytestmark = pytest.mark.slow
+
 #: Outputs of a task's head, and what --postprocess adds.
 ADDED: dict[str, tuple[list[str], list[str]]] = {
     "token-classification": (["logits"], ["probabilities", "label_ids"]),

@@ -22,6 +22,8 @@ from export.verify import VerifyReport, verify_artifact
 from runtimes import load
 from runtimes.machine.processor import this_processor
 
+pytestmark = pytest.mark.slow
+
 TASK = "sentence-similarity"
 
 

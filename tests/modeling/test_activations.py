@@ -17,6 +17,8 @@ from bert_onnx.modeling.lm_heads import BertForMaskedLM
 from export.pipeline import export
 from export.request import ExportRequest
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_table_is_that_of_transformers() -> None:
     assert sorted(ACTIVATIONS) == sorted(ACTIVATION_FUNCTIONS)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils._pytree import tree_leaves
 
+pytestmark = pytest.mark.slow
+
 
 def tensors_of(output: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(output) if leaf is not None]

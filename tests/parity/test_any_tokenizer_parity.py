@@ -16,6 +16,8 @@ from trained_tokenizers import KINDS, ROLES, TEXTS, write_folder
 from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tokenization import BertTokenizer, BertTokenizerFast, load_tokenizer
 
+pytestmark = pytest.mark.slow
+
 transformers.logging.set_verbosity(transformers.logging.CRITICAL)
 
 GENERIC = "PreTrainedTokenizerFast"

@@ -23,6 +23,8 @@ from model_reference import (
 import bert_onnx
 from bert_onnx import BertConfig
 
+pytestmark = pytest.mark.slow
+
 B, S, H, L, D = 3, 7, TINY["num_attention_heads"], TINY["num_hidden_layers"], TINY["hidden_size"]
 
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 from pipeline_models import MAX_LENGTH, open_artifact, reference_tokenizer, save_checkpoint, tiny_model
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-5
 TEXTS = [
     "A man is eating food.",

@@ -11,6 +11,8 @@ import torch
 import transformers
 from pipeline_models import reference_tokenizer
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-4
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",

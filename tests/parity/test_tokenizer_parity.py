@@ -19,6 +19,8 @@ from tokenizer_corpus import MODEL, MULTILINGUAL, TEXT, TINY_VOCAB, VOCAB, WANTE
 
 from bert_onnx.tokenization import AddedToken, BertTokenizer, BertTokenizerFast, load_tokenizer
 
+pytestmark = pytest.mark.slow
+
 transformers.logging.set_verbosity(transformers.logging.CRITICAL)
 
 

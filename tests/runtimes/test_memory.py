@@ -17,6 +17,8 @@ from toy_artifacts import CONFIG, INPUTS, OUTPUTS, save_graph
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
+pytestmark = pytest.mark.slow
+
 #: Runs a graph in calls of many shapes, and prints resident kilobytes after a third and at the end.
 _PROGRAM = """
 import sys

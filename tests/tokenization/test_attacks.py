@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1_000_000
 TEXTS = {
     "dots": ("'.' * 1_000_000", MEGABYTE),

@@ -18,6 +18,8 @@ from export.evaluation.examples import Example, TextSet, text_set
 from export.evaluation.gate import GateReport, held_out_texts, require_quality, run_gate
 from export.evaluation.invariance import Invariance
 
+pytestmark = pytest.mark.slow
+
 FINE = Invariance(1e-8, "sentence_embedding", "alone", "")
 REPORT = GateReport(
     figures={"cosine_mean": 0.9995, "neighbour_agreement": 0.97, "invariance": 1e-8},

@@ -20,6 +20,8 @@ from export.targets import TARGETS
 from export.trace.tracer import trace
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_eager_model_is_invariant_in_every_task(tmp_path: Path, task: str) -> None:

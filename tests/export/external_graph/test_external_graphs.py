@@ -35,6 +35,8 @@ from export.reference.module import GraphModule
 from export.targets import CLEAN_UP, PORTABLE_OPERATORS, TARGETS
 from export.trace.tracer import trace
 
+pytestmark = pytest.mark.slow
+
 #: What may be between two graphs of the same tiny model: measured 8e-6 on logits of magnitude 30.
 LARGEST_DIFFERENCE = 2e-5
 

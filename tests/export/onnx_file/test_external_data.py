@@ -14,6 +14,8 @@ from export.pipeline import export
 from export.request import ExportRequest
 from export.verify import verify_artifact
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:

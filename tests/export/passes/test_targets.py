@@ -27,6 +27,8 @@ from export.passes.table import PASSES
 from export.targets import IR_VERSION_OF_OPSET, TARGETS, Target, find_target
 from export.trace.tracer import trace
 
+pytestmark = pytest.mark.slow
+
 PLAIN = ("portable", "web", "openvino", "openvino-unpadded")
 UNPADDED = ("ort-cpu-unpadded", "openvino-unpadded")
 TOLERANCE = 1e-5

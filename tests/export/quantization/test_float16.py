@@ -26,6 +26,8 @@ from export.verification.cases import verification_cases
 from export.verification.parity import compare
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
+pytestmark = pytest.mark.slow
+
 _LOWEST = float(np.finfo(np.float32).min)
 
 

@@ -23,6 +23,8 @@ from export.quantization.isa import ISAS
 from export.quantization.result import QuantizationResult
 from export.quantization.weight_only.quantize import quantize_weights
 
+pytestmark = pytest.mark.slow
+
 VNNI = ISAS["avx512_vnni"]
 METHODS: dict[str, Callable[[ir.Model, CalibrationFeeds], QuantizationResult]] = {
     "static": lambda model, feeds: quantize_static(model, VNNI, feeds, Closeness(0.5, 0.1)),

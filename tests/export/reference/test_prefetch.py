@@ -26,6 +26,8 @@ from export.reference.runtime import Reference, load_reference
 from export.request import ExportRequest
 from export.verification.cases import Case, verification_cases
 
+pytestmark = pytest.mark.slow
+
 TASK = find_task("feature-extraction")
 OPTIONS = TaskOptions(pooler=True)
 

@@ -27,6 +27,8 @@ from export.verification.parity import compare, require_parity
 from export.verification.rounding import strain
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
+pytestmark = pytest.mark.slow
+
 #: Layers, hidden size and spread of the weights: usual ones, shallow and deep.
 SHAPES = {"2 layers": (2, 24, 0.25), "12 layers": (12, 48, 0.1), "24 layers": (24, 48, 0.1)}
 TASK = "sentence-similarity"

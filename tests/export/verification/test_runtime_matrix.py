@@ -24,6 +24,8 @@ from runtimes.engines.openvino import OpenVino
 from runtimes.engines.table import RUNTIMES, RuntimeRow
 from runtimes.machine.processor import Processor
 
+pytestmark = pytest.mark.slow
+
 HERE = {"onnxruntime-cpu", "openvino", "reference", "tract"}
 
 

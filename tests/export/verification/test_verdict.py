@@ -27,6 +27,8 @@ from export.verification.parity import compare, require_parity
 from export.verification.tolerances import TOLERANCES, find_tolerance
 from runtimes.engines.base import RuntimeDescription
 
+pytestmark = pytest.mark.slow
+
 
 class _Fixed:
     """A runtime that returns what it was given."""

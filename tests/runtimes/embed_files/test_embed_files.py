@@ -25,6 +25,8 @@ from runtimes.embed_files.records import Record, read_items
 from runtimes.pipelines.batches import BatchOptions
 from runtimes.text_files import Broken
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("hello", "world", "good", "my", "night")
 SMALL = BatchOptions(piece=3)
 

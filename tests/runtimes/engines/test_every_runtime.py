@@ -16,6 +16,8 @@ from bert_onnx.tasks import REQUIRES, RIGHT_PADDING, Port
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.table import RUNTIMES, find_runtime
 
+pytestmark = pytest.mark.slow
+
 
 def _offers_openvino() -> bool:
     """OpenVINO's plugin for ONNX Runtime serves Intel's processors only; test_onnxruntime_openvino emulates one."""

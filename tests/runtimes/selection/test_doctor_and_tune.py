@@ -23,6 +23,8 @@ from runtimes.machine.nvidia import Gpu
 from runtimes.selection import doctor
 from runtimes.selection.tune import WORKLOADS, candidates, tune, workload
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -30,6 +30,8 @@ from export.passes.unpadding.share_rows import share_rows
 from export.passes.unpadding.unpad import unpad
 from export.reference.module import GraphModule
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = PassContext(18)
 LAYERS = 2
 
