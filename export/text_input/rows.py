@@ -14,7 +14,6 @@ from export.text_input.operators import TextWriter
 from export.text_input.words import TokenRows
 
 _INT64 = ir.DataType.INT64
-_BOOL = ir.DataType.BOOL
 
 
 @dataclass(frozen=True)
