@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted((ROOT / "bert_onnx").rglob("*.py"))
 #: The command line and the door call both, inside functions.
 MAY_CALL_BOTH = {*(ROOT / "bert_onnx" / "cli").glob("*.py"), ROOT / "bert_onnx" / "api.py"}

@@ -17,6 +17,8 @@ from bert_onnx.artifact.contract import hashing
 from bert_onnx.artifact.publish import check_destination
 from bert_onnx.errors import ArtifactError
 
+pytestmark = pytest.mark.slow
+
 _LEAVING = [
     "../secret", "onnx/../../secret", "/etc/passwd", "//etc/passwd", "..", ".", "", "/", "onnx/", "onnx//model.onnx",
     "./config.json", "onnx/./model.onnx", "onnx\\model.onnx", "..\\secret", "C:\\secret", "C:secret", "\\\\host\\share",

@@ -23,6 +23,8 @@ from export.verification.runtime_cells import ABSENT, FAIL, PASS, Cell, Matrix
 from runtimes.engines.ort.openvino import OnnxRuntimeOpenVino
 from runtimes.machine.processor import Processor
 
+pytestmark = pytest.mark.slow
+
 CPU, OPENVINO, PLUGIN = "onnxruntime-cpu", "openvino", "onnxruntime-openvino"
 
 

@@ -16,6 +16,8 @@ from bert_onnx.checkpoint import find_checkpoint, load_weights
 from bert_onnx.errors import ConfigError, HubError, UsageError
 from bert_onnx.modeling.model import BertModel
 
+pytestmark = pytest.mark.slow
+
 NEEDED = [
     "1_Pooling/config.json",
     "config.json",

@@ -12,6 +12,8 @@ from hub_server import COMMIT, TINY, WEIGHTS, Fault, HubServer
 from bert_onnx.checkpoint import find_checkpoint, hub
 from bert_onnx.errors import CheckpointError, HubError, StorageError
 
+pytestmark = pytest.mark.slow
+
 
 def refused_port() -> str:
     """An address where nobody listens."""

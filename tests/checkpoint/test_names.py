@@ -17,6 +17,8 @@ from bert_onnx.modeling.heads import BertForSequenceClassification
 from bert_onnx.modeling.lm_heads import BertForMaskedLM
 from bert_onnx.modeling.model import BertModel
 
+pytestmark = pytest.mark.slow
+
 PREFIXES = (
     "module.",
     "_orig_mod.",

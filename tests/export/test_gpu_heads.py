@@ -25,6 +25,8 @@ from export.verification.parity import real_tokens
 from export.verification.postprocess_parity import compare_postprocess
 from export.verification.tolerances import find_tolerance
 
+pytestmark = pytest.mark.slow
+
 #: CUDA sums in another order than a CPU; nobody has measured by how much that differs here.
 _SLACK = 10
 

@@ -14,6 +14,8 @@ import bert_onnx
 from bert_onnx.artifact import Artifact
 from bert_onnx.cli import main as cli
 
+pytestmark = pytest.mark.slow
+
 
 def _published_in_2018(folder: Path) -> dict[str, bytes]:
     """A repository as the first BERT's: all pretraining heads, LayerNorms with gamma and beta, a pickle beside it."""

@@ -25,6 +25,8 @@ from export.trace.tracer import trace
 from export.verification.cases import verification_cases
 from runtimes.engines.eager import EagerRuntime
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("opset", [17, 19, 20, 21, 22, 23])
 def test_opset_is_what_was_asked_for(opset: int, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from export.request import ExportRequest, PrecisionRequest
 from export.targets import TARGETS
 from runtimes import load
 
+pytestmark = pytest.mark.slow
+
 LAYERS = tiny_config().num_hidden_layers
 TARGETS_OF_INTEREST = ("ort-cpu", "ort-cpu-unpadded")
 PRODUCTS = 6  # of a layer: query, key, value, attention output, FFN1, FFN2

@@ -19,6 +19,8 @@ from bert_onnx.tasks import TASKS, TaskOptions, find_task, output_ports
 from export.postprocess import POSTPROCESS_OPERATORS
 from export.targets import PORTABLE_OPERATORS
 
+pytestmark = pytest.mark.slow
+
 OPSETS = (17, 18, 19, 20, 21, 22, 23)
 Arrays = dict[str, np.ndarray]
 

@@ -17,6 +17,8 @@ from bert_onnx.errors import UsageError
 from export.pipeline import export
 from export.request import ExportRequest, PrecisionRequest
 
+pytestmark = pytest.mark.slow
+
 sentence_transformers = pytest.importorskip("sentence_transformers", reason="the bench extra has it")
 models: Any = pytest.importorskip("sentence_transformers.models")
 

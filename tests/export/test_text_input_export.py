@@ -25,6 +25,8 @@ from export.text_input import build
 from export.verify import verify_artifact
 from runtimes import load
 
+pytestmark = pytest.mark.slow
+
 onnxruntime = pytest.importorskip("onnxruntime")
 extensions = pytest.importorskip("onnxruntime_extensions")
 

@@ -14,6 +14,8 @@ from safetensors import safe_open
 import bert_onnx
 from bert_onnx import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, CheckpointError, UsageError
 
+pytestmark = pytest.mark.slow
+
 
 @torch.no_grad()
 @pytest.mark.parametrize("class_name", CLASSES)

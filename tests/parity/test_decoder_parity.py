@@ -22,6 +22,8 @@ from torch import Tensor
 
 from bert_onnx import BertLMHeadModel
 
+pytestmark = pytest.mark.slow
+
 B, S, E, D, K = 3, 7, 5, TINY["hidden_size"], TINY["hidden_size"] // TINY["num_attention_heads"]
 H, L = TINY["num_attention_heads"], TINY["num_hidden_layers"]
 

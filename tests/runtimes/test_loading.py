@@ -20,6 +20,8 @@ from runtimes.loading import PIPELINES
 from runtimes.run_once import predict
 from runtimes.selection.request import RuntimeRequest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,6 +18,8 @@ import runtimes
 from bert_onnx.errors import ArtifactError, RuntimeUnavailableError
 from runtimes.pipelines.base import Pipeline
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["hello world", "my good world .", "goodbye", ""]
 
 

@@ -15,6 +15,8 @@ from tokenizer_corpus import MULTILINGUAL, real_strings
 from bert_onnx.errors import RuntimeUnavailableError
 from bert_onnx.tokenization import load_tokenizer
 
+pytestmark = pytest.mark.slow
+
 
 def is_unassigned(char: str) -> bool:
     return unicodedata.category(char) == "Cn"

@@ -22,6 +22,8 @@ from export.quantization.int8.static import quantize_static
 from export.quantization.isa import ISAS, Isa
 from export.quantization.result import QuantizationResult
 
+pytestmark = pytest.mark.slow
+
 EASY = Closeness(0.5, 0.1)
 VNNI = ISAS["avx512_vnni"]
 

@@ -17,6 +17,8 @@ from export.reference.load import Eager
 from export.targets import TARGETS
 from export.trace.repeat_layers import first_layer_only, layers_are_alike, repeat_layer
 
+pytestmark = pytest.mark.slow
+
 LAYERS = 4
 
 

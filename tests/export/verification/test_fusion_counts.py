@@ -15,6 +15,8 @@ from export.targets import TARGETS
 from export.trace.tracer import trace
 from export.verification.fusion_counts import EXPECTATIONS, check_expectations
 
+pytestmark = pytest.mark.slow
+
 LAYERS = 2
 
 

@@ -19,6 +19,8 @@ from export.reference.runtime import Reference
 from export.request import ExportRequest
 from export.verification.vectors import VECTORS_NAME, vector_cases, write_vectors
 
+pytestmark = pytest.mark.slow
+
 LONGEST = 24
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from spelled_out import H, K, apply, assert_same_answers, operators
 from spelled_out_attention import CACHED, OUTPUT, STATE_INPUTS, Spelling, feeds
 
+pytestmark = pytest.mark.slow
+
 SCALE = 1 / math.sqrt(K)
 PRESENT = f"{OUTPUT}, float[B,{H},T,{K}] kc, float[B,{H},T,{K}] vh"
 KEY_IN_TWO = "kr = Reshape(k, heads) kh = Transpose<perm = [0, 2, 1, 3]>(kr) kt = Transpose<perm = [0, 1, 3, 2]>(kh)"

@@ -21,6 +21,8 @@ from export.text_input.settings import TokenizerTables, tokenizer_tables
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.text import TextRuntime
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnxruntime_extensions")
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", ".", "##s"]
