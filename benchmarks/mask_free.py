@@ -33,9 +33,9 @@ from export.passes.graph.values import is_operator
 from export.passes.graph.writer import optional_input
 from export.passes.table import run_passes
 from export.reference.load import load_eager
+from export.reference.task_choice import choose_task
 from export.request import ExportRequest
 from export.targets import CLOSE, FUSE, PREPARE, RAISE
-from export.task_choice import choose_task
 from export.trace.tracer import trace
 
 OPSET = 18

@@ -28,9 +28,9 @@ from export.onnx_file.save import save
 from export.passes.base import Pass, PassContext
 from export.passes.table import PASSES
 from export.reference.load import load_eager
+from export.reference.task_choice import choose_task
 from export.request import ExportRequest
 from export.targets import ALGEBRA, CLOSE, FUSE, PREPARE, RAISE, TARGETS
-from export.task_choice import choose_task
 from export.trace.tracer import trace
 
 THREADS, LOADS = 2, 5

@@ -16,9 +16,9 @@ from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.sentence_settings import SentenceSettings
 from bert_onnx.tasks import Task, TaskOptions
 from export.reference.from_artifact import find_again
+from export.reference.task_choice import choose_task
 from export.request import ExportRequest, ExtendRequest, PrecisionRequest
 from export.targets import check_opset, find_target
-from export.task_choice import choose_task
 from export.text_input.check import check_text_input
 from runtimes.engines.table import RUNTIMES, RuntimeRow, find_runtime
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bert_onnx.artifact import Parity, PassRecord, Variant
-from export.input_defaults import give_defaults
 from export.onnx_file.check import check_file
+from export.onnx_file.input_defaults import give_defaults
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.onnx_file.operators import check_operators, count_operators
 from export.onnx_file.save import save
