@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bert_onnx.cgroups import cgroups_above
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import ConfigError
 
@@ -45,19 +46,10 @@ def check_memory(config: BertConfig, source: str) -> None:
 
 def memory_limit(root: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int | None:
     """Bytes that the tightest cgroup (v2 or v1) above this process allows; None without a limit."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return None
     limits = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "memory" not in controllers.split(","):
-            continue
+    for controllers, folders in cgroups_above(membership, "memory"):
         base, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
-        for folder in (path, *(str(parent) for parent in Path(path).parents)):
-            limits.append(_read_limit(base / folder.lstrip("/") / name))
+        limits += [_read_limit(base / folder.lstrip("/") / name) for folder in folders]
     return min((limit for limit in limits if limit is not None), default=None)
 
 

@@ -65,8 +65,7 @@ def export(
         if second_process:
             prefetch = stack.enter_context(prefetching(checkpoint, load))
         progress("loading the weights", 0.05)
-        reference = load()
-        reference.prefetch = prefetch
+        reference = load(prefetch=prefetch)
         eager = reference.eager
         stage = stack.enter_context(staging_folder(destination, needed=_weight_bytes(eager)))
         longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)

@@ -180,7 +180,8 @@ class Tokenizer(PadsEncodings):
             length=return_length,
             arrays=return_tensors,
         )
-        self._check_request(return_tensors, return_offsets_mapping or return_overflowing_tokens)
+        if (return_offsets_mapping or return_overflowing_tokens) and not self.is_fast:
+            raise UsageError("Offsets and overflowing windows need BertTokenizerFast; encode with it instead.")
         options = resolve_options(
             self.settings,
             add_special_tokens,
@@ -209,12 +210,6 @@ class Tokenizer(PadsEncodings):
             kind = type(batch_text_or_text_pairs).__name__
             raise InputError(f"batch_encode_plus takes a list of texts or of pairs, not a {kind}.")
         return self(list(batch_text_or_text_pairs), **options)
-
-    def _check_request(self, return_tensors: str | None, fast_only: bool) -> None:
-        if return_tensors not in (None, "np", "pt"):
-            raise UsageError(f"return_tensors is {return_tensors!r}; it is None, 'np' or 'pt'.")
-        if fast_only and not self.is_fast:
-            raise UsageError("Offsets and overflowing windows need BertTokenizerFast; encode with it instead.")
 
     def _encode(self, texts: Texts, options: EncodeOptions, request: EncodingRequest) -> BatchEncoding:
         return self._finish(self._rows(texts, options), options, request, texts.batched or options.overflowing)

@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bert_onnx.errors import InputError, UsageError
+from bert_onnx.errors import InputError
 from bert_onnx.tokenization.batch import BatchEncoding
 from bert_onnx.tokenization.encoding import PlainTokens, Row, pad_columns, padding_of, to_arrays
-from bert_onnx.tokenization.request import EncodeOptions, EncodingRequest, resolve_options
+from bert_onnx.tokenization.request import EncodeOptions, EncodingRequest, check_arrays, resolve_options
 from bert_onnx.tokenization.special import HasSpecialTokens
 from bert_onnx.tokenization.truncation import row_windows
 
@@ -40,6 +40,7 @@ class PadsEncodings(HasSpecialTokens):
         Columns that are no rows of tokens stay as they are. Raises InputError where there is no `input_ids`;
         UsageError as calling the tokenizer does.
         """
+        check_arrays(return_tensors)
         if not isinstance(encoded_inputs, Mapping):
             if not all(isinstance(encoding, Mapping) for encoding in encoded_inputs):
                 raise InputError("pad takes encodings: mappings of columns such as input_ids.")
@@ -93,8 +94,6 @@ class PadsEncodings(HasSpecialTokens):
             padding_side,
             False,
         )
-        if return_tensors not in (None, "np", "pt"):
-            raise UsageError(f"return_tensors is {return_tensors!r}; it is None, 'np' or 'pt'.")
         request = EncodingRequest(
             attention_mask=return_attention_mask,
             token_type_ids=self.settings.type_ids if return_token_type_ids is None else return_token_type_ids,

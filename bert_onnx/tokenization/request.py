@@ -44,6 +44,15 @@ class EncodingRequest:
     length: bool
     arrays: str | None
 
+    def __post_init__(self) -> None:
+        check_arrays(self.arrays)
+
+
+def check_arrays(kind: str | None) -> None:
+    """Raises UsageError for a kind of arrays that `return_tensors` does not know."""
+    if kind not in (None, "np", "pt"):
+        raise UsageError(f"return_tensors is {kind!r}; it is None, 'np' or 'pt'.")
+
 
 def resolve_options(
     settings: TokenizerSettings,

@@ -12,29 +12,17 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class RoundingErrors:
-    """Errors of eager float32 in one case.
-
-    Args:
-        rows: which rows of the batch were computed in float64.
-        errors: eager float32 less eager float64 for each output, float32, with those rows alone.
-    """
-
-    rows: slice
-    errors: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
 class Computed:
     """What the eager model makes of one set of inputs.
 
     Args:
         outputs: in float32, by name.
-        rounding: how far they are from float64; None where that was not asked for.
+        rounding: float32 less float64 of each output, float32, for the last rows of the batch (see `rounding`); None
+            where that was not asked for.
     """
 
     outputs: dict[str, np.ndarray]
-    rounding: RoundingErrors | None = None
+    rounding: dict[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

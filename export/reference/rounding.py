@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bert_onnx.tasks import BATCH, Port
-from export.reference.computed import Arrays, RoundingErrors
+from export.reference.computed import Arrays
 
 #: Most tokens of a case that run in float64 with all of its rows; of a larger one the last row runs.
 _WHOLE_BATCH_TOKENS = 256
@@ -36,8 +36,8 @@ def float64_rows(inputs: Arrays) -> slice:
 
 def rounding_errors(
     module: nn.Module, inputs: Sequence[Port], outputs: Sequence[Port], given: Arrays, narrow: Arrays
-) -> RoundingErrors:
-    """The errors of `narrow`, what `module` returned for `given` in float32.
+) -> dict[str, np.ndarray]:
+    """The errors of `narrow`, what `module` returned for `given` in float32, in the rows that run in float64.
 
     Args:
         module: takes and returns tensors for the ports `inputs` and `outputs`, in order.
@@ -53,7 +53,7 @@ def rounding_errors(
         if tensor.is_floating_point():
             exact = tensor.numpy()
             errors[port.name] = (narrow[port.name][-len(exact) :] - exact).astype(np.float32)
-    return RoundingErrors(rows, errors)
+    return errors
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Reference(EagerRuntime):
         super().__init__(eager.module, eager.module.inputs, eager.module.outputs, eager.config)
         self.eager = eager
         self.limits = eager.config
-        self.prefetch = prefetch
+        self._prefetch = prefetch
         self._waiting: list[_Waiting] = []
 
     def expect(self, expected: Iterable[Expected]) -> None:
@@ -50,12 +50,12 @@ class Reference(EagerRuntime):
         Without a second process this runs the model: activations are gone before a graph and its session need memory.
         """
         self._waiting = [_Waiting(one, one.times) for one in expected]
-        if self.prefetch is None:
+        if self._prefetch is None:
             for waiting in self._waiting:
                 waiting.computed = self.compute_now(waiting.expected.inputs, waiting.expected.rounding)
             return
         with suppress(BrokenExecutor):  # it died
-            futures = self.prefetch([waiting.expected for waiting in self._waiting])
+            futures = self._prefetch([waiting.expected for waiting in self._waiting])
             for waiting, future in zip(self._waiting, futures, strict=True):
                 waiting.future = future
 
@@ -92,9 +92,13 @@ def _equal(a: Arrays, b: Arrays) -> bool:
 
 
 def load_reference(
-    checkpoint: Checkpoint, task: Task, options: TaskOptions, allow_new_heads: bool, strict_weights: bool
+    checkpoint: Checkpoint,
+    task: Task,
+    options: TaskOptions,
+    allow_new_heads: bool,
+    strict_weights: bool,
+    prefetch: Prefetch | None = None,
 ) -> Reference:
-    """What a second process runs; for the arguments see `load_eager`."""
-    return Reference(
-        load_eager(checkpoint, task, options, allow_new_heads=allow_new_heads, strict_weights=strict_weights)
-    )
+    """The reference of a checkpoint, in this process or in the second one; for the arguments see `load_eager`."""
+    eager = load_eager(checkpoint, task, options, allow_new_heads=allow_new_heads, strict_weights=strict_weights)
+    return Reference(eager, prefetch)

@@ -17,7 +17,7 @@ from bert_onnx.errors import VerificationError
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.tasks import SEQUENCE, Port
 from export.plan import FP32
-from export.reference.computed import RoundingErrors
+from export.reference.computed import Computed
 from export.reference.runtime import Reference
 from export.verification.cases import Case
 from export.verification.postprocess_parity import compare_postprocess, worst_place
@@ -53,33 +53,26 @@ def compare(
     """
     worst: dict[str, OutputParity] = {}
     judges: dict[str, OutputRounding] = {}
-    against_float64 = precision == FP32 and isinstance(reference, Reference)
+    exact = reference if precision == FP32 and isinstance(reference, Reference) else None
     ports = [port for port in reference.outputs if postprocessing is None or port.name not in postprocessing.names]
     names = []
     for case in cases:
         if on_case is not None:
             on_case(case.name)
         names.append(case.name)
-        if against_float64:
-            computed = reference.compute(case.inputs, rounding=True)  # type: ignore[attr-defined]
-            expected, rounding = computed.outputs, computed.rounding
-        else:
-            expected, rounding = reference.run(case.inputs), None
-        actual = runtime.run(case.inputs)
+        computed = Computed(reference.run(case.inputs)) if exact is None else exact.compute(case.inputs, rounding=True)
+        expected, actual = computed.outputs, runtime.run(case.inputs)
         weights = _weights(ports, expected, case) if zero_padding else {}
-        found = []
-        for port in ports:
-            wanted, got, weight = expected[port.name], actual[port.name], weights.get(port.name)
-            wanted = wanted if weight is None else wanted * weight
-            tolerance = find_tolerance(precision, runtime.name, port.name).limit(float(np.abs(wanted).max(initial=0.0)))
-            found.append(_difference(port.name, wanted, got, tolerance, case.name))
+        found = [_difference(port.name, expected, actual, weights, precision, runtime, case) for port in ports]
         comparable = all(math.isfinite(output.max_abs_diff) for output in found)
-        if rounding is not None and comparable:
-            _add_rounding(judges, ports, rounding, expected, actual, weights)
+        if computed.rounding is not None and comparable:
+            _add_rounding(judges, ports, computed.rounding, expected, actual, weights)
         if postprocessing is not None and comparable:
             found += compare_postprocess(postprocessing, actual, case, _postprocess_limit)
         for output in found:
-            if output.name not in worst or strain(output) > strain(worst[output.name]):
+            # One limit for all cases follows at the end: until then the largest difference is the worst.
+            measure = _max_abs_diff if output.name in judges else strain
+            if output.name not in worst or measure(output) > measure(worst[output.name]):
                 worst[output.name] = output
     if not names:
         raise ValueError("a comparison needs at least one case")
@@ -87,11 +80,15 @@ def compare(
     described = runtime.describe()
     return Parity(
         verdict=PASS if all(strain(output) <= 1 for output in outputs) else FAIL,
-        reference="eager PyTorch, float32" + (" and float64" if against_float64 else ""),
+        reference="eager PyTorch, float32" + (" and float64" if exact is not None else ""),
         runtime=f"{runtime.name} ({described.library})",
         outputs=outputs,
         cases=tuple(names),
     )
+
+
+def _max_abs_diff(output: OutputParity) -> float:
+    return output.max_abs_diff
 
 
 def require_parity(parity: Parity, what: str) -> None:
@@ -120,17 +117,18 @@ def _weights(ports: Sequence[Port], expected: Mapping[str, np.ndarray], case: Ca
 def _add_rounding(
     judges: dict[str, OutputRounding],
     ports: Sequence[Port],
-    rounding: RoundingErrors,
+    rounding: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
     actual: Mapping[str, np.ndarray],
     weights: Mapping[str, np.ndarray],
 ) -> None:
-    for port in ports:
-        errors = rounding.errors[port.name]
-        eager, graph = (arrays[port.name][-len(errors) :] for arrays in (expected, actual))
-        weight = weights.get(port.name)
-        rows: np.ndarray | float = 1.0 if weight is None else weight if len(weight) == 1 else weight[-len(errors) :]
-        judges.setdefault(port.name, OutputRounding()).add(eager, graph, errors, rows)
+    """Add a case to `judges`, by output: the last rows of its batch, which ran in float64."""
+    for name in [port.name for port in ports]:
+        errors = rounding[name]
+        rows = slice(-len(errors), None)
+        weight = weights.get(name, np.ones(1, np.float32))
+        weight = weight if len(weight) == 1 else weight[rows]
+        judges.setdefault(name, OutputRounding()).add(expected[name][rows], actual[name][rows], errors, weight)
 
 
 def _judged(output: OutputParity, judge: OutputRounding | None) -> OutputParity:
@@ -159,8 +157,20 @@ def _postprocess_limit(name: str, largest: float) -> float:
     return find_tolerance(FP32, OnnxRuntimeCpu.name, name).limit(largest)
 
 
-def _difference(name: str, expected: np.ndarray, actual: np.ndarray, tolerance: float, case: str) -> OutputParity:
+def _difference(
+    name: str,
+    expected: Mapping[str, np.ndarray],
+    actual: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray],
+    precision: str,
+    runtime: Runtime,
+    case: Case,
+) -> OutputParity:
     """The largest difference between two arrays; a wrong shape or dtype, or a NaN, differs infinitely."""
-    if expected.shape != actual.shape or actual.dtype != np.float32:
-        return OutputParity(name, math.inf, tolerance, case, tuple(actual.shape))
-    return worst_place(name, np.abs(expected - actual), tolerance, case)
+    wanted, got = expected[name], actual[name]
+    if name in weights:
+        wanted = wanted * weights[name]
+    tolerance = find_tolerance(precision, runtime.name, name).limit(float(np.abs(wanted).max(initial=0.0)))
+    if wanted.shape != got.shape or got.dtype != np.float32:
+        return OutputParity(name, math.inf, tolerance, case.name, tuple(got.shape))
+    return worst_place(name, np.abs(wanted - got), tolerance, case.name)

@@ -48,13 +48,13 @@ class OutputRounding:
     def __init__(self) -> None:
         self.eager, self.graph, self.truth = Errors(), Errors(), Errors()
 
-    def add(self, eager: np.ndarray, graph: np.ndarray, errors: np.ndarray, weights: np.ndarray | float = 1.0) -> None:
+    def add(self, eager: np.ndarray, graph: np.ndarray, errors: np.ndarray, weights: np.ndarray) -> None:
         """One case.
 
         Args:
             eager, graph: the output, float32, the rows that ran in float64.
             errors: of eager float32, see `export.reference.rounding`.
-            weights: 0 where the graph must give zeros instead; broadcasts to the output.
+            weights: 1, and 0 where the graph must give zeros instead; broadcasts to the output.
         """
         error = errors.astype(np.float64) * weights
         truth = eager.astype(np.float64) * weights - error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bert_onnx.cgroups import cgroups_above
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
@@ -40,20 +42,10 @@ def physical_cores(cpus: set[int], topology: Path) -> int:
 def cgroup_quota(root: Path, membership: Path) -> float | None:
     """Processors that the tightest cgroup (v2 or v1) above this process allows; None without a limit.
 
-    `membership` is /proc/self/cgroup: lines `0::/path` (v2) or `4:cpu,cpuacct:/path` (v1).
+    `membership` is /proc/self/cgroup.
     """
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return None
     quotas = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # Inside a container the path may be the host's: then the root of the mount is the container's own group.
-        folders = [path] + [str(parent) for parent in Path(path).parents]
+    for controllers, folders in cgroups_above(membership, "cpu"):
         for base in (root, root / controllers, root / "cpu") if controllers else (root, root / "unified"):
             quotas += [_quota(base / folder.lstrip("/")) for folder in folders]
     return min((quota for quota in quotas if quota is not None), default=None)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares an artifact with its test vectors on ARM64, under user-mode emulation:  arm64.sh ARTIFACT [VARIANT ...] [--longest TOKENS]
-# Debian's Python and the aarch64 wheels of onnxruntime, numpy and tokenizers are unpacked once into build/arm64.
+# Debian's Python and the aarch64 wheels of what running needs are unpacked once into build/arm64.
 # Needs Debian's packages qemu-user-static and mmdebstrap, and pip. ARM64_CPU chooses what QEMU emulates.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +24,8 @@ if [ ! -e "$home/complete" ]; then
         --include=python3.11,libpython3.11-stdlib,libstdc++6 "$suite" "$home/root"
     "$python" -m pip --disable-pip-version-check --quiet download --no-deps --only-binary=:all: --python-version 3.11 \
         --platform manylinux2014_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
-        --constraint "$repository/constraints.txt" --dest "$home/wheels" onnxruntime numpy tokenizers
+        --constraint "$repository/constraints.txt" --dest "$home/wheels" \
+        onnxruntime numpy tokenizers msgspec filelock
     for wheel in "$home"/wheels/*.whl; do
         "$python" -m zipfile --extract "$wheel" "$home/site"
     done

@@ -2,7 +2,7 @@
 
     python check_vectors.py ARTIFACT [--longest TOKENS] [VARIANT ...]
 
-Needs what running needs: numpy, onnxruntime, tokenizers. --longest leaves out longer cases. Prints one line of JSON
+Needs what running needs: `pip install "bert-onnx[cpu]"`. --longest leaves out longer cases. Prints one line of JSON
 for each variant; the status is 1 where one differs by more than 1e-4 (fp32), or where its cosines with Python's
 answers have a mean below 0.9995 or one is below 0.998 (other precisions; examples/README.md says why).
 """

@@ -115,6 +115,11 @@ def test_bad_options(tokenizer: AnyTokenizer, options: dict[str, Any], named: st
         tokenizer("hello world", **options)
 
 
+def test_pad_refuses_arrays_that_it_does_not_know(tokenizer: AnyTokenizer) -> None:
+    with pytest.raises(UsageError, match="return_tensors is 'tf'"):
+        tokenizer.pad([{"input_ids": [2, 3]}], return_tensors="tf")
+
+
 def test_texts_that_cannot_be_cut(tokenizer: AnyTokenizer) -> None:
     with pytest.raises(InputError, match="max_length 1 leaves no room for the 2 special tokens"):
         tokenizer("hello", truncation=True, max_length=1)
