@@ -1,5 +1,6 @@
-"""The door: `export` makes an artifact, `load` runs it, `optimize` rewrites other graphs. And what BERT is: config,
-tokenizers, PyTorch models, errors.
+"""The door: `export` makes an artifact, `load` runs it, `push` publishes it, `optimize` rewrites other graphs.
+
+And what BERT is: config, tokenizers, PyTorch models, errors.
 
 Names are imported when they are first used, so that `import bert_onnx` loads no torch.
 """
@@ -28,6 +29,7 @@ from bert_onnx.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bert_onnx.api import export, optimize
+    from bert_onnx.artifact.hub.pushing import push
     from bert_onnx.config import BertConfig
     from bert_onnx.modeling.heads import (
         BertForMultipleChoice,
@@ -58,6 +60,7 @@ _LAZY = {
     "export": "bert_onnx.api",
     "load": "runtimes.loading",
     "optimize": "bert_onnx.api",
+    "push": "bert_onnx.artifact.hub.pushing",
     "BertConfig": "bert_onnx.config",
     "BertTokenizer": "bert_onnx.tokenization",
     "BertTokenizerFast": "bert_onnx.tokenization",
@@ -111,6 +114,7 @@ __all__ = [
     "export",
     "load",
     "optimize",
+    "push",
 ]
 
 

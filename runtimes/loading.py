@@ -35,7 +35,7 @@ _ATTEMPTS = 3
 
 
 def load(
-    folder: str | os.PathLike[str],
+    model: str | os.PathLike[str],
     variant: str | None = None,
     runtime: str | None = None,
     precision: str | None = None,
@@ -43,11 +43,14 @@ def load(
     strict: bool = True,
     check_hashes: bool = True,
     text_input: bool = False,
+    revision: str | None = None,
+    offline: bool = False,
 ) -> Pipeline:
-    """The pipeline for the artifact in `folder`, on the best runtime here; `describe()` says which and why.
+    """The pipeline for an artifact, on the best runtime here; `describe()` says which and why.
 
     Args:
-        folder: what `bert-onnx export` wrote.
+        model: a folder that `bert-onnx export` wrote, or `owner/name` on a model hub: what exists here wins. Of a
+            hub's graphs only the one that is opened is downloaded, into the hub's cache.
         variant: which of its graphs, by name; None leaves the choice to `runtimes.selection.select`.
         runtime: a row of `runtimes.engines.table`, such as `onnxruntime-cpu`, `openvino` or `onnxruntime-cuda`.
         precision: `fp32` (the default), `int8`, `bf16` ..., or `fastest`: the fastest that passed its gate.
@@ -56,26 +59,31 @@ def load(
         check_hashes: compare every file with its sha256; leave that out only for files that this machine made.
         text_input: open a graph that takes text, made with `export --text-input`; a
             `runtimes.text_model.TextModel` comes back.
+        revision: branch, tag or commit on the hub.
+        offline: use the hub's local cache only.
 
     Raises:
+        HubError: the hub cannot be reached, or has no such artifact.
         ArtifactError: the folder is missing, damaged or changed, or has no such variant.
         RuntimeUnavailableError: the runtime or a library of it is missing (named), or this processor would give wrong
             sums with the int8 file.
         UsageError: what was named does not exist or does not fit together.
     """
+    from bert_onnx.artifact.hub.fetching import find_artifact
     from runtimes.selection.request import RuntimeRequest
 
-    return load_request(folder, RuntimeRequest(variant, runtime, precision, threads, strict, text_input), check_hashes)
+    request = RuntimeRequest(variant, runtime, precision, threads, strict, text_input, offline)
+    return load_request(find_artifact(model, revision, offline), request, check_hashes)
 
 
 def load_request(folder: str | os.PathLike[str], request: RuntimeRequest, check_hashes: bool = True) -> Pipeline:
-    """As `load`, for what `request` names."""
+    """As `load`, for a folder and what `request` names."""
     # Hashing lets go of the interpreter lock, importing does at times: side by side they take less than in turn.
     libraries = Background(lambda: _import_libraries(request.runtime))
     from bert_onnx.artifact import Artifact
 
     for _ in range(_ATTEMPTS):
-        artifact = Artifact.open(folder, check_hashes=check_hashes)
+        artifact = Artifact.open(folder, check_hashes=check_hashes, partial=True)
         libraries.result()
         opener = _open_text_model if request.text_input else _open
         pipeline = opener(artifact, Path(folder).absolute(), request)

@@ -171,6 +171,7 @@ def open_text_model(
         RuntimeUnavailableError: onnxruntime or its extensions are missing, or this processor would give wrong sums.
         UsageError: a runtime that cannot run it.
     """
+    from bert_onnx.artifact.hub.fetching import fetch_graph
     from bert_onnx.config import BertConfig
     from runtimes.machine.processor import this_processor
 
@@ -184,6 +185,7 @@ def open_text_model(
             f"the sums of {variant.name} would saturate on this processor, which has no VNNI, and its outputs would be "
             "wrong; use another variant, or export int8 for avx2."
         )
+    fetch_graph(artifact, (graph.file, graph.data_file), request.offline)
     options = RuntimeOptions(threads=request.threads)
     parts = PipelineParts(
         task=manifest.task,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from bert_onnx.checkpoint.sentence_config import module_entries
 from bert_onnx.checkpoint.sentence_weights import module_weight_files
 from bert_onnx.config import CONFIG_NAME, BertConfig
 from bert_onnx.errors import CheckpointError, UsageError
+from bert_onnx.hub.client import offline_by_environment
+from bert_onnx.hub.names import is_hub_id
 from bert_onnx.memory import check_memory
 from bert_onnx.source import Source
 
@@ -45,9 +46,6 @@ OFFICIAL_MODELS: dict[str, str] = {
         "google-bert/bert-large-cased-whole-word-masking-finetuned-squad"
     ),
 }
-
-_HUB_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
-_HUB_ID = re.compile(rf"(?:{_HUB_PART}/)?{_HUB_PART}")
 
 
 def find_checkpoint(
@@ -153,7 +151,7 @@ def _hub_id(model: str, folder: Path) -> str:
     """`model` as a full hub id. Raises CheckpointError where it cannot be one."""
     if folder.is_file():
         raise CheckpointError(f"{model} is a file; name the folder that holds it together with its config.json.")
-    if not _HUB_ID.fullmatch(model) or model.endswith((".", "-")) or ".." in model or "--" in model:
+    if not is_hub_id(model):
         raise CheckpointError(
             f"{model!r} is neither an existing folder nor a hub id (owner/name); name one of them, or 'sample'."
         )
@@ -161,6 +159,5 @@ def _hub_id(model: str, folder: Path) -> str:
 
 
 def _from_hub(model: str, revision: str | None, offline: bool, random_seed: int | None) -> Checkpoint:
-    offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    folder, commit = fetch(model, revision, offline=offline, weights=random_seed is None)
+    folder, commit = fetch(model, revision, offline=offline or offline_by_environment(), weights=random_seed is None)
     return _local(folder, model, "hub", random_seed, commit)

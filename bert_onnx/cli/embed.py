@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bert_onnx.cli.parsing import add_command
+from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
 from bert_onnx.cli.printing import print_json
 
 
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
             "embed artifacts/all-MiniLM-L6-v2 rows.csv vectors.parquet --column title --resume",
         ),
     )
-    parser.add_argument("folder", metavar="DIR", help="an artifact for sentence-similarity")
+    add_artifact(parser, "an artifact for sentence-similarity")
     parser.add_argument("source", metavar="INPUT", help="texts: .txt (one a line), .jsonl, .csv or .parquet")
     parser.add_argument("output", metavar="OUTPUT", help="vectors: .npy, .jsonl or .parquet")
     parser.add_argument("--column", metavar="NAME", help="where the text is (default: the only column, or 'text')")
@@ -42,7 +42,7 @@ def _embed(arguments: argparse.Namespace) -> None:
     from runtimes.pipelines.sentences import EmbeddingOptions
 
     request = EmbedRequest(
-        artifact=Path(arguments.folder),
+        artifact=Path(artifact_folder(arguments, whole=False)),
         source=Path(arguments.source),
         output=Path(arguments.output),
         column=arguments.column,
@@ -52,6 +52,7 @@ def _embed(arguments: argparse.Namespace) -> None:
         runtime=arguments.runtime,
         precision=arguments.precision,
         threads=arguments.threads,
+        offline=arguments.offline,
         embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
     )
     report = embed_file(request, progress=False if arguments.json else None)

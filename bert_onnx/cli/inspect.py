@@ -33,8 +33,9 @@ def _inspect(arguments: argparse.Namespace) -> None:
     path = Path(arguments.path)
     if path.is_dir() or path.suffix != ".onnx":
         from bert_onnx.artifact import Artifact
+        from bert_onnx.artifact.hub.fetching import find_artifact
 
-        artifact = Artifact.open(path)
+        artifact = Artifact.open(find_artifact(arguments.path, whole=True))
         print(artifact.manifest.to_json(), end="") if arguments.json else show_artifact(artifact)
     else:
         from export.check import check_graph_file

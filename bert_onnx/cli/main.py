@@ -16,6 +16,7 @@ from bert_onnx.cli import (
     export,
     inspect,
     optimize,
+    push,
     quantize,
     run,
     tune,
@@ -26,7 +27,7 @@ from bert_onnx.errors import BertOnnxError, exit_status
 from bert_onnx.version import __version__
 
 #: Every command, in the order of `--help`.
-COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, tune, doctor, convert_weights)
+COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, push, tune, doctor, convert_weights)
 
 #: Set to 1 to see where an error came from.
 TRACEBACK_VARIABLE = "BERT_ONNX_TRACEBACK"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bert_onnx.cli.parsing import add_command
+from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
 from bert_onnx.cli.printing import print_json
 
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
             'run artifacts/qa "Who sat on the mat?" --pair "The cat sat on the mat." --top-k 3',
         ),
     )
-    parser.add_argument("folder", metavar="DIR", help="an artifact")
+    add_artifact(parser)
     parser.add_argument("texts", metavar="TEXT", nargs="+", help="texts; for question-answering the question")
     parser.add_argument("--pair", metavar="TEXT", help="the second text: context, next sentence, or hypothesis")
     parser.add_argument("--top-k", type=int, metavar="K", help="how many predictions (fill-mask, classification, QA)")
@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from runtimes.selection.request import RuntimeRequest
 
     predictions = predict(
-        arguments.folder,
+        artifact_folder(arguments, whole=False),
         arguments.texts,
         pair=arguments.pair,
         top_k=arguments.top_k,
@@ -55,6 +55,7 @@ def _run(arguments: argparse.Namespace) -> None:
             arguments.precision,
             arguments.threads,
             text_input=arguments.text_input,
+            offline=arguments.offline,
         ),
     )
     print_json([item.to_dict() for item in predictions]) if arguments.json else show_predictions(predictions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from bert_onnx.cli.parsing import add_command
+from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
 from bert_onnx.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
             "tune artifacts/all-MiniLM-L6-v2 --for latency --seconds 5",
         ),
     )
-    parser.add_argument("folder", metavar="DIR", help="an artifact")
+    add_artifact(parser)
     parser.add_argument(
         "--for",
         dest="purpose",
@@ -41,7 +41,7 @@ def _tune(arguments: argparse.Namespace) -> None:
     from runtimes.selection.tune import tune
 
     with progress_bar(quiet=arguments.json) as progress:
-        report = tune(arguments.folder, arguments.purpose, arguments.seconds, progress)
+        report = tune(artifact_folder(arguments, whole=True), arguments.purpose, arguments.seconds, progress)
     print_json(report.to_dict()) if arguments.json else _show(report)
 
 

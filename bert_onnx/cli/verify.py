@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bert_onnx.cli.parsing import add_command
+from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
 from bert_onnx.cli.printing import print_json
 
 
@@ -21,11 +21,10 @@ def add(commands: Any) -> None:
             "verify artifacts/all-MiniLM-L6-v2 --runtimes openvino,onnxruntime-cpu",
         ),
     )
-    parser.add_argument("folder", metavar="DIR", help="an artifact")
+    add_artifact(parser)
     parser.add_argument("--checkpoint", metavar="MODEL", help="where its checkpoint is now (default: as recorded)")
     parser.add_argument("--eval", dest="evaluation", metavar="FILE", help="texts to judge int8 and other variants by")
     parser.add_argument("--runtimes", metavar="LIST", help="compare runtimes instead: all, or names with commas")
-    parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(command=_verify)
 
@@ -35,6 +34,7 @@ def _verify(arguments: argparse.Namespace) -> None:
     from bert_onnx.cli.render import show_verdicts
     from export.check import check_verify
 
+    arguments.folder = artifact_folder(arguments, whole=True)
     if arguments.runtimes is not None:
         _compare_runtimes(arguments)
         return

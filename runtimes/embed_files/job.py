@@ -36,7 +36,7 @@ class EmbedRequest:
         column: where the texts are; None means the only column, or `text`.
         resume: go on with a job that was interrupted.
         force: replace an output that is there.
-        variant, runtime, precision, threads: as `runtimes.load`.
+        variant, runtime, precision, threads, offline: as `runtimes.load`.
         batching: how texts are put together; a part is one piece.
         embedding: prompt, and length of the vectors.
     """
@@ -51,6 +51,7 @@ class EmbedRequest:
     runtime: str | None = None
     precision: str | None = None
     threads: int | None = None
+    offline: bool = False
     batching: BatchOptions = field(default_factory=BatchOptions)
     embedding: EmbeddingOptions = field(default_factory=EmbeddingOptions)
 
@@ -88,8 +89,10 @@ def embed_file(request: EmbedRequest, progress: bool | None = None) -> EmbedRepo
     finishing = request.resume and _parts_folder(request.output).exists()
     check_output(request.output, request.force or finishing)
     digest, total = _hash_and_count(request.source)
-    content = Artifact.open(request.artifact).manifest_sha256
-    wanted = RuntimeRequest(request.variant, request.runtime, request.precision, request.threads)
+    content = Artifact.open(request.artifact, partial=True).manifest_sha256
+    wanted = RuntimeRequest(
+        request.variant, request.runtime, request.precision, request.threads, offline=request.offline
+    )
     manifest, chosen = check_request(request.artifact, wanted), request.embedding
     if manifest.task != "sentence-similarity":
         raise UsageError(f"{request.artifact} is for {manifest.task}; embeddings come from sentence-similarity models.")

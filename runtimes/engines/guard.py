@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -16,6 +16,7 @@ from bert_onnx.tasks import RIGHT_PADDING, Port
 from runtimes.engines.base import RuntimeDescription, RuntimeOptions, check_finite, chosen_outputs
 from runtimes.engines.graph_file import Engine, GraphFile, Opened
 from runtimes.engines.inputs import Limits, check_inputs, check_right_padding
+from runtimes.engines.linked_data import without_links
 from runtimes.engines.table import find_runtime
 
 Self = TypeVar("Self", bound="GuardedEngine[Any]")
@@ -74,6 +75,8 @@ class GuardedEngine(Generic[Engine]):
 
     #: A row of `runtimes.engines.table`.
     name: str
+    #: Weights may have several names; see `without_links`.
+    hard_links = True
 
     def __init__(self, engine: Engine, guard: Guard, description: RuntimeDescription) -> None:
         self.inputs = guard.inputs
@@ -110,7 +113,8 @@ class GuardedEngine(Generic[Engine]):
         graph = GraphFile(Path(path), tuple(inputs), tuple(outputs), limits)
         if not graph.path.is_file():
             raise ArtifactError(f"the model file {graph.path} is missing; export the model again.")
-        opened = cls._open_engine(graph, options)
+        with without_links(graph.path, cls.hard_links) as plain:
+            opened = cls._open_engine(replace(graph, path=plain), options)
         graph.check_ports(opened.takes, opened.returns)
         guard = Guard(graph.path.name, graph.inputs, graph.outputs, limits, opened.requires == RIGHT_PADDING)
         description = RuntimeDescription(

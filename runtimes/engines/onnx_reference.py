@@ -20,6 +20,7 @@ class OnnxReference(GuardedRuntime[Any]):
     """Evaluates the graph node by node in numpy; of the options it has use for none."""
 
     name = "reference"
+    hard_links = False  # onnx takes them for an attack
 
     @classmethod
     def _open_engine(cls, graph: GraphFile, options: RuntimeOptions) -> Opened[Any]:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from bert_onnx.artifact import Artifact, Manifest
+from bert_onnx.artifact.hub.fetching import fetch_graph
 from bert_onnx.errors import RuntimeUnavailableError
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.machine.processor import Processor, this_processor
@@ -23,7 +24,7 @@ def check_request(folder: str | os.PathLike[str], request: RuntimeRequest) -> Ma
     Raises:
         ArtifactError, RuntimeUnavailableError, UsageError: as `runtimes.load`, but for what only opening shows.
     """
-    manifest = Artifact.open(folder, check_hashes=False).manifest
+    manifest = Artifact.open(folder, check_hashes=False, partial=True).manifest
     if not request.text_input:
         choices(manifest, request, this_processor(), None)
     return manifest
@@ -33,12 +34,13 @@ def open_best(artifact: Artifact, request: RuntimeRequest) -> tuple[RuntimeChoic
     """The best choice that opens, its runtime, and why it was taken: what failed before is part of that.
 
     Raises:
-        RuntimeUnavailableError, UsageError, ArtifactError: as `runtimes.load`.
+        RuntimeUnavailableError, UsageError, ArtifactError, HubError: as `runtimes.load`.
     """
     processor = this_processor()
     tuned = _tuned(artifact, processor)
     failures: list[RuntimeUnavailableError] = []
     for choice in choices(artifact.manifest, request, processor, tuned):
+        fetch_graph(artifact, choice.variant.paths, request.offline)
         try:
             runtime = open_choice(artifact, choice)
         except RuntimeUnavailableError as error:

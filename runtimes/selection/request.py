@@ -24,6 +24,7 @@ class RuntimeRequest:
         threads: threads that compute one call.
         strict: a runtime that was named and cannot be had is an error; where not, another is taken.
         text_input: a graph that takes text, instead of one that takes token ids.
+        offline: a graph that a hub's cache lacks is not asked for.
     """
 
     variant: str | None = None
@@ -32,6 +33,7 @@ class RuntimeRequest:
     threads: int | None = None
     strict: bool = True
     text_input: bool = False
+    offline: bool = False
 
     def __post_init__(self) -> None:
         if self.runtime is not None:

@@ -29,11 +29,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 @pytest.fixture
 def server(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A hub with two models, and an environment that knows no other and has an empty cache."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     with HubServer({BERT: Repository.of(files), TINY: Repository.of(files)}) as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        running.use(monkeypatch, tmp_path / "home")
         yield running
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, TINY, WEIGHTS, Fault, HubServer
 
-from bert_onnx.checkpoint import find_checkpoint, hub
+from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.errors import CheckpointError, HubError, StorageError
+from bert_onnx.hub import client
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +49,7 @@ def test_a_name_that_does_not_resolve(server: HubServer, monkeypatch: pytest.Mon
 
 
 def test_a_slow_hub(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(client, "READ_TIMEOUT", 0.3)
     server.faults.append(Fault("GET /api/models", delay=1.5))
     start = time.perf_counter()
     with pytest.raises(HubError, match="did not respond in time"):

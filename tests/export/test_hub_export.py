@@ -38,11 +38,8 @@ def _published_in_2018(folder: Path) -> dict[str, bytes]:
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:  # type: ignore[misc]
     repository = tmp_path / "repository"
     repository.mkdir()
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     with HubServer({BERT: Repository.of(_published_in_2018(repository))}) as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        running.use(monkeypatch, tmp_path / "cache")
         yield running
 
 

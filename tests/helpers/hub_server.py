@@ -7,12 +7,15 @@ import json
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+import pytest
+from hub_uploads import COMMIT, Repository, Uploads
+
 OLD_COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
 BERT = "google-bert/bert-base-uncased"
 TINY = "somebody/tiny-bert"
@@ -20,21 +23,9 @@ WEIGHTS = "model.safetensors"
 _MODEL = re.compile(r"/api/models/(?P<id>[^/]+(?:/[^/]+)?)(?:/revision/(?P<revision>[^/]+))?")
 _FILE = re.compile(r"/(?P<id>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 
-
-@dataclass
-class Repository:
-    """One model: files by branch, tag or commit, and whether it is gated."""
-
-    commits: dict[str, dict[str, bytes]]
-    names: dict[str, str] = field(default_factory=lambda: {"main": COMMIT})
-    gated: bool = False
-
-    @classmethod
-    def of(cls, files: dict[str, bytes], *, gated: bool = False) -> Repository:
-        return cls({COMMIT: files}, gated=gated)
-
-    def commit(self, revision: str) -> str | None:
-        return self.names.get(revision, revision if revision in self.commits else None)
+#: What a person's environment may say of hubs.
+_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HUGGING_FACE_HUB_TOKEN")
+__all__ = ["BERT", "COMMIT", "OLD_COMMIT", "TINY", "WEIGHTS", "Fault", "HubServer", "Repository"]
 
 
 @dataclass
@@ -57,6 +48,7 @@ class HubServer:
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.faults: list[Fault] = []
+        self.uploads = Uploads(repositories)
         hub = self
 
         class Handler(_Handler):
@@ -69,6 +61,13 @@ class HubServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def use(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+        """Make this the hub that programs find, with a cache in `home` and no token."""
+        for name in _VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HF_HOME", str(home))
+        monkeypatch.setenv("HF_ENDPOINT", self.url)
 
     def downloads(self) -> list[str]:
         """Names of the files whose content was asked for, sorted."""
@@ -100,8 +99,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         path = self.path.split("?")[0]
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         line = f"{self.command} {unquote(path)}"
         self.server_state.requests.append(line)
         self.server_state.headers.append(dict(self.headers))
@@ -114,16 +120,26 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(fault.status, b"broken")
             if fault.body is not None:
                 return self._send(200, fault.body)
+        if self.command in ("POST", "PUT"):
+            return self._write(path, body)
         self._route(path, fault.cut if fault else -1)
+
+    def _write(self, path: str, body: bytes) -> None:
+        token = "authorization" in {name.lower() for name in self.headers}
+        if not token and not path.startswith("/lfs/"):  # as a hub's store, which is asked with a signed address
+            return self._send(401, b'{"error": "Invalid username or password."}')
+        status, answer = self.server_state.uploads.answer(self.command, path, body, self.server_state.url)
+        return self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def _route(self, path: str, cut: int) -> None:
         match = _MODEL.fullmatch(path) or _FILE.fullmatch(path)
         if not match:
             return self._send(404, b"")
         repository = self.server_state.repositories.get(match["id"])
-        if repository is None:
-            return self._refuse(404, "RepoNotFound")
-        if repository.gated and "authorization" not in {name.lower() for name in self.headers}:
+        known = "authorization" in {name.lower() for name in self.headers}
+        if repository is None or (repository.private and not known):  # a hub does not say which
+            return self._refuse(404 if known else 401, "RepoNotFound")
+        if repository.gated and not known:
             return self._refuse(401, "GatedRepo")
         revision = unquote(match["revision"] or "main")
         commit = repository.commit(revision)
@@ -140,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in files:
             return self._refuse(404, "EntryNotFound", {"X-Repo-Commit": commit})
         data = files[name]
-        large = name.endswith((".safetensors", ".bin"))  # these a hub keeps by their sha256
+        large = name.endswith((".safetensors", ".bin", ".onnx", "_data"))  # these a hub keeps by their sha256
         digest = hashlib.sha256(data).hexdigest() if large else hashlib.sha1(data).hexdigest()
         headers = {"X-Repo-Commit": commit, "ETag": f'"{digest}"', "Accept-Ranges": "bytes"}
         if large:
@@ -161,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
                 self.send_header(name, value)
             self.end_headers()
-            if self.command == "GET":
+            if self.command != "HEAD":
                 self.wfile.write(body if cut < 0 else body[:cut])
             if cut >= 0:
                 self.close_connection = True

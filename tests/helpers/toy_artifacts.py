@@ -73,20 +73,25 @@ def save_graph(path: Path, vectors: np.ndarray | None = None) -> Path:
     return path
 
 
-def publish_toy(destination: Path, vectors: np.ndarray | None = None, force: bool = False) -> Path:
+def publish_toy(
+    destination: Path,
+    vectors: np.ndarray | None = None,
+    force: bool = False,
+    names: tuple[str, str] = ("model", "model_double"),
+) -> Path:
     """An artifact with two variants of the toy graph; the second one's vectors are twice as long."""
     vectors = table() if vectors is None else vectors
     with staging_folder(destination) as stage:
         (stage / "onnx").mkdir()
-        onnx.save(embedding_graph(vectors), stage / "onnx" / "model.onnx")
-        onnx.save(embedding_graph(vectors * 2), stage / "onnx" / "model_double.onnx")
+        onnx.save(embedding_graph(vectors), stage / "onnx" / f"{names[0]}.onnx")
+        onnx.save(embedding_graph(vectors * 2), stage / "onnx" / f"{names[1]}.onnx")
         (stage / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
         CONFIG.save_pretrained(stage)
-        seal(stage, _manifest())
+        seal(stage, _manifest(names))
         return publish(stage, destination, force=force)
 
 
-def _manifest() -> Manifest:
+def _manifest(names: tuple[str, str]) -> Manifest:
     limits = ModelLimits(CONFIG.vocab_size, CONFIG.max_position_embeddings, CONFIG.type_vocab_size, 0, False)
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -99,7 +104,7 @@ def _manifest() -> Manifest:
         model_max_length=12,
         inputs=INPUTS,
         outputs=OUTPUTS,
-        variants=(_variant("model"), _variant("model_double")),
+        variants=tuple(map(_variant, names)),
     )
 
 

@@ -47,14 +47,22 @@ def manifest_bytes(folder: Path) -> bytes:
         return file.read(_MAX_MANIFEST + 1)
 
 
-def check_files(folder: Path, manifest: Manifest, *, check_hashes: bool = True, threads: int | None = None) -> None:
-    """Compare the files of `folder` with the records of `manifest`.
+def check_files(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    check_hashes: bool = True,
+    threads: int | None = None,
+    absent: Container[str] = (),
+) -> None:
+    """Compare the files of `folder` with the records of `manifest`; those of `absent` need not be there.
 
     Raises:
         ArtifactError: naming the first file that is missing, changed, unlisted or a link that leaves the folder.
         OSError: a file could not be read.
     """
-    for name, record in manifest.files.items():
+    there = {n: record for n, record in manifest.files.items() if n not in absent or os.path.lexists(folder / n)}
+    for name, record in there.items():
         _check_kind_and_size(folder, name, record.size)
     for name in unlisted_files(folder, manifest.files, is_harmless):
         raise ArtifactError(
@@ -63,8 +71,8 @@ def check_files(folder: Path, manifest: Manifest, *, check_hashes: bool = True, 
         )
     if not check_hashes:
         return
-    measured = hash_files([folder / name for name in manifest.files], threads)
-    for name, record in manifest.files.items():
+    measured = hash_files([folder / name for name in there], threads)
+    for name, record in there.items():
         if measured[folder / name] != record:
             raise ArtifactError(
                 f"{folder / name} was changed since it was published (its sha256 differs); export it again."

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 _KUBERNETES = "..data"
+
+
+@dataclass(frozen=True)
+class CachedPlace:
+    """Where a folder lies in a hub's cache: <cache>/models--<owner>--<name>/snapshots/<commit>."""
+
+    cache: Path
+    model: str
+    commit: str
+
+
+def in_cache(folder: Path) -> CachedPlace | None:
+    """The place of `folder` in a hub's cache; None where it lies in none."""
+    root = Path(os.path.realpath(folder))
+    repository, blobs = root.parent.parent, root.parent.parent / "blobs"
+    if root.parent.name != "snapshots" or not os.path.isdir(blobs) or os.path.islink(blobs):
+        return None
+    return CachedPlace(repository.parent, repository.name.removeprefix("models--").replace("--", "/"), root.name)
 
 
 def stays_inside(folder: Path, path: Path) -> bool:
@@ -40,7 +59,5 @@ def strangers(folder: Path, content: Path) -> list[str]:
 
 
 def _roots(folder: Path) -> list[str]:
-    root = Path(os.path.realpath(folder))
-    blobs = root.parent.parent / "blobs"
-    cached = root.parent.name == "snapshots" and os.path.isdir(blobs) and not os.path.islink(blobs)
-    return [str(root), str(blobs)] if cached else [str(root)]
+    root = os.path.realpath(folder)
+    return [root] if in_cache(folder) is None else [root, os.path.normpath(os.path.join(root, "../../blobs"))]

@@ -142,6 +142,12 @@ class Manifest:
     text_graphs: tuple[TextGraph, ...] = ()
     files: dict[str, FileRecord] = field(default_factory=dict)
 
+    @property
+    def graph_files(self) -> frozenset[str]:
+        """Files that belong to graphs, external data included."""
+        graphs = (name for graph in self.text_graphs for name in (graph.file, graph.data_file) if name is not None)
+        return frozenset((*(name for variant in self.variants for name in variant.paths), *graphs))
+
     def variant(self, name: str | None = None) -> Variant:
         """The variant called `name`; the first one for None.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from bert_onnx.artifact.contract import journal
 from bert_onnx.artifact.contract.checks import check_files, manifest_bytes
 from bert_onnx.artifact.contract.decode import decode_manifest
+from bert_onnx.artifact.contract.links import in_cache
 from bert_onnx.artifact.contract.manifest import Manifest, Variant
 from bert_onnx.artifact.contract.names import MANIFEST_NAME
 from bert_onnx.errors import ArtifactError
@@ -36,12 +37,20 @@ class Artifact:
     manifest_sha256: str
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], *, check_hashes: bool = True, threads: int | None = None) -> Artifact:
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        check_hashes: bool = True,
+        threads: int | None = None,
+        partial: bool = False,
+    ) -> Artifact:
         """Open the artifact in `folder`.
 
         Files are compared with the manifest by presence, kind and size, and by sha256 too when `check_hashes`;
         leave that out only for files that this machine made. If another artifact is published in its place
         meanwhile, the new one is opened. `threads` is how many files are hashed at once (default: the processors).
+        With `partial`, graphs may be absent of a folder in a hub's cache, which holds what was asked for.
 
         Raises:
             ArtifactError: the folder is missing or no artifact, or a file is missing, changed, unlisted or a link
@@ -52,7 +61,7 @@ class Artifact:
             journal.finish(path)
             with _pinned(path) as identity:
                 try:
-                    artifact = _checked(path, check_hashes, threads)
+                    artifact = _checked(path, check_hashes, threads, partial)
                 except (ArtifactError, OSError) as error:
                     missing = identity is None and journal.staged_folder(path) is not None
                     if _identity(path) == identity and not missing:
@@ -64,7 +73,7 @@ class Artifact:
         staged = journal.staged_folder(path)
         if staged is not None and not os.path.lexists(path):
             # A publisher died between its two renames, and we may not write here: what it meant to publish is complete.
-            return _checked(staged, check_hashes, threads)
+            return _checked(staged, check_hashes, threads, partial)
         raise ArtifactError(f"{path} is replaced faster than it can be opened; wait for the exports to finish.")
 
     def variant(self, name: str | None = None) -> Variant:
@@ -92,10 +101,11 @@ class Artifact:
             return False
 
 
-def _checked(folder: Path, check_hashes: bool, threads: int | None) -> Artifact:
+def _checked(folder: Path, check_hashes: bool, threads: int | None, partial: bool) -> Artifact:
     text = manifest_bytes(folder)
     manifest = decode_manifest(text, str(folder / MANIFEST_NAME))
-    check_files(folder, manifest, check_hashes=check_hashes, threads=threads)
+    absent = manifest.graph_files if partial and in_cache(folder) is not None else frozenset[str]()
+    check_files(folder, manifest, check_hashes=check_hashes, threads=threads, absent=absent)
     return Artifact(folder, manifest, _sha256(text))
 
 

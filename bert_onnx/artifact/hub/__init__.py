@@ -1,0 +1,1 @@
+"""Artifacts on a model hub: fetched from there, and published there."""
