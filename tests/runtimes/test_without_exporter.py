@@ -63,3 +63,10 @@ def test_the_command_line_answers(artifact: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)[0]["vector"]) == CONFIG.hidden_size
+
+
+def test_a_name_on_a_hub_says_what_to_install() -> None:
+    done = _run("from bert_onnx.cli.main import main\nsys.exit(main(['run', 'somebody/toy', 'hello world']))")
+    assert done.returncode == 9
+    assert "there is no folder somebody/toy here, and" in done.stderr
+    assert 'pip install "bert-onnx[hub]"' in done.stderr
