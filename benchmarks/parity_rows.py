@@ -22,7 +22,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from bert_onnx.artifact.contract.parity import OutputParity
 from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.checkpoint.finding import sample_folder
-from bert_onnx.sentence_modules import Pooling
+from bert_onnx.sentence_modules import Pooling, SpladePooling
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task
 from export.pipeline import export
 from export.reference.load import load_eager
@@ -235,8 +235,9 @@ class TransformersModel:
             layers = getattr(cache, "self_attention_cache", cache).layers
             for index, layer in enumerate(layers):
                 named |= {f"present.{index}.key": layer.keys, f"present.{index}.value": layer.values}
-        if self._task.name == "sentence-similarity":
-            named["sentence_embedding"] = self._pooled(result.last_hidden_state, tensors["attention_mask"])
+        if self._task.embedding is not None:
+            tokens = named[self._task.outputs[0][0]]
+            named[self._task.embedding] = self._pooled(tokens, tensors["attention_mask"])
         return {name: tensor.numpy() for name, tensor in named.items()}
 
     def _cache(self, past: list[Tensor]) -> Any:
@@ -245,11 +246,15 @@ class TransformersModel:
 
     def _pooled(self, states: Tensor, mask: Tensor) -> Tensor:
         from sentence_transformers import models
+        from sentence_transformers.sparse_encoder import modules as sparse_modules
 
-        features = {"token_embeddings": states, "attention_mask": mask}
+        features = {"token_embeddings": states.clone(), "attention_mask": mask}
         for module in self._options.modules:
-            pools = isinstance(module, Pooling)
-            layer = models.Pooling(states.shape[-1], pooling_mode=module.modes) if pools else models.Normalize()
+            if isinstance(module, SpladePooling):
+                layer = sparse_modules.SpladePooling(module.strategy, module.activation).eval()
+            else:
+                pools = isinstance(module, Pooling)
+                layer = models.Pooling(states.shape[-1], pooling_mode=module.modes) if pools else models.Normalize()
             features = layer(features)
         return features["sentence_embedding"]
 

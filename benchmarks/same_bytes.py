@@ -31,6 +31,7 @@ _FLOAT_ONLY = "ort-cuda"
 _TASKS = {
     "feature-extraction": "BertModel",
     "sentence-similarity": "BertModel",
+    "sparse-embedding": "BertForMaskedLM",
     "fill-mask": "BertForMaskedLM",
     "next-sentence-prediction": "BertForNextSentencePrediction",
     "pretraining": "BertForPreTraining",

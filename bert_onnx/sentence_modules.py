@@ -18,6 +18,12 @@ Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 TOKENS = "token_embeddings"
 SENTENCE = "sentence_embedding"
+#: What a graph calls SENTENCE where it holds weights of the vocabulary.
+SPARSE = "sparse_embedding"
+
+#: How a SpladePooling makes one weight of a token's logits, and what it does to logits beside the one logarithm.
+SPLADE_STRATEGIES = ("max", "sum")
+SPLADE_ACTIVATIONS = ("relu", "log1p_relu")
 
 #: How a pooling makes one vector of many; several are joined in the order in which a module names them.
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -46,6 +52,28 @@ class Pooling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
         if unknown or not self.modes:
             named = ", ".join(map(repr, unknown)) or "no pooling"
             raise UsageError(f"{named} is not a pooling mode; choose from {', '.join(POOLING_MODES)}.")
+
+
+class SpladePooling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="SpladePooling"):
+    """TOKENS that are logits of the vocabulary to SENTENCE: one weight for each token of the vocabulary.
+
+    Args:
+        strategy: one of SPLADE_STRATEGIES, over the tokens of the text.
+        activation: one of SPLADE_ACTIVATIONS; log1p_relu takes the logarithm twice.
+        chunk_size: tokens that sentence-transformers pools at once, to save memory; it changes no result.
+    """
+
+    strategy: str = SPLADE_STRATEGIES[0]
+    activation: str = SPLADE_ACTIVATIONS[0]
+    chunk_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("pooling_strategy", self.strategy, SPLADE_STRATEGIES),
+            ("activation_function", self.activation, SPLADE_ACTIVATIONS),
+        ):
+            if value not in known:
+                raise UsageError(f"{name} {value!r} is not one of {', '.join(known)}.")
 
 
 class Dense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="Dense"):
@@ -103,7 +131,7 @@ def _check_folder(folder: str) -> None:
         raise UsageError(f"the folder {folder[:120]!r} leads out of the checkpoint.")
 
 
-Module = Pooling | Dense | LayerNorm | Normalize
+Module = Pooling | SpladePooling | Dense | LayerNorm | Normalize
 
 
 def pooled(*modes: str, normalize: bool = True) -> tuple[Module, ...]:
@@ -116,16 +144,23 @@ def excludes_prompt(modules: Sequence[Module]) -> bool:
     return any(isinstance(module, Pooling) and not module.include_prompt for module in modules)
 
 
-def embedding_width(modules: Sequence[Module], hidden_size: int) -> int:
-    """Values of the SENTENCE that `modules` make of tokens with `hidden_size` values.
+def is_sparse(modules: Sequence[Module]) -> bool:
+    """Whether `modules` make weights of the vocabulary of its logits, rather than a vector of hidden states."""
+    return any(isinstance(module, SpladePooling) for module in modules)
+
+
+def embedding_width(modules: Sequence[Module], token_width: int) -> int:
+    """Values of the SENTENCE that `modules` make of tokens with `token_width` values.
 
     Raises:
         UsageError: a module reads what nothing wrote, or vectors of another size; or nothing writes SENTENCE.
     """
-    widths = {TOKENS: hidden_size}
+    widths = {TOKENS: token_width}
     for module in modules:
         if isinstance(module, Pooling):
             widths[SENTENCE] = len(module.modes) * widths[TOKENS]
+        elif isinstance(module, SpladePooling):
+            widths[SENTENCE] = widths[TOKENS]
         elif isinstance(module, Dense):
             _check_width(widths, module.reads, module.in_features, f"Dense in {module.folder}")
             if module.activation == "GLU" and module.out_features % 2:
@@ -154,6 +189,8 @@ def _described(module: Module) -> str:
     if isinstance(module, Pooling):
         without = "" if module.include_prompt else " without the prompt"
         return f"{' + '.join(module.modes)} pooling{without}"
+    if isinstance(module, SpladePooling):
+        return f"{module.strategy} SPLADE pooling ({module.activation})"
     if isinstance(module, Dense):
         return f"Dense {module.in_features} to {module.width} ({module.activation})"
     return "normalised" if isinstance(module, Normalize) else "LayerNorm"

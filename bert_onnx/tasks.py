@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
 from bert_onnx.postprocess import postprocess_of, top_count
-from bert_onnx.sentence_modules import SENTENCE, Module, embedding_width, excludes_prompt, pooled
+from bert_onnx.sentence_modules import SENTENCE, SPARSE, Module, embedding_width, excludes_prompt, pooled
 
 #: An array of whichever library, or what describes one.
 Array = TypeVar("Array")
@@ -78,7 +78,8 @@ class TaskOptions:
     """What a user may choose about the outputs of a graph.
 
     Args:
-        modules: how sentence-similarity makes one vector of a text; with none it has no sentence_embedding.
+        modules: how sentence-similarity and sparse-embedding make one vector of a text; with none sentence-similarity
+            has no sentence_embedding.
         pooler: feature-extraction also returns `pooler_output`; true where the checkpoint has a trained pooler.
         output_attentions: also return the attention probabilities of every layer.
         output_hidden_states: also return the hidden states before the first and after every layer.
@@ -113,6 +114,11 @@ class Task:
     cached: bool = False
     choices: bool = False
 
+    @property
+    def embedding(self) -> str | None:
+        """The output that modules make of the first one; None for tasks without modules."""
+        return next((name for name, _ in self.outputs if name in (SENTENCE, SPARSE)), None)
+
 
 _LAST_HIDDEN_STATE = ("last_hidden_state", (BATCH, SEQUENCE, "D"))
 _SENTENCE_EMBEDDING = (SENTENCE, (BATCH, "E"))
@@ -124,6 +130,7 @@ TASKS: dict[str, Task] = {
     for task in (
         Task("feature-extraction", "BertModel", (_LAST_HIDDEN_STATE, _POOLER_OUTPUT)),
         Task("sentence-similarity", "BertModel", (_LAST_HIDDEN_STATE, _SENTENCE_EMBEDDING)),
+        Task("sparse-embedding", "BertForMaskedLM", (_TOKEN_LOGITS, (SPARSE, (BATCH, "E")))),
         Task("fill-mask", "BertForMaskedLM", (_TOKEN_LOGITS,)),
         Task("next-sentence-prediction", "BertForNextSentencePrediction", (("logits", (BATCH, 2)),)),
         Task(
@@ -192,7 +199,7 @@ def input_ports(task: Task, config: BertConfig, options: TaskOptions = TaskOptio
         Port("attention_mask", "int64", mask_axes),
         Port("token_type_ids", "int64", axes),
     ]
-    if _embeds(task) and excludes_prompt(options.modules):
+    if task.embedding and excludes_prompt(options.modules):
         ports.append(Port(PROMPT_LENGTH, "int64", (1,)))
     if task.decoder and config.add_cross_attention:
         ports.append(Port("encoder_hidden_states", "float32", (BATCH, ENCODER_SEQUENCE, config.hidden_size)))
@@ -209,8 +216,9 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
         UsageError: postprocess outputs are wanted and there are none; modules that do not fit together.
     """
     sizes = {"D": config.hidden_size, "V": config.vocab_size, "N": config.num_labels}
-    if _embeds(task) and options.modules:
-        sizes["E"] = embedding_width(options.modules, config.hidden_size)
+    if task.embedding and options.modules:
+        (_, (*_, token_width)) = task.outputs[0]
+        sizes["E"] = embedding_width(options.modules, sizes[str(token_width)])
     hidden = {"pooler_output": not options.pooler, SENTENCE: not options.modules}
     ports = [
         Port(name, "float32", tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in axes))
@@ -231,10 +239,6 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
     if options.postprocess:
         ports.extend(_postprocess_ports(task, config))
     return tuple(ports)
-
-
-def _embeds(task: Task) -> bool:
-    return any(name == SENTENCE for name, _ in task.outputs)
 
 
 def _postprocess_ports(task: Task, config: BertConfig) -> list[Port]:

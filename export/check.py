@@ -13,6 +13,7 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish import check_destination
 from bert_onnx.checkpoint import Checkpoint, find_checkpoint, read_settings, tensor_names
 from bert_onnx.errors import ArtifactError, UsageError
+from bert_onnx.sentence_modules import is_sparse
 from bert_onnx.sentence_settings import SentenceSettings
 from bert_onnx.tasks import Task, TaskOptions
 from export.reference.from_artifact import find_again
@@ -56,7 +57,7 @@ def check_export(request: ExportRequest) -> CheckedExport:
     )
     tensor_names(checkpoint)
     task, options = choose_task(request, checkpoint)
-    sentence = read_settings(checkpoint) if task.name == "sentence-similarity" else SentenceSettings()
+    sentence = read_settings(checkpoint, is_sparse(options.modules)) if task.embedding else SentenceSettings()
     if request.text_input:
         check_text_input(task, options)
     return CheckedExport(destination, checkpoint, task, options, sentence)

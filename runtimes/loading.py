@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PIPELINES: dict[str, tuple[str, str]] = {
     "feature-extraction": ("runtimes.pipelines.embedding", "FeatureExtraction"),
     "sentence-similarity": ("runtimes.pipelines.embedding", "SentenceEmbedding"),
+    "sparse-embedding": ("runtimes.pipelines.sparse", "SparseEncoding"),
     "fill-mask": ("runtimes.pipelines.fill_mask", "FillMask"),
     "next-sentence-prediction": ("runtimes.pipelines.sentence_pair", "NextSentencePrediction"),
     "pretraining": ("runtimes.pipelines.fill_mask", "Pretraining"),

@@ -14,8 +14,9 @@ from runtimes.selection.request import RuntimeRequest
 
 #: Tasks that take a second text, and those that rank or generate a number of things that can be chosen.
 _PAIRED = ("text-classification", "next-sentence-prediction", "pretraining", "question-answering")
-_RANKED = ("fill-mask", "pretraining", "text-classification", "question-answering")
+_RANKED = ("fill-mask", "sparse-embedding", "pretraining", "text-classification", "question-answering")
 _EMBEDDING = ("sentence-similarity",)
+_PROMPTED = ("sentence-similarity", "sparse-embedding")
 _GENERATING = ("text-generation", "text-generation-with-past")
 _CHOOSING = "multiple-choice"
 
@@ -38,7 +39,7 @@ def predict(
         pair: the second text, for tasks that take one.
         top_k: how many labels, tokens or answers; None for the task's own number.
         max_new_tokens: how many tokens to generate; None for the task's own number.
-        prompt_name, truncate_dim: of sentence embeddings; None for the model's own.
+        prompt_name, truncate_dim: of embeddings; None for the model's own.
         request: which variant, on which runtime, in which precision, with how many threads; None for the best here.
 
     Raises:
@@ -76,7 +77,7 @@ def _options(
     rows = (
         ("top_k", top_k, _RANKED),
         ("max_new_tokens", max_new_tokens, _GENERATING),
-        ("prompt_name", prompt_name, _EMBEDDING),
+        ("prompt_name", prompt_name, _PROMPTED),
         ("truncate_dim", truncate_dim, _EMBEDDING),
     )
     for name, value, tasks in rows:

@@ -89,10 +89,10 @@ class TextModel(SentencePipeline):
         second = [pairs] * len(first) if isinstance(pairs, str) else pairs
         if not first:
             return []
-        if not self._embeds:
-            return run_rows(self._inputs(first, second), options, lambda _, row: self._predict(row))
         chosen = self._chosen(EmbeddingOptions(prompt_name, prompt, truncate_dim))
         prompted = self._inputs([chosen.prompt + text for text in check_texts(first)], second)
+        if not self._embeds:
+            return run_rows(prompted, options, lambda _, row: self._predict(row))
         return run_rows(
             prompted, options, lambda _, row: Embedding(chosen.finish(row[SENTENCE]), bool(np.any(row[TRUNCATED])))
         )

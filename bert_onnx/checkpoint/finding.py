@@ -11,7 +11,7 @@ from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.hub import fetch
 from bert_onnx.checkpoint.names import canonical
 from bert_onnx.checkpoint.reading import read_tensors, weight_files, weights_digest
-from bert_onnx.checkpoint.sentence_config import module_entries
+from bert_onnx.checkpoint.sentence_files import TRANSFORMERS, module_entries
 from bert_onnx.checkpoint.sentence_weights import module_weight_files
 from bert_onnx.config import CONFIG_NAME, BertConfig
 from bert_onnx.errors import CheckpointError, UsageError
@@ -136,7 +136,7 @@ def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision
 def _transformer_folder(root: Path) -> Path:
     """`root`; or where old versions of sentence-transformers put the transformer within it, such as 0_Transformer."""
     entries = None if (root / CONFIG_NAME).exists() else module_entries(root)
-    return root / entries[0].folder if entries and entries[0].kind == "Transformer" else root
+    return root / entries[0].folder if entries and entries[0].kind in TRANSFORMERS else root
 
 
 def _classes(folder: Path) -> int | None:

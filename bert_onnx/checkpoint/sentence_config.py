@@ -6,13 +6,21 @@ Class names are those of any version of the library: `sentence_transformers.mode
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.checkpoint.sentence_files import (
+    MODULES_FILE,
+    TRANSFORMERS,
+    WAY_OUT,
+    ModuleEntry,
+    module_entries,
+    read_json,
+    read_size,
+    read_transformer_config,
+)
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.sentence_modules import (
     ACTIVATIONS,
@@ -22,10 +30,10 @@ from bert_onnx.sentence_modules import (
     Module,
     Normalize,
     Pooling,
+    SpladePooling,
     embedding_width,
+    is_sparse,
 )
-
-MODULES_FILE = "modules.json"
 
 #: Switches of an old pooling config -> mode; the library joins those that are on in this order.
 _POOLING_SWITCHES = {
@@ -36,18 +44,14 @@ _POOLING_SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_LIBRARY = "sentence_transformers."
 #: What the library takes for an activation that it does not trust, or that nobody named.
 _DEFAULT_ACTIVATION = "Tanh"
-WAY_OUT = "choose a pooling yourself by --pooling, with --normalize or --no-normalize, or export another --task"
-
-
-@dataclass(frozen=True)
-class ModuleEntry:
-    """An entry of modules.json: the last part of its class, and its folder within the checkpoint."""
-
-    kind: str
-    folder: str
+#: Modules that are something else than a BERT with what stands behind it, and what a user may do.
+_BEYOND = {
+    "Router": "a model for queries and another one for documents; export the folder of the one that is a transformer",
+    "SparseAutoEncoder": f"an autoencoder behind an embedding (CSR), which bert-onnx does not compute; {WAY_OUT}",
+    "SparseStaticEmbedding": "a table of one weight a token: there is no transformer in it to export",
+}
 
 
 def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
@@ -60,7 +64,10 @@ def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
     if entries is None:
         return None
     path = checkpoint.root / MODULES_FILE
-    if entries[0].kind != "Transformer":
+    for entry in entries:
+        if entry.kind in _BEYOND:
+            raise CheckpointError(f"{path} has a {entry.kind}, {_BEYOND[entry.kind]}.")
+    if entries[0].kind not in TRANSFORMERS:
         raise CheckpointError(f"{path} begins with {entries[0].kind}, not with a Transformer; {WAY_OUT}.")
     modules: list[Module] = []
     for entry in entries[1:]:
@@ -74,50 +81,20 @@ def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
         modules.append(_read_module(checkpoint.root, entry))
     if not modules:
         return None
+    sparse = is_sparse(modules)
+    if sparse != _gives_logits(checkpoint, entries[0]):
+        reads, gives = ("logits", "hidden states") if sparse else ("hidden states", "logits")
+        raise CheckpointError(f"{path}: its pooling is made for {reads}, and its transformer gives {gives}; {WAY_OUT}.")
     try:
-        embedding_width(modules, checkpoint.config.hidden_size)
+        embedding_width(modules, checkpoint.config.vocab_size if sparse else checkpoint.config.hidden_size)
     except UsageError as error:
         raise CheckpointError(f"{path}: {str(error).rstrip('.')}; {WAY_OUT}.") from None
     return tuple(modules)
 
 
-def module_entries(root: Path) -> tuple[ModuleEntry, ...] | None:
-    """The entries of modules.json, in order; None where there is no such file.
-
-    Raises:
-        CheckpointError: it is damaged, names a folder outside `root`, or a class of the checkpoint's own.
-    """
-    path = root / MODULES_FILE
-    if not path.is_file():
-        return None
-    values = read_json(path)
-    if not isinstance(values, list) or not values:
-        raise CheckpointError(f"{path} is not a list of modules; {WAY_OUT}.")
-    return tuple(_entry(path, value) for value in values)
-
-
-def _entry(path: Path, value: Any) -> ModuleEntry:
-    kind = value.get("type") if isinstance(value, dict) else None
-    place = value.get("path", "") if isinstance(value, dict) else None
-    if not isinstance(kind, str) or not isinstance(place, str):
-        raise CheckpointError(f"{path} has an entry without type and path: {str(value)[:120]}; {WAY_OUT}.")
-    if ".." in PurePosixPath(place).parts or place.startswith("/") or set(place) & set("\\:\0"):
-        raise CheckpointError(f"{path} names the path {place[:120]!r}, which leads out of its folder.")
-    if not kind.startswith(_LIBRARY):
-        raise CheckpointError(
-            f"{path} names {kind[:120]!r}, a class of the checkpoint's own, whose code is never run; {WAY_OUT}."
-        )
-    return ModuleEntry(kind.rpartition(".")[2], place)
-
-
-def read_json(path: Path) -> Any:
-    """The JSON document in `path`. Raises CheckpointError: it cannot be read, or is none."""
-    try:
-        return json.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}; {WAY_OUT}.") from None
-    except (ValueError, RecursionError):
-        raise CheckpointError(f"{path} is not proper JSON; {WAY_OUT}.") from None
+def _gives_logits(checkpoint: Checkpoint, transformer: ModuleEntry) -> bool:
+    stated = read_transformer_config(checkpoint).transformer_task
+    return (stated or ("fill-mask" if transformer.kind == "MLMTransformer" else None)) == "fill-mask"
 
 
 def _read_module(root: Path, entry: ModuleEntry) -> Module:
@@ -143,6 +120,15 @@ def _pooling(values: Mapping[str, Any], folder: str) -> Pooling:
     return Pooling(tuple(modes), bool(values.get("include_prompt", True)))
 
 
+def _splade_pooling(values: Mapping[str, Any], folder: str) -> SpladePooling:
+    stated = {"strategy": "pooling_strategy", "activation": "activation_function", "chunk_size": "chunk_size"}
+    chosen = {field: values[key] for field, key in stated.items() if key in values}
+    chunk = chosen.get("chunk_size")
+    if chunk is not None and not isinstance(chunk, int):
+        raise ValueError(f"chunk_size is {str(chunk)[:80]}, not a number of tokens")
+    return SpladePooling(**chosen)
+
+
 def _dense(values: Mapping[str, Any], folder: str) -> Dense:
     reads = values.get("module_input_name") or SENTENCE
     writes = values.get("module_output_name") or reads
@@ -154,14 +140,6 @@ def _dense(values: Mapping[str, Any], folder: str) -> Dense:
 
 def _layer_norm(values: Mapping[str, Any], folder: str) -> LayerNorm:
     return LayerNorm(folder, read_size(values, "dimension"))
-
-
-def read_size(values: Mapping[str, Any], key: str) -> int:
-    """The whole number above 0 that `values` has for `key`. Raises ValueError: it has none."""
-    size = values.get(key)
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size < 2**31:
-        raise ValueError(f"{key} is {str(size)[:80]}, which is not a size")
-    return size
 
 
 def _activation(values: Mapping[str, Any]) -> str:
@@ -182,6 +160,7 @@ def _activation(values: Mapping[str, Any]) -> str:
 
 _READERS: dict[str, Callable[[Mapping[str, Any], str], Module]] = {
     "Pooling": _pooling,
+    "SpladePooling": _splade_pooling,
     "Dense": _dense,
     "LayerNorm": _layer_norm,
     "Normalize": lambda values, folder: Normalize(),

@@ -9,7 +9,7 @@ from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.names import listed
 from bert_onnx.checkpoint.planning import FLOAT_DTYPES, Slot
 from bert_onnx.checkpoint.reading import SINGLE_FILE, read_tensors
-from bert_onnx.checkpoint.sentence_config import module_entries
+from bert_onnx.checkpoint.sentence_files import TRANSFORMERS, module_entries
 from bert_onnx.errors import CheckpointError
 from bert_onnx.sentence_modules import Dense, LayerNorm
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bert_onnx.modeling.sentence_chain import SentenceChain
 
 #: Kinds of modules that have weights in a folder of their own; old checkpoints put the transformer into one, too.
-_WEIGHTED = ("Transformer", "Dense", "LayerNorm")
+_WEIGHTED = (*TRANSFORMERS, "Dense", "LayerNorm")
 
 
 def module_weight_folders(root: Path) -> tuple[Path, ...]:

@@ -11,21 +11,22 @@ from pathlib import Path
 
 from bert_onnx.checkpoint.companions import TOKENIZER_FILES, companion_files
 from bert_onnx.checkpoint.finding import Checkpoint
-from bert_onnx.checkpoint.sentence_settings import (
+from bert_onnx.checkpoint.sentence_files import (
     SETTINGS_FILE,
     TRANSFORMER_FILE,
     TransformerConfig,
     read_transformer_config,
 )
-from bert_onnx.checkpoint.write_sentence_modules import write_sentence_modules
+from bert_onnx.checkpoint.write_sentence_modules import write_model_type, write_sentence_modules
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import RuntimeUnavailableError
+from bert_onnx.sentence_modules import is_sparse
 from bert_onnx.tasks import Task, TaskOptions
 from bert_onnx.tokenization import check_vocabulary, load_tokenizer, missing_files
 from bert_onnx.tokenization.artifact import write_tokenizer
 
 #: Tasks whose texts are cut where sentence-transformers cuts them.
-_EMBEDDING_TASKS = ("sentence-similarity", "feature-extraction")
+_EMBEDDING_TASKS = ("sentence-similarity", "sparse-embedding", "feature-extraction")
 
 
 def write_companions(
@@ -45,8 +46,10 @@ def write_companions(
         for name in (SETTINGS_FILE, TRANSFORMER_FILE):
             if name in found:
                 shutil.copyfile(found[name], stage / name)
-    if task.name == "sentence-similarity" and options.modules:
+    if task.embedding and options.modules:
         write_sentence_modules(stage, checkpoint, options.modules)
+        if is_sparse(options.modules):
+            write_model_type(stage / SETTINGS_FILE, "SparseEncoder")
     lacking = missing_files(checkpoint.folder)
     if lacking is not None:
         _copy(stage, found)

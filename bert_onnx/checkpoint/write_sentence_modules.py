@@ -14,11 +14,22 @@ from typing import Any
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.reading import SINGLE_FILE, weight_files
+from bert_onnx.checkpoint.sentence_files import read_json
 from bert_onnx.errors import CheckpointError
-from bert_onnx.sentence_modules import POOLING_MODES, SENTENCE, TOKENS, Dense, LayerNorm, Module, Pooling
+from bert_onnx.sentence_modules import (
+    POOLING_MODES,
+    SENTENCE,
+    TOKENS,
+    Dense,
+    LayerNorm,
+    Module,
+    Pooling,
+    SpladePooling,
+    is_sparse,
+)
 
-#: Class names that every version of the library knows.
-_PACKAGE = "sentence_transformers.models"
+#: Packages of class names that every version of the library knows.
+_PACKAGE, _SPARSE_PACKAGE = "sentence_transformers.models", "sentence_transformers.sparse_encoder.models"
 #: Switches of a pooling config that every version of the library and its ports know, and those of later ones.
 _SWITCHES = {
     "pooling_mode_cls_token": "cls",
@@ -31,14 +42,15 @@ _LATER_SWITCHES = {"pooling_mode_weightedmean_tokens": "weightedmean", "pooling_
 
 def write_sentence_modules(stage: Path, checkpoint: Checkpoint, modules: Sequence[Module]) -> None:
     """Write modules.json, the config of each of `modules` and its weights into `stage`."""
-    kinds = [("", "Transformer")]
+    sparse = is_sparse(modules)
+    kinds = [("", "MLMTransformer" if sparse else "Transformer")]
     kinds += [(f"{place}_{type(module).__name__}", type(module).__name__) for place, module in enumerate(modules, 1)]
     listed = [
-        {"idx": index, "name": str(index), "path": folder, "type": f"{_PACKAGE}.{kind}"}
+        {"idx": index, "name": str(index), "path": folder, "type": f"{_package(kind)}.{kind}"}
         for index, (folder, kind) in enumerate(kinds)
     ]
     _write(stage / "modules.json", listed)
-    width = checkpoint.config.hidden_size
+    width = checkpoint.config.vocab_size if sparse else checkpoint.config.hidden_size
     for module, (folder, _) in zip(modules, kinds[1:], strict=True):
         if isinstance(module, Dense) and module.writes == TOKENS:
             width = module.width
@@ -50,24 +62,42 @@ def write_sentence_modules(stage: Path, checkpoint: Checkpoint, modules: Sequenc
             _copy_weights(checkpoint.root / module.folder, stage / folder)
 
 
+def write_model_type(path: Path, model_type: str) -> None:
+    """State in `path`, config_sentence_transformers.json, which class of the library opens the folder as it is.
+
+    Where it states so already nothing is written.
+    """
+    values = read_json(path) if path.is_file() else {"prompts": {}, "default_prompt_name": None}
+    if values.get("model_type") != model_type:
+        _write(path, {**values, "model_type": model_type})
+
+
+def _package(kind: str) -> str:
+    return _SPARSE_PACKAGE if kind in ("MLMTransformer", "SpladePooling") else _PACKAGE
+
+
 def _config(module: Module, width: int) -> dict[str, Any] | None:
     """The config.json of `module`; `width` is that of the token vectors."""
     if isinstance(module, Pooling):
         return _pooling_config(module, width)
+    if isinstance(module, SpladePooling):
+        config = {"pooling_strategy": module.strategy, "activation_function": module.activation}
+        chunk = {} if module.chunk_size is None else {"chunk_size": module.chunk_size}
+        return {**config, "word_embedding_dimension": width, **chunk}
     if isinstance(module, LayerNorm):
         return {"dimension": module.dimension}
     if not isinstance(module, Dense):
         return None
     package = "torch.nn.modules.linear" if module.activation == "Identity" else "torch.nn.modules.activation"
-    config: dict[str, Any] = {
+    dense: dict[str, Any] = {
         "in_features": module.in_features,
         "out_features": module.out_features,
         "bias": module.bias,
         "activation_function": f"{package}.{module.activation}",
     }
     if (module.reads, module.writes) != (SENTENCE, SENTENCE):
-        config |= {"module_input_name": module.reads, "module_output_name": module.writes}
-    return config
+        dense |= {"module_input_name": module.reads, "module_output_name": module.writes}
+    return dense
 
 
 def _pooling_config(module: Pooling, width: int) -> dict[str, Any]:

@@ -15,8 +15,8 @@ _SHOWN_NUMBERS = 6
 
 
 def show_predictions(predictions: Sequence[Result]) -> None:
-    """One block a text; long vectors are cut, which --json does not."""
-    print("\n\n".join(_prediction_text(prediction.to_dict()) for prediction in predictions))
+    """One block a text; what is long is cut, which --json does not."""
+    print("\n\n".join(_prediction_text(prediction.for_people()) for prediction in predictions))
 
 
 def _prediction_text(values: Any) -> str:

@@ -205,9 +205,7 @@ def _options_text(artifact: Artifact) -> str:
     options = artifact.manifest.options
     if options.postprocess:
         return " (with postprocess outputs)"
-    if artifact.manifest.task != "sentence-similarity" or not options.modules:
-        return ""
-    return f" ({describe(options.modules)})"
+    return f" ({describe(options.modules)})" if options.modules else ""
 
 
 #: Ports of a cache or of every layer are many and alike.

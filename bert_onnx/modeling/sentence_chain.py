@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bert_onnx.sentence_modules import SENTENCE, TOKENS, Dense, LayerNorm, Module, Normalize, Pooling
+from bert_onnx.sentence_modules import (
+    SENTENCE,
+    TOKENS,
+    Dense,
+    LayerNorm,
+    Module,
+    Normalize,
+    Pooling,
+    SpladePooling,
+)
 
 #: Below every real hidden state: what max pooling puts at padding.
 _PADDING_VALUE = -1e9
@@ -30,7 +39,7 @@ class SentenceChain(nn.Module):
         """[B, S, D] token vectors to [B, E].
 
         Args:
-            tokens: last hidden state.
+            tokens: last hidden state; or logits, with V for D, where a SpladePooling reads them.
             attention_mask: [B, S], 1 for real tokens.
             prompt_length: [1], how many of the first real tokens belong to the prompt; None for none.
         """
@@ -40,6 +49,8 @@ class SentenceChain(nn.Module):
                 if not module.include_prompt and prompt_length is not None:
                     mask = without_prompt(mask, prompt_length)  # later poolings go without it, too
                 features[SENTENCE] = pool(features[TOKENS], mask, module.modes)
+            elif isinstance(module, SpladePooling):
+                features[SENTENCE] = splade(features[TOKENS], mask, module)
             elif isinstance(module, Dense):
                 features[module.writes] = layer(features[module.reads])
             elif isinstance(module, LayerNorm):
@@ -146,6 +157,23 @@ def _pool(hidden: Tensor, attention_mask: Tensor, mask: Tensor, mode: str) -> Te
     # A sum with one term, where a gather by [B] places would be: what skips padding knows sums over tokens.
     chosen = _longest(attention_mask, left) if mode == "cls" else _shortest(attention_mask, left)
     return (hidden * (left == chosen).unsqueeze(-1).to(hidden.dtype)).sum(dim=1)  # [B, D]
+
+
+def splade(logits: Tensor, attention_mask: Tensor, module: SpladePooling) -> Tensor:
+    """[B, S, V] logits to weights of the vocabulary, [B, V]: max or sum over real tokens of log(1 + relu(logits)).
+
+    Formulas: Formal et al. 2021 (SPLADE, sum) and 2021 (SPLADE v2, max); Geng et al. 2024 take the logarithm twice.
+    Everything here rises with the logits, so that the maximum is taken first.
+    """
+    real = logits * attention_mask.unsqueeze(-1).to(logits.dtype)  # [B, S, V], 0 at padding
+    if module.strategy == "max":
+        return _saturated(real.amax(dim=1), module)
+    return _saturated(real, module).sum(dim=1)  # [B, V]
+
+
+def _saturated(logits: Tensor, module: SpladePooling) -> Tensor:
+    weights = torch.log(1 + functional.relu(logits))
+    return torch.log(1 + weights) if module.activation == "log1p_relu" else weights
 
 
 def _places_left(mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_onnx.postprocess import postprocess_names
+from bert_onnx.sentence_modules import SENTENCE, SPARSE
 from bert_onnx.tasks import BATCH, CHOICES, SEQUENCE
 from export.evaluation.budgets import INVARIANCE_LIMIT
 from export.evaluation.examples import TextSet
@@ -20,7 +21,7 @@ _PROBES = 8
 _MATES = 3
 
 #: Compared alone where there is one: it is what the user came for.
-_EMBEDDING = "sentence_embedding"
+_EMBEDDINGS = (SENTENCE, SPARSE)
 _SKIPPED = ("present", "attentions", "cross_attentions", "hidden_states")
 
 
@@ -114,7 +115,7 @@ def _compared(runtime: Runtime) -> list[str]:
         and port.name not in derived
         and CHOICES not in port.axes[2:]
     ]
-    return [_EMBEDDING] if _EMBEDDING in names else names
+    return [name for name in names if name in _EMBEDDINGS] or names
 
 
 def _difference(alone: np.ndarray, there: np.ndarray) -> float:

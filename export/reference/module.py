@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.modeling.sentence_chain import SentenceChain
-from bert_onnx.sentence_modules import SENTENCE
 from bert_onnx.tasks import PROMPT_LENGTH, Port, Task, TaskOptions, arrays_for
 
 _CACHE_INPUT = "past_key_values."
@@ -28,7 +27,7 @@ class GraphModule(nn.Module):
         task: its row of the task table.
         options: optional outputs.
         inputs, outputs: `input_ports` and `output_ports` of the same task and options.
-        chain: makes sentence_embedding; None for the modules of `options` as they are built.
+        chain: makes the embedding of the task's first output; None for the modules of `options` as they are built.
     """
 
     def __init__(
@@ -77,8 +76,9 @@ class GraphModule(nn.Module):
 
     def _pick(self, name: str, result: Any, named: dict[str, Tensor]) -> Tensor:
         """The tensor that output port `name` stands for."""
-        if name == SENTENCE:
-            return self.chain.embed(result.last_hidden_state, named["attention_mask"], named.get(PROMPT_LENGTH))
+        if name == self.task.embedding:
+            tokens = getattr(result, self.task.outputs[0][0])
+            return self.chain.embed(tokens, named["attention_mask"], named.get(PROMPT_LENGTH))
         family, _, rest = name.partition(".")
         if family == "present":
             layer, part = rest.split(".")

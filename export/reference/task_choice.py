@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bert_onnx.checkpoint import Checkpoint, read_modules, tensor_names
 from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical
-from bert_onnx.errors import CheckpointError
+from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.postprocess import postprocess_of
-from bert_onnx.sentence_modules import Module, Normalize, pooled
+from bert_onnx.sentence_modules import Module, Normalize, SpladePooling, is_sparse, pooled
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task, infer_task
 from export.request import AUTO, ExportRequest
 
-_SENTENCES = "sentence-similarity"
+_SENTENCES, _SPARSE = "sentence-similarity", "sparse-embedding"
 
 
 def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, TaskOptions]:
@@ -20,15 +20,17 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
         UsageError: `auto` cannot tell, or the task has no postprocess outputs and they were asked for.
         CheckpointError: the checkpoint's modules are damaged, or some that we do not compute.
     """
-    stated = _stated_modules(request, checkpoint) if request.task in (AUTO, _SENTENCES) else None
+    stated = _stated_modules(request, checkpoint) if request.task in (AUTO, _SENTENCES, _SPARSE) else None
     if request.task != AUTO:
         task = find_task(request.task)
+    elif stated and request.pooling is None:
+        task = TASKS[_SPARSE if is_sparse(stated) else _SENTENCES]
     else:
         task = TASKS[_SENTENCES] if stated else infer_task(checkpoint.config, request.pooling is not None)
     if request.postprocess:
         postprocess_of(task.name, checkpoint.config)
     return task, TaskOptions(
-        modules=_chosen_modules(request, stated) if task.name == _SENTENCES else (),
+        modules=_MODULES[task.name](request, stated) if task.name in _MODULES else (),
         pooler=task.name == "feature-extraction" and _has_pooler(checkpoint),
         output_attentions=request.output_attentions,
         output_hidden_states=request.output_hidden_states,
@@ -46,10 +48,12 @@ def _stated_modules(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Mod
         return None
 
 
-def _chosen_modules(request: ExportRequest, stated: tuple[Module, ...] | None) -> tuple[Module, ...]:
+def _sentence_modules(request: ExportRequest, stated: tuple[Module, ...] | None) -> tuple[Module, ...]:
     """What was asked for, else what the checkpoint says, else mean and normalised."""
     if request.pooling == "none":
         return ()
+    if request.pooling is None and stated and is_sparse(stated):
+        raise UsageError("modules.json makes sparse embeddings; leave --task out, or choose a --pooling, too.")
     modules = (stated or pooled("mean")) if request.pooling is None else _repooled(request.pooling, stated)
     if request.normalize is None or (bool(modules) and isinstance(modules[-1], Normalize) is request.normalize):
         return modules
@@ -59,6 +63,16 @@ def _chosen_modules(request: ExportRequest, stated: tuple[Module, ...] | None) -
 def _repooled(pooling: str, stated: tuple[Module, ...] | None) -> tuple[Module, ...]:
     """The chain that --pooling names: a pooling and, where the checkpoint ends so or says nothing, normalising."""
     return pooled(pooling, normalize=stated is None or isinstance(stated[-1], Normalize))
+
+
+def _sparse_modules(request: ExportRequest, stated: tuple[Module, ...] | None) -> tuple[Module, ...]:
+    """What the checkpoint says, else what SparseEncoder makes of a masked language model."""
+    if request.normalize is not None:
+        raise UsageError("--normalize and --no-normalize have no meaning for sparse-embedding; leave them out.")
+    return stated if stated and is_sparse(stated) else (SpladePooling(),)
+
+
+_MODULES = {_SENTENCES: _sentence_modules, _SPARSE: _sparse_modules}
 
 
 def _has_pooler(checkpoint: Checkpoint) -> bool:

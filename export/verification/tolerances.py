@@ -62,6 +62,7 @@ _KIND_OF_FAMILY = {
     "hidden_states": "hidden",
     "pooler_output": "unit",
     "sentence_embedding": "embedding",  # of length 1 only where the chain normalises
+    "sparse_embedding": "logits",
     "attentions": "unit",
     "cross_attentions": "unit",
     "present": "hidden",

@@ -95,7 +95,10 @@ def embed_file(request: EmbedRequest, progress: bool | None = None) -> EmbedRepo
     )
     manifest, chosen = check_request(request.artifact, wanted), request.embedding
     if manifest.task != "sentence-similarity":
-        raise UsageError(f"{request.artifact} is for {manifest.task}; embeddings come from sentence-similarity models.")
+        raise UsageError(
+            f"{request.artifact} is for {manifest.task}; files of vectors come from sentence-similarity models. "
+            "In Python, `bert_onnx.load` gives what others make."
+        )
     prompt = manifest.sentence.resolve(chosen.prompt_name, chosen.prompt)
     with load_request(request.artifact, wanted, check_hashes=False) as model:
         described, width = model.describe(), model.width(chosen.truncate_dim)

@@ -15,6 +15,10 @@ class Result:
         """JSON form: field names to numbers, texts, lists and objects; arrays become nested lists."""
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
+    def for_people(self) -> dict[str, Any]:
+        """What a terminal shows of it: the JSON form, or what is worth a look where that is long."""
+        return self.to_dict()
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Result):

@@ -11,8 +11,9 @@ from tiny_checkpoints import tiny_folder
 
 from bert_onnx.checkpoint import companion_files, find_checkpoint, read_modules, read_settings
 from bert_onnx.errors import CheckpointError
+from bert_onnx.modeling.lm_heads import BertForMaskedLM
 from bert_onnx.modeling.model import BertModel
-from bert_onnx.sentence_modules import Dense, LayerNorm, Module, Normalize, Pooling, pooled
+from bert_onnx.sentence_modules import Dense, LayerNorm, Module, Normalize, Pooling, SpladePooling, pooled
 from bert_onnx.sentence_settings import SentenceSettings
 
 WORDS = "sentence_transformers.models."
@@ -272,3 +273,60 @@ def test_companions_are_those_that_exist(tmp_path: Path) -> None:
         "config_sentence_transformers.json",
         "sentence_bert_config.json",
     ]
+
+
+def sparse_folder(folder: Path, config: Any, kind: str = "MLMTransformer", **transformer: Any) -> Path:
+    tiny_folder(folder, BertForMaskedLM)
+    listed = [{"path": "", "type": f"sentence_transformers.sparse_encoder.models.{kind}"}]
+    listed += [{"path": "1_S", "type": "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling"}]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "1_S").mkdir()
+    (folder / "1_S" / "config.json").write_text(json.dumps(config))
+    (folder / "sentence_bert_config.json").write_text(json.dumps(transformer))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"pooling_strategy": "sum", "activation_function": "log1p_relu"}, SpladePooling("sum", "log1p_relu")),
+        ({"word_embedding_dimension": 9, "chunk_size": 16}, SpladePooling("max", "relu", 16)),
+        ({"embedding_dimension": None, "chunk_size": None}, SpladePooling()),
+        ({"pooling_strategy": "mean"}, "pooling_strategy 'mean' is not one of max, sum"),
+        ({"activation_function": "gelu"}, "activation_function 'gelu'"),
+        ({"activation_function": ["relu"]}, "activation_function"),
+        ({"chunk_size": "many"}, "not a number of tokens"),
+        ([], "not a JSON object"),
+    ],
+    ids=lambda value: str(value)[-50:],
+)
+def test_splade_poolings(config: Any, expected: Any, tmp_path: Path) -> None:
+    checkpoint = find_checkpoint(str(sparse_folder(tmp_path, config)))
+    if isinstance(expected, SpladePooling):
+        assert read_modules(checkpoint) == (expected,)
+        assert read_settings(checkpoint, sparse=True).similarity_fn_name == "dot"
+        return
+    with pytest.raises(CheckpointError, match=f"{expected}.*--pooling"):
+        read_modules(checkpoint)
+
+
+def test_a_transformer_says_whether_it_gives_logits(tmp_path: Path) -> None:
+    stated = sparse_folder(tmp_path / "stated", {}, "Transformer", transformer_task="fill-mask")
+    assert read_modules(find_checkpoint(str(stated))) == (SpladePooling(),)
+    silent = sparse_folder(tmp_path / "silent", {}, "Transformer")
+    with pytest.raises(CheckpointError, match="made for logits, and its transformer gives hidden states"):
+        read_modules(find_checkpoint(str(silent)))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason"),
+    [
+        (("Router",), "queries and another one for documents"),
+        (("Transformer", "Pooling", "SparseAutoEncoder"), r"autoencoder .*CSR.*--task"),
+        (("SparseStaticEmbedding",), "no transformer in it"),
+    ],
+)
+def test_other_sparse_models_are_refused_with_the_reason(kinds: Any, reason: str, tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path, modules(*kinds), switches("mean_tokens"))
+    with pytest.raises(CheckpointError, match=reason):
+        read_modules(find_checkpoint(str(folder)))

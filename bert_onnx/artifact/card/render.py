@@ -11,7 +11,7 @@ from bert_onnx.artifact.card.text_input import text_section
 from bert_onnx.artifact.card.usage import other_tools, python_example, runtime_example
 from bert_onnx.artifact.contract.manifest import Manifest, Variant
 from bert_onnx.artifact.contract.parity import Rounding
-from bert_onnx.sentence_modules import Normalize, describe
+from bert_onnx.sentence_modules import Normalize, describe, is_sparse
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port
 
@@ -22,6 +22,7 @@ _SAMPLE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _PIPELINE_TAGS = {
     "feature-extraction": "feature-extraction",
     "sentence-similarity": "sentence-similarity",
+    "sparse-embedding": "feature-extraction",
     "fill-mask": "fill-mask",
     "text-classification": "text-classification",
     "token-classification": "token-classification",
@@ -56,6 +57,8 @@ def _front_matter(manifest: Manifest) -> str:
     tags = ["onnx", "bert", "bert-onnx", "onnxruntime"]
     if manifest.task == "sentence-similarity":
         tags += ["sentence-transformers", "feature-extraction"]
+    if manifest.task == "sparse-embedding":
+        tags += ["sentence-transformers", "sparse-encoder", "splade"]
     lines = ["library_name: onnx", "tags:", *(f"- {tag}" for tag in tags)]
     if manifest.task in _PIPELINE_TAGS:
         lines.append(f"pipeline_tag: {_PIPELINE_TAGS[manifest.task]}")
@@ -84,7 +87,7 @@ def _limits(manifest: Manifest) -> str:
         f"- at most {config.max_position_embeddings} tokens a text; tokenizers truncate at {manifest.model_max_length}",
         f"- {config.vocab_size} token ids, {config.type_vocab_size} segment ids",
     ]
-    if manifest.task == "sentence-similarity" and options.modules:
+    if options.modules:
         lines += _sentence_lines(manifest)
     if config.is_decoder:
         lines.append("- a decoder: tokens attend to the left only")
@@ -92,10 +95,11 @@ def _limits(manifest: Manifest) -> str:
 
 
 def _sentence_lines(manifest: Manifest) -> list[str]:
-    """What makes a sentence embedding, and what has to stand before its text."""
+    """What makes an embedding, and what has to stand before its text."""
     sentence, modules = manifest.sentence, manifest.options.modules
     length = "scaled to length 1" if isinstance(modules[-1], Normalize) else "not scaled"
-    lines = [f"- inside the graph: {describe(modules)}; sentence embeddings are {length}"]
+    kind = "sparse" if is_sparse(modules) else "sentence"
+    lines = [f"- inside the graph: {describe(modules)}; {kind} embeddings are {length}"]
     if sentence.prompts:
         prompts = ", ".join(f"{inline(name)} {code(text)}" for name, text in sentence.prompts.items())
         default = inline(sentence.default_prompt_name or "none")

@@ -11,6 +11,7 @@ _TEXTS = '["The first text.", "Another one, a little longer."]'
 _CALLS: dict[str, str] = {
     "feature-extraction": f"pipeline({_TEXTS})",
     "sentence-similarity": f"pipeline({_TEXTS})",
+    "sparse-embedding": f"pipeline({_TEXTS})",
     "fill-mask": 'pipeline("The capital of France is [MASK].", top_k=5)',
     "next-sentence-prediction": 'pipeline("He went to the shop.", pairs="He bought some milk.")',
     "pretraining": 'pipeline("The capital of France is [MASK].", pairs="It lies on the Seine.")',
@@ -35,11 +36,17 @@ _COMMANDS: dict[str, str] = {
 _OPTIMUM_CLASSES: dict[str, str] = {
     "feature-extraction": "ORTModelForFeatureExtraction",
     "sentence-similarity": "ORTModelForFeatureExtraction",
+    "sparse-embedding": "ORTModelForMaskedLM",
     "fill-mask": "ORTModelForMaskedLM",
     "text-classification": "ORTModelForSequenceClassification",
     "token-classification": "ORTModelForTokenClassification",
     "question-answering": "ORTModelForQuestionAnswering",
     "multiple-choice": "ORTModelForMultipleChoice",
+}
+
+_SENTENCE_CLASSES: dict[str, str] = {
+    "sentence-similarity": "SentenceTransformer",
+    "sparse-embedding": "SparseEncoder",
 }
 
 _JAVASCRIPT_TASKS: dict[str, str] = {
@@ -110,9 +117,10 @@ def _extra_input(port: Port) -> str:
 def other_tools(manifest: Manifest) -> str:
     """With programs that take this folder as it is; empty where there are none for the task."""
     blocks = []
-    if manifest.task == "sentence-similarity":
-        code = "from sentence_transformers import SentenceTransformer\n\n"
-        code += f'model = SentenceTransformer("DIR", backend="onnx")\nprint(model.encode({_TEXTS}).shape)'
+    if manifest.task in _SENTENCE_CLASSES:
+        name = _SENTENCE_CLASSES[manifest.task]
+        code = f"from sentence_transformers import {name}\n\n"
+        code += f'model = {name}("DIR", backend="onnx")\nprint(model.encode({_TEXTS}).shape)'
         blocks.append("sentence-transformers:\n\n" + _block("python", code))
     if manifest.task in _OPTIMUM_CLASSES:
         name = _OPTIMUM_CLASSES[manifest.task]

@@ -16,6 +16,7 @@ from export.evaluation.subject import Subject
 MEASURES: dict[str, Callable[[Subject, Sequence[Example]], Measure]] = {
     "feature-extraction": EmbeddingMeasure,
     "sentence-similarity": EmbeddingMeasure,
+    "sparse-embedding": EmbeddingMeasure,
     "fill-mask": MaskMeasure,
     "next-sentence-prediction": NextSentenceMeasure,
     "pretraining": MaskMeasure,

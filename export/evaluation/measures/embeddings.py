@@ -7,17 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from bert_onnx.errors import InputError
+from bert_onnx.sentence_modules import SPARSE
 from export.evaluation.examples import Example
 from export.evaluation.metrics import cosines, neighbour_agreement, pair_similarities, spearman
-from export.evaluation.subject import Row, Subject
+from export.evaluation.subject import BATCH_SIZE, Row, Subject
 from runtimes.engines.base import Runtime
 
 #: Most vectors whose pairs are all compared: n (n - 1) / 2 similarities are sorted.
 _MOST_PAIRED = 2048
+#: Texts of a call where each token has logits of the whole vocabulary.
+_SPARSE_ROWS = min(8, BATCH_SIZE)
 
 
 class EmbeddingMeasure:
-    """Sentence embeddings, or the mean of the last hidden state where the graph returns none. Texts count once.
+    """Embeddings, or the mean of the last hidden state where the graph returns none. Texts count once.
 
     Figures: `cosine_mean`, `cosine_min`, `neighbour_agreement` (among all texts), `spearman` (of the similarities of
     all pairs). With pairs and their similarities: `spearman_gold`.
@@ -36,15 +39,17 @@ class EmbeddingMeasure:
 
     def predict(self, runtime: Runtime) -> np.ndarray:
         """Vectors [N, D], one a text."""
-        pooled = any(port.name == "sentence_embedding" for port in runtime.outputs)
-        output = "sentence_embedding" if pooled else "last_hidden_state"
+        embedding = self._subject.task.embedding
+        pooled = any(port.name == embedding for port in runtime.outputs)
+        output = embedding if embedding is not None and pooled else "last_hidden_state"
 
         def finish(index: int, row: Row) -> np.ndarray:
             if pooled:
                 return row[output]
             return np.asarray(row[output][: len(self._windows[index].ids)].mean(axis=0, dtype=np.float64))
 
-        return np.stack(self._subject.run(runtime, self._windows, [output], finish))
+        rows = _SPARSE_ROWS if output == SPARSE else BATCH_SIZE
+        return np.stack(self._subject.run(runtime, self._windows, [output], finish, batch_size=rows))
 
     def compare(self, expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
         similar = cosines(expected, found)

@@ -1,0 +1,111 @@
+"""The JSON files of a sentence-transformers folder, read as they stand: its modules, and how its texts are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.errors import CheckpointError
+
+MODULES_FILE = "modules.json"
+SETTINGS_FILE = "config_sentence_transformers.json"
+TRANSFORMER_FILE = "sentence_bert_config.json"
+
+WAY_OUT = "choose a pooling yourself by --pooling, with --normalize or --no-normalize, or export another --task"
+_LIBRARY = "sentence_transformers."
+#: Classes of the module that reads texts; the second one gives logits, as the first does where its config says so.
+TRANSFORMERS = ("Transformer", "MLMTransformer")
+
+
+@dataclass(frozen=True)
+class ModuleEntry:
+    """An entry of modules.json: the last part of its class, and its folder within the checkpoint."""
+
+    kind: str
+    folder: str
+
+
+def module_entries(root: Path) -> tuple[ModuleEntry, ...] | None:
+    """The entries of modules.json, in order; None where there is no such file.
+
+    Raises:
+        CheckpointError: it is damaged, names a folder outside `root`, or a class of the checkpoint's own.
+    """
+    path = root / MODULES_FILE
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    if not isinstance(values, list) or not values:
+        raise CheckpointError(f"{path} is not a list of modules; {WAY_OUT}.")
+    return tuple(_entry(path, value) for value in values)
+
+
+def _entry(path: Path, value: Any) -> ModuleEntry:
+    kind = value.get("type") if isinstance(value, dict) else None
+    place = value.get("path", "") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or not isinstance(place, str):
+        raise CheckpointError(f"{path} has an entry without type and path: {str(value)[:120]}; {WAY_OUT}.")
+    if ".." in PurePosixPath(place).parts or place.startswith("/") or set(place) & set("\\:\0"):
+        raise CheckpointError(f"{path} names the path {place[:120]!r}, which leads out of its folder.")
+    if not kind.startswith(_LIBRARY):
+        raise CheckpointError(
+            f"{path} names {kind[:120]!r}, a class of the checkpoint's own, whose code is never run; {WAY_OUT}."
+        )
+    return ModuleEntry(kind.rpartition(".")[2], place)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document in `path`. Raises CheckpointError: it cannot be read, or is none."""
+    try:
+        return json.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; {WAY_OUT}.") from None
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{path} is not proper JSON; {WAY_OUT}.") from None
+
+
+def read_size(values: Mapping[str, Any], key: str) -> int:
+    """The whole number above 0 that `values` has for `key`. Raises ValueError: it has none."""
+    size = values.get(key)
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size < 2**31:
+        raise ValueError(f"{key} is {str(size)[:80]}, which is not a size")
+    return size
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """sentence_bert_config.json, as far as it decides what a text's tokens are.
+
+    Args:
+        max_seq_length: length to which texts are cut, in tokens; None where it says nothing.
+        do_lower_case: texts are lower-cased, whatever the tokenizer does.
+        transformer_task: what the transformer computes; None for hidden states.
+    """
+
+    max_seq_length: int | None = None
+    do_lower_case: bool = False
+    transformer_task: str | None = None
+
+
+def read_transformer_config(checkpoint: Checkpoint) -> TransformerConfig:
+    """What sentence_bert_config.json says; nothing where there is none.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = checkpoint.folder / TRANSFORMER_FILE
+    if not path.is_file():
+        return TransformerConfig()
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} is not a JSON object; {WAY_OUT}.")
+    longest, task = values.get("max_seq_length"), values.get("transformer_task")
+    return TransformerConfig(
+        longest if isinstance(longest, int) and longest > 0 else None,
+        values.get("do_lower_case") is True,
+        task if isinstance(task, str) else None,
+    )
