@@ -82,7 +82,7 @@ class BertConfig:
         dtype: floating-point type of the checkpoint's weights.
         attn_implementation: `eager` (plain matmul and softmax) or `sdpa` (torch's fused attention).
         bos_token_id, eos_token_id, sep_token_id, cls_token_id, mask_token_id: ids of special tokens,
-            where the checkpoint states them.
+            where the checkpoint states them; several may end a text.
 
     Raises:
         ConfigError: naming the first field that does not fit.
@@ -118,7 +118,7 @@ class BertConfig:
     dtype: str = "float32"
     attn_implementation: str = "eager"
     bos_token_id: int | None = None
-    eos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
     sep_token_id: int | None = None
     cls_token_id: int | None = None
     mask_token_id: int | None = None
@@ -132,7 +132,15 @@ class BertConfig:
         layers = {_as_int("pruned_heads", key): _list("pruned_heads", heads) for key, heads in pruned.items()}
         _freeze(self, "pruned_heads", layers)
         _freeze(self, "architectures", _list("architectures", self.architectures or ()))
+        ends = self.eos_token_ids
+        _freeze(self, "eos_token_id", ends if len(ends) > 1 else ends[0] if ends else None)
         validate(vars(self))
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """Every token that ends a text; none, one or several."""
+        ends = self.eos_token_id
+        return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
 
     @property
     def num_labels(self) -> int:
@@ -237,6 +245,7 @@ class BertConfig:
         values["label2id"] = self.label2id
         values["pruned_heads"] = {str(layer): list(heads) for layer, heads in self.pruned_heads.items()}
         values["architectures"] = list(self.architectures)
+        values["eos_token_id"] = list(ends) if isinstance(ends := self.eos_token_id, tuple) else ends
         values["model_type"] = self.model_type
         values["torch_dtype"] = values.pop("dtype")
         del values["attn_implementation"]  # a choice of the running program, not of the checkpoint

@@ -66,6 +66,12 @@ def _token_ids(values: dict[str, Any], classes: int | None) -> tuple[dict[str, A
     result = dict(values)
     for name in TOKEN_IDS:
         value = values.get(name)
+        if name == "eos_token_id" and isinstance(value, (list, tuple)) and all(map(is_int, value)) and is_int(size):
+            result[name] = tuple(one for one in value if 0 <= one < size)  # each of them ends a text
+            outside = [one for one in value if one not in result[name]]
+            if outside:
+                warnings.append(f"{name} has {_few(outside)}, outside the vocabulary of {size} tokens; left out")
+            continue
         if isinstance(value, (list, tuple)) and value and all(is_int(one) for one in value):
             value = result[name] = value[0]
             if len(values[name]) > 1:

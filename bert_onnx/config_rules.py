@@ -103,7 +103,8 @@ def validate(fields: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name} is {fields[name]!r}; it must be a positive number.")
     for name in TOKEN_IDS:
         value = fields[name]
-        if value is not None and not (is_int(value) and 0 <= value < fields["vocab_size"]):
+        ids = value if isinstance(value, tuple) and name == "eos_token_id" else [] if value is None else [value]
+        if not all(is_int(one) and 0 <= one < fields["vocab_size"] for one in ids):
             raise ConfigError(
                 f"{name} is {value!r}; it must lie within the vocabulary of {fields['vocab_size']} tokens."
             )

@@ -160,7 +160,7 @@ def test_labels_that_do_not_fit_together(
 @pytest.mark.parametrize(
     ("values", "name", "expected"),
     [({"pad_token_id": 30522}, "pad_token_id", None), ({"pad_token_id": -1}, "pad_token_id", None),
-     ({"mask_token_id": 10**9}, "mask_token_id", None), ({"eos_token_id": [5, 6]}, "eos_token_id", 5),
+     ({"mask_token_id": 10**9}, "mask_token_id", None), ({"eos_token_id": [5, 6, 10**9]}, "eos_token_id", (5, 6)),
      ({"eos_token_id": [10**9]}, "eos_token_id", None), ({"torch_dtype": "int4"}, "dtype", "float32"),
      ({"dtype": {"text": "float16"}}, "dtype", "float32")],
 )  # fmt: skip
@@ -169,6 +169,19 @@ def test_what_nothing_uses_is_a_warning(
 ) -> None:
     assert getattr(BertConfig.from_dict(values), name) == expected
     assert name in caplog.text
+
+
+def test_several_tokens_may_end_a_text(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    config = BertConfig.from_dict({"eos_token_id": [5, 6]})
+    assert not caplog.text
+    config.save_pretrained(tmp_path)
+    assert BertConfig.from_pretrained(tmp_path) == config
+    assert json.loads((tmp_path / "config.json").read_text())["eos_token_id"] == [5, 6]
+    ends = [BertConfig.from_dict({"eos_token_id": value}).eos_token_ids for value in ([7], 7, [], None)]
+    assert ends == [(7,), (7,), (), ()]
+    for wrong in ((5, 10**9), (5, "6"), "5", 5.0):
+        with pytest.raises(ConfigError, match="eos_token_id"):
+            BertConfig(eos_token_id=wrong)  # type: ignore[arg-type]
 
 
 def test_dtypes_of_every_kind(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.checkpoint.generation import with_ends
 from bert_onnx.checkpoint.hub import fetch
 from bert_onnx.checkpoint.names import canonical
 from bert_onnx.checkpoint.reading import read_tensors, weight_files, weights_digest
-from bert_onnx.checkpoint.sentence_files import TRANSFORMERS, module_entries
+from bert_onnx.checkpoint.sentence_files import transformer_folder
 from bert_onnx.checkpoint.sentence_weights import module_weight_files
 from bert_onnx.config import CONFIG_NAME, BertConfig
 from bert_onnx.errors import CheckpointError, UsageError
@@ -121,22 +122,16 @@ def _refuse_revision(model: str, revision: str | None) -> None:
 
 
 def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision: str | None = None) -> Checkpoint:
-    root, folder = folder, _transformer_folder(folder)
-    config = BertConfig.from_pretrained(folder)
+    root, folder = folder, transformer_folder(folder)
+    config = with_ends(BertConfig.from_pretrained(folder), folder)
     check_memory(config, str(folder / CONFIG_NAME))
     if random_seed is not None:
         return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed), root)
     weight_files(folder)  # refuses a folder without them
     classes = _classes(folder)
     if classes not in (None, config.num_labels):
-        config = BertConfig.from_pretrained(folder, classes=classes)
+        config = with_ends(BertConfig.from_pretrained(folder, classes=classes), folder)
     return Checkpoint(folder, config, Source(name, kind, revision, ""), root)
-
-
-def _transformer_folder(root: Path) -> Path:
-    """`root`; or where old versions of sentence-transformers put the transformer within it, such as 0_Transformer."""
-    entries = None if (root / CONFIG_NAME).exists() else module_entries(root)
-    return root / entries[0].folder if entries and entries[0].kind in TRANSFORMERS else root
 
 
 def _classes(folder: Path) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.config import CONFIG_NAME
 from bert_onnx.errors import CheckpointError
 
 MODULES_FILE = "modules.json"
@@ -42,6 +43,16 @@ def module_entries(root: Path) -> tuple[ModuleEntry, ...] | None:
     if not isinstance(values, list) or not values:
         raise CheckpointError(f"{path} is not a list of modules; {WAY_OUT}.")
     return tuple(_entry(path, value) for value in values)
+
+
+def transformer_folder(root: Path) -> Path:
+    """`root`; or where old versions of sentence-transformers put the transformer within it, such as 0_Transformer.
+
+    Raises:
+        CheckpointError: as `module_entries`.
+    """
+    entries = None if (root / CONFIG_NAME).exists() else module_entries(root)
+    return root / entries[0].folder if entries and entries[0].kind in TRANSFORMERS else root
 
 
 def _entry(path: Path, value: Any) -> ModuleEntry:

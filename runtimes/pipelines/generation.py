@@ -48,7 +48,7 @@ class TextGeneration(TokenizingPipeline):
         self,
         texts: str | Sequence[str],
         max_new_tokens: int = 20,
-        eos_token_id: int | None = None,
+        eos_token_id: int | Sequence[int] | None = None,
         add_special_tokens: bool = True,
         batch_size: int = 8,
     ) -> list[Generated]:
@@ -57,7 +57,7 @@ class TextGeneration(TokenizingPipeline):
         Args:
             texts: the prompts. Those of equal length are run together; nothing is padded.
             max_new_tokens: most tokens to add.
-            eos_token_id: the token that ends a text; None takes the config's, and without that none does.
+            eos_token_id: the token that ends a text, or several; None takes the config's, and without one none does.
             add_special_tokens: put [CLS] and [SEP] around the prompt.
             batch_size: prompts that are run together.
 
@@ -69,7 +69,8 @@ class TextGeneration(TokenizingPipeline):
         check_count("batch_size", batch_size)
         if any(port.name == "encoder_hidden_states" for port in self.runtime.inputs):
             raise UsageError("this model reads an encoder's states, which no text gives it; call its runtime directly.")
-        end = self.config.eos_token_id if eos_token_id is None else eos_token_id
+        given = [eos_token_id] if isinstance(eos_token_id, int) else eos_token_id
+        ends = frozenset(self.config.eos_token_ids if given is None else given)
         prompts = check_texts(texts)
         windows = encode(self.tokenizer, prompts, None, None, add_special_tokens)
         self._check_room(windows)
@@ -79,7 +80,7 @@ class TextGeneration(TokenizingPipeline):
             group = [index for index, own in enumerate(lengths) if own == length]
             for batch in pieces(group, batch_size):
                 rows = [_Row(index, windows[index]) for index in batch]
-                self._continue(rows, min(max_new_tokens, self._positions - length), end)
+                self._continue(rows, min(max_new_tokens, self._positions - length), ends)
                 for row in rows:
                     found[row.sample] = self._finish(row, prompts[row.sample], max_new_tokens)
         return [found[index] for index in range(len(prompts))]
@@ -98,7 +99,7 @@ class TextGeneration(TokenizingPipeline):
                     "positions, so that nothing can follow; shorten it."
                 )
 
-    def _continue(self, rows: list[_Row], steps: int, end: int | None) -> None:
+    def _continue(self, rows: list[_Row], steps: int, ends: frozenset[int]) -> None:
         """Add up to `steps` tokens to each of `rows`, whose prompts have the same length."""
         stepper = _Stepper(self.runtime, self._caches, rows)
         active = rows
@@ -106,7 +107,7 @@ class TextGeneration(TokenizingPipeline):
             chosen = stepper.step(active)
             for row, token in zip(active, chosen, strict=True):
                 row.added.append(int(token))
-                row.ended = end is not None and row.added[-1] == end
+                row.ended = row.added[-1] in ends
             going = [i for i, row in enumerate(active) if not row.ended]
             if not going:
                 return

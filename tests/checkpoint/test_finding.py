@@ -189,3 +189,29 @@ def test_a_source_survives_json(source: Source) -> None:
 def test_a_damaged_source_is_refused(changes: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         Source.from_dict({**Source("m", "folder", None, "ab").to_dict(), **changes})
+
+
+@pytest.mark.parametrize(
+    ("written", "ends"),
+    [('{"eos_token_id": [5, 6]}', (5, 6)), ('{"eos_token_id": 7}', (7,)), ('{"eos_token_id": [5, 99999999]}', (5,)),
+     ('{"eos_token_id": null}', ()), ('{"max_length": 20}', (3,)), ("{", (3,)), ("[]", (3,)), (None, (3,))],
+)  # fmt: skip
+def test_the_tokens_that_end_a_text_are_those_of_generation_config(
+    written: str | None, ends: tuple[int, ...], tmp_path: Path
+) -> None:
+    folder = tiny_folder(tmp_path, BertModel)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": 3}))
+    if written is not None:
+        (folder / "generation_config.json").write_text(written)
+    assert find_checkpoint(str(folder)).config.eos_token_ids == ends
+
+
+def test_a_volume_of_kubernetes(tmp_path: Path) -> None:
+    """x -> ..data/x, ..data -> ..2026_01_01."""
+    plain = tiny_folder(tmp_path / "..2026_01_01", BertModel)
+    (tmp_path / "..data").symlink_to(plain.name)
+    for path in plain.iterdir():
+        (tmp_path / path.name).symlink_to(f"..data/{path.name}")
+    assert find_checkpoint(str(tmp_path)).source.weights_sha256 == find_checkpoint(str(plain)).source.weights_sha256
+    assert tensor_names(find_checkpoint(str(tmp_path)))

@@ -13,7 +13,7 @@ from hub_server import BERT, COMMIT, OLD_COMMIT, TINY, WEIGHTS, Fault, HubServer
 from tiny_checkpoints import tiny_folder, tiny_model
 
 from bert_onnx.checkpoint import find_checkpoint, load_weights
-from bert_onnx.errors import ConfigError, HubError, UsageError
+from bert_onnx.errors import CheckpointError, ConfigError, HubError, UsageError
 from bert_onnx.modeling.model import BertModel
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,55 @@ def test_shards_are_fetched_where_there_is_no_single_file(server: HubServer, fil
     server.requests.clear()
     find_checkpoint("o/both")
     assert [name for name in server.downloads() if name.startswith("model")] == [WEIGHTS]
+
+
+def in_a_folder(files: dict[str, bytes], folder: str = "0_Transformer") -> dict[str, bytes]:
+    """As sentence-transformers of before 2020 laid a model out: nothing but modules.json at the top."""
+    entries = [("Transformer", folder), ("Pooling", "1_Pooling"), ("Dense", "2_Dense")]
+    listed = [{"path": place, "type": f"sentence_transformers.models.{kind}"} for kind, place in entries]
+    moved = {f"{folder}/{name}": content for name, content in files.items() if "/" not in name}
+    return {
+        **moved,
+        "modules.json": json.dumps(listed).encode(),
+        "1_Pooling/config.json": b"{}",
+        "2_Dense/config.json": b"{ }",
+        "2_Dense/pytorch_model.bin": b"a pickle",
+        "3_Other/pytorch_model.bin": b"a pickle",
+        "3_Other/model.safetensors": b"x",
+    }
+
+
+def test_a_transformer_in_a_folder_of_its_own(server: HubServer, files: dict[str, bytes]) -> None:
+    del (moved := in_a_folder(files))["0_Transformer/modules.json"]
+    server.repositories["o/old"] = Repository.of(moved)
+    checkpoint = find_checkpoint("o/old")
+    assert checkpoint.folder == checkpoint.root / "0_Transformer"
+    assert load_weights(tiny_model(BertModel), checkpoint).newly_initialised == ()
+    tokenizer = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+    assert server.downloads() == [
+        *sorted(f"0_Transformer/{name}" for name in ("config.json", WEIGHTS, *tokenizer)),
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/pytorch_model.bin",  # so that it can be said that it is a pickle
+        "3_Other/model.safetensors",
+        "modules.json",
+    ]
+    assert find_checkpoint("o/old", offline=True) == checkpoint
+    without = {name: content for name, content in moved.items() if not name.endswith(".safetensors")}
+    server.repositories["o/pickled"] = Repository.of(without)
+    with pytest.raises(HubError, match=r"no weights in safetensors .*it has 0_Transformer/pytorch_model\.bin"):
+        find_checkpoint("o/pickled")
+    server.repositories["o/nothing"] = Repository.of({"modules.json": moved["modules.json"]})
+    with pytest.raises(HubError, match=r"o/nothing has no 0_Transformer/config\.json"):
+        find_checkpoint("o/nothing")
+
+
+@pytest.mark.parametrize("folder", ["../0_Transformer", "/etc"])
+def test_a_transformer_outside_its_repository(folder: str, server: HubServer, files: dict[str, bytes]) -> None:
+    server.repositories["o/hostile"] = Repository.of(in_a_folder(files, folder))
+    with pytest.raises(CheckpointError, match="leads out of its folder"):
+        find_checkpoint("o/hostile")
+    assert server.downloads() == ["modules.json"]
 
 
 def test_a_second_time_nothing_is_downloaded_and_offline_nothing_is_asked(server: HubServer) -> None:

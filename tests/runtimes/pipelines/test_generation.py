@@ -71,6 +71,18 @@ def test_a_text_that_ends_leaves_the_batch(tmp_path: Path, task: str) -> None:
     assert [call["input_ids"].shape[0] for call in pipeline.runtime.calls] == [3, 2, 1, 1, 1]
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_each_of_several_tokens_ends_a_text(tmp_path: Path, task: str) -> None:
+    ends = tuple(map(VOCABULARY.index, "ez"))
+    pipeline = generator(tmp_path, task, max_position_embeddings=32, eos_token_id=ends)
+    answers = pipeline(["x", "b", "h"], max_new_tokens=4, add_special_tokens=False)
+    assert [(letters(a.tokens), a.finished) for a in answers] == [("yz", "eos"), ("cde", "eos"), ("ijkl", "length")]
+    (one,) = pipeline(["b"], max_new_tokens=4, eos_token_id=[VOCABULARY.index("d")], add_special_tokens=False)
+    assert letters(one.tokens) == "cd"
+    (never,) = pipeline(["b"], max_new_tokens=4, eos_token_id=[], add_special_tokens=False)
+    assert letters(never.tokens) == "cdef"
+
+
 def test_all_texts_that_end_end_the_work(tmp_path: Path) -> None:
     pipeline = generator(tmp_path, "text-generation-with-past", max_position_embeddings=32, eos_token_id=END)
     pipeline(["y"], max_new_tokens=20, add_special_tokens=False)
