@@ -83,6 +83,8 @@ class BertConfig:
         attn_implementation: `eager` (plain matmul and softmax) or `sdpa` (torch's fused attention).
         bos_token_id, eos_token_id, sep_token_id, cls_token_id, mask_token_id: ids of special tokens,
             where the checkpoint states them; several may end a text.
+        sentence_transformers, sbert_ce_default_activation_function: what `CrossEncoder` of sentence-transformers keeps
+            here, today and before its version 4: the activation that makes scores of logits.
 
     Raises:
         ConfigError: naming the first field that does not fit.
@@ -122,6 +124,8 @@ class BertConfig:
     sep_token_id: int | None = None
     cls_token_id: int | None = None
     mask_token_id: int | None = None
+    sentence_transformers: Mapping[str, Any] | None = None
+    sbert_ce_default_activation_function: str | None = None
 
     model_type = "bert"  # a class attribute, not a field: there is no other
 

@@ -16,7 +16,7 @@ def mended(values: Mapping[str, Any], classes: int | None) -> tuple[dict[str, An
         classes: rows of the checkpoint's classifier, where it has one: they decide, where the labels leave it open.
     """
     result, warnings = dict(values), []
-    for mend in (_labels, _token_ids, _dtype):
+    for mend in (_labels, _token_ids, _dtype, _cross_encoder):
         result, said = mend(result, classes)
         warnings += said
     return result, tuple(warnings)
@@ -89,6 +89,14 @@ def _dtype(values: dict[str, Any], classes: int | None) -> tuple[dict[str, Any],
         return values, []
     said = [] if dtype in ("float64", "auto") else [f"dtype is {str(dtype)[:40]!r}, which is no type of weights here"]
     return values | {"dtype": "float32"}, said
+
+
+def _cross_encoder(values: dict[str, Any], classes: int | None) -> tuple[dict[str, Any], list[str]]:
+    """Keys of a library's own: what it could not read itself is left out."""
+    kinds = {"sentence_transformers": dict, "sbert_ce_default_activation_function": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(values.get(name), (kind, type(None)))]
+    warnings = [f"{name} is a {type(values[name]).__name__}, which says nothing; it is left out" for name in wrong]
+    return values | dict.fromkeys(wrong), warnings
 
 
 def _few(ids: Any) -> str:

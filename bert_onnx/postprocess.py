@@ -161,6 +161,11 @@ def postprocess_of(task: str, config: BertConfig) -> tuple[PostprocessStep, ...]
     Raises:
         UsageError: it has nothing to add to its outputs, or lacks what the outputs need.
     """
+    if task == "text-ranking":
+        raise UsageError(
+            "a score is a function of its logit; the manifest names it (sentence.activation_fn), pipelines apply it; "
+            "leave --postprocess out, or take --task text-classification, whose graph returns probabilities."
+        )
     if task not in _STEPS:
         raise UsageError(f"{task} returns vectors: {_EMBEDDED}.")
     if task == "text-classification":

@@ -139,6 +139,7 @@ TASKS: dict[str, Task] = {
             (("prediction_logits", (BATCH, SEQUENCE, "V")), ("seq_relationship_logits", (BATCH, 2))),
         ),
         Task("text-classification", "BertForSequenceClassification", (("logits", (BATCH, "N")),)),
+        Task("text-ranking", "BertForSequenceClassification", (("logits", (BATCH, "N")),)),
         Task("token-classification", "BertForTokenClassification", (("logits", (BATCH, SEQUENCE, "N")),)),
         Task(
             "question-answering",

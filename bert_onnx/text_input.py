@@ -11,7 +11,7 @@ PAIR = "text_pair"
 
 #: Tasks whose rows always have a second text, and those where it may be left out.
 PAIRED = ("next-sentence-prediction", "question-answering", "multiple-choice")
-MAYBE_PAIRED = ("pretraining", "text-classification")
+MAYBE_PAIRED = ("pretraining", "text-classification", "text-ranking")
 #: Of a pair that is too long only the second text is cut, as the pipeline of the task does it.
 CUTS_SECOND = ("question-answering",)
 #: Tasks that feed their own tokens back, with which text can do nothing.

@@ -12,6 +12,7 @@ from pathlib import Path
 from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish import check_destination
 from bert_onnx.checkpoint import Checkpoint, find_checkpoint, read_settings, tensor_names
+from bert_onnx.checkpoint.cross_encoder import read_cross_encoder
 from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.sentence_modules import is_sparse
 from bert_onnx.sentence_settings import SentenceSettings
@@ -32,7 +33,7 @@ class CheckedExport:
         destination: the folder to publish to, resolved.
         checkpoint: with its weights found and not yet hashed.
         task, options: what the graphs compute.
-        sentence: prompts, similarity and length of vectors.
+        sentence: prompts, similarity and length of vectors, activation of scores.
     """
 
     destination: Path
@@ -57,7 +58,11 @@ def check_export(request: ExportRequest) -> CheckedExport:
     )
     tensor_names(checkpoint)
     task, options = choose_task(request, checkpoint)
-    sentence = read_settings(checkpoint, is_sparse(options.modules)) if task.embedding else SentenceSettings()
+    sentence = SentenceSettings()
+    if task.name == "text-ranking":
+        sentence = read_cross_encoder(checkpoint)
+    elif task.embedding:
+        sentence = read_settings(checkpoint, is_sparse(options.modules))
     if request.text_input:
         check_text_input(task, options)
     return CheckedExport(destination, checkpoint, task, options, sentence)

@@ -26,6 +26,7 @@ PIPELINES: dict[str, tuple[str, str]] = {
     "next-sentence-prediction": ("runtimes.pipelines.sentence_pair", "NextSentencePrediction"),
     "pretraining": ("runtimes.pipelines.fill_mask", "Pretraining"),
     "text-classification": ("runtimes.pipelines.classification", "TextClassification"),
+    "text-ranking": ("runtimes.pipelines.ranking", "TextRanking"),
     "token-classification": ("runtimes.pipelines.tokens", "TokenClassification"),
     "question-answering": ("runtimes.pipelines.question_answering", "QuestionAnswering"),
     "multiple-choice": ("runtimes.pipelines.multiple_choice", "MultipleChoice"),

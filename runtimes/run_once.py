@@ -4,42 +4,89 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
+from bert_onnx.artifact import Manifest
 from bert_onnx.errors import UsageError
 from runtimes.loading import load_request
+from runtimes.pipelines.base import Pipeline
 from runtimes.pipelines.results import Result
 from runtimes.selection.open import check_request
 from runtimes.selection.request import RuntimeRequest
 
-#: Tasks that take a second text, and those that rank or generate a number of things that can be chosen.
-_PAIRED = ("text-classification", "next-sentence-prediction", "pretraining", "question-answering")
-_RANKED = ("fill-mask", "sparse-embedding", "pretraining", "text-classification", "question-answering")
-_EMBEDDING = ("sentence-similarity",)
-_PROMPTED = ("sentence-similarity", "sparse-embedding")
-_GENERATING = ("text-generation", "text-generation-with-past")
+_CLASSIFYING = ("text-classification", "text-ranking")
+_PROMPTED = ("sentence-similarity", "sparse-embedding", "text-ranking")
 _CHOOSING = "multiple-choice"
+#: Tasks that take a second text.
+_PAIRED = (*_CLASSIFYING, "next-sentence-prediction", "pretraining", "question-answering")
+#: The tasks that have each option; what is not here, all have.
+_TASKS: dict[str, tuple[str, ...]] = {
+    "pair": _PAIRED,
+    "top_k": ("fill-mask", "sparse-embedding", "pretraining", *_CLASSIFYING, "question-answering"),
+    "max_new_tokens": ("text-generation", "text-generation-with-past"),
+    "prompt_name": _PROMPTED,
+    "truncate_dim": ("sentence-similarity",),
+    "query": ("text-ranking",),
+    "labels": _CLASSIFYING,
+    "function_to_apply": _CLASSIFYING,
+}
+#: What a graph that takes text has no meaning for.
+_WITHOUT_TEXT = ("top_k", "max_new_tokens", "query", "labels", "function_to_apply")
+#: What has no meaning beside an option.
+_EXCLUDING = {
+    "query": ("pair", "labels", "function_to_apply"),
+    "labels": ("pair", "top_k", "prompt_name", "function_to_apply"),
+}
+#: Options that say how labels are judged, by the names that pipelines have for them.
+_JUDGING = ("hypothesis_template", "multi_label")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a caller may choose; None for the task's own choice.
+
+    Args:
+        pair: the second text, for tasks that take one.
+        top_k: how many labels, tokens, answers or documents.
+        max_new_tokens: how many tokens to generate.
+        prompt_name: name of the prompt to put before texts or queries.
+        truncate_dim: values of a sentence embedding that are kept.
+        query: the texts are documents, to be ranked for it.
+        labels: with commas; the texts are judged by these, with a model of natural language inference.
+        hypothesis_template, multi_label: how labels are judged; see `ZeroShotClassification`.
+        function_to_apply: what makes scores of a classifier's logits; see `ClassificationOptions`.
+    """
+
+    pair: str | None = None
+    top_k: int | None = None
+    max_new_tokens: int | None = None
+    prompt_name: str | None = None
+    truncate_dim: int | None = None
+    query: str | None = None
+    labels: str | None = None
+    hypothesis_template: str | None = None
+    multi_label: bool | None = None
+    function_to_apply: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What the caller has chosen, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def predict(
     folder: str | os.PathLike[str],
     texts: Sequence[str],
-    pair: str | None = None,
-    top_k: int | None = None,
-    max_new_tokens: int | None = None,
+    options: RunOptions = RunOptions(),
     request: RuntimeRequest | None = None,
-    prompt_name: str | None = None,
-    truncate_dim: int | None = None,
 ) -> list[Result]:
     """What the artifact in `folder` predicts, one result a text.
 
     Args:
         folder: what `bert-onnx export` wrote.
-        texts: texts or questions; for multiple-choice the prompt and then its choices, which give one result.
-        pair: the second text, for tasks that take one.
-        top_k: how many labels, tokens or answers; None for the task's own number.
-        max_new_tokens: how many tokens to generate; None for the task's own number.
-        prompt_name, truncate_dim: of embeddings; None for the model's own.
+        texts: texts, questions, or documents where there is a query; for multiple-choice the prompt and then its
+            choices, which give one result.
         request: which variant, on which runtime, in which precision, with how many threads; None for the best here.
 
     Raises:
@@ -47,43 +94,49 @@ def predict(
         ArtifactError, InputError, RuntimeUnavailableError: as `runtimes.load` and its pipelines.
     """
     request = request or RuntimeRequest()
-    if request.text_input and not (top_k is None and max_new_tokens is None):
-        raise UsageError("--top-k and --max-new-tokens have no meaning with --text-input; leave them out.")
     manifest = check_request(folder, request)
-    task = manifest.task
-    options = _options(task, top_k, max_new_tokens, prompt_name, truncate_dim)
-    manifest.sentence.resolve(prompt_name)
-    if pair is not None and task not in _PAIRED and not request.text_input:
-        raise UsageError(f"--pair has no meaning for {task}; it is for {', '.join(_PAIRED)}.")
-    if task == _CHOOSING and len(texts) < 2:
+    given = options.given()
+    _check(manifest, given, request.text_input)
+    if manifest.task == _CHOOSING and len(texts) < 2:
         raise UsageError("multiple-choice needs a prompt and at least one choice: TEXT CHOICE [CHOICE ...].")
     with load_request(folder, request) as pipeline:
-        if task == _CHOOSING:
-            return list(pipeline([texts[0]], [list(texts[1:])]))
-        if task in _PAIRED or request.text_input:  # a graph that takes text says itself whether it takes pairs
-            return list(pipeline(list(texts), pair, **options))
-        return list(pipeline(list(texts), **options))
+        return list(_call(pipeline, manifest.task, list(texts), given))
 
 
-def _options(
-    task: str, top_k: int | None, max_new_tokens: int | None, prompt_name: str | None, truncate_dim: int | None
-) -> dict[str, Any]:
-    """The options that were given, by the names that pipelines have for them.
+def _call(pipeline: Pipeline, task: str, texts: list[str], given: dict[str, Any]) -> Sequence[Result]:
+    if task == _CHOOSING:
+        return list(pipeline([texts[0]], [texts[1:]]))
+    if "query" in given:
+        return list(pipeline.rank(given.pop("query"), texts, return_documents=True, **given))
+    if "labels" in given:
+        return list(pipeline.zero_shot(texts, given.pop("labels"), **given))
+    if "pair" in given:
+        return list(pipeline(texts, given.pop("pair"), **given))
+    if task in _PAIRED:
+        return list(pipeline(texts, None, **given))
+    return list(pipeline(texts, **given))
 
-    Raises:
-        UsageError: `task` has no such option.
-    """
-    options: dict[str, Any] = {}
-    rows = (
-        ("top_k", top_k, _RANKED),
-        ("max_new_tokens", max_new_tokens, _GENERATING),
-        ("prompt_name", prompt_name, _PROMPTED),
-        ("truncate_dim", truncate_dim, _EMBEDDING),
-    )
-    for name, value, tasks in rows:
-        if value is None:
-            continue
-        if task not in tasks:
-            raise UsageError(f"--{name.replace('_', '-')} has no meaning for {task}; it is for {', '.join(tasks)}.")
-        options[name] = value
-    return options
+
+def _check(manifest: Manifest, given: dict[str, Any], text_input: bool) -> None:
+    """Raises UsageError for options that the task, or a graph that takes text, does not have, or that clash."""
+    task = manifest.task
+    if text_input:
+        meant = [_flag(name) for name in given if name in _WITHOUT_TEXT]
+        if meant:
+            raise UsageError(f"{' and '.join(meant)} has no meaning with --text-input; leave it out.")
+    for name in given:
+        tasks = _TASKS.get(name, (task,))
+        if task not in tasks and not (name == "pair" and text_input):  # such a graph says itself whether it takes pairs
+            raise UsageError(f"{_flag(name)} has no meaning for {task}; it is for {', '.join(tasks)}.")
+    judging = [name for name in given if name in _JUDGING]
+    if judging and "labels" not in given:
+        raise UsageError(f"{_flag(judging[0])} says how labels are judged; give them with --labels.")
+    for name, excluded in _EXCLUDING.items():
+        clash = [other for other in excluded if name in given and other in given]
+        if clash:
+            raise UsageError(f"{_flag(name)} and {_flag(clash[0])} exclude each other; leave one out.")
+    manifest.sentence.resolve(given.get("prompt_name"))
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

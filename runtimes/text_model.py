@@ -14,6 +14,7 @@ from bert_onnx.sentence_modules import SENTENCE
 from bert_onnx.text_input import TRUNCATED
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.text import TextRuntime
+from runtimes.pipelines.activations import activate
 from runtimes.pipelines.base import Pipeline, PipelineParts
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, run_rows, stream_vectors
 from runtimes.pipelines.classification import label_scores, ranked_labels
@@ -78,7 +79,8 @@ class TextModel(SentencePipeline):
             pairs: the second text of each; a single one goes with every text. For multiple choice, lists of choices,
                 the same number for each text.
             batch_size: texts that are run together.
-            prompt_name, prompt, truncate_dim: of sentence embeddings; see `EmbeddingOptions`.
+            prompt_name, prompt: what is put before texts, of models that have prompts.
+            truncate_dim: of sentence embeddings; see `EmbeddingOptions`.
 
         Raises:
             InputError: something that is no text, or second texts that do not fit.
@@ -140,8 +142,10 @@ class TextModel(SentencePipeline):
 
     def _predict(self, row: Row) -> Result:
         truncated = bool(np.any(row[TRUNCATED]))
-        if self.task == "text-classification":
-            scores = label_scores(row["logits"], self.config.problem_type)
+        if self.task in ("text-classification", "text-ranking"):
+            activation = self.sentence.activation_fn
+            logits = row["logits"]
+            scores = activate(activation, logits) if activation else label_scores(logits, self.config.problem_type)
             return ranked_labels(scores, self.config.id2label, None, truncated)
         if self.task == "next-sentence-prediction":
             return next_sentence(row["logits"], truncated)

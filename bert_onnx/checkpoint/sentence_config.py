@@ -6,7 +6,7 @@ Class names are those of any version of the library: `sentence_transformers.mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,25 +135,34 @@ def _dense(values: Mapping[str, Any], folder: str) -> Dense:
     if not isinstance(reads, str) or not isinstance(writes, str):
         raise ValueError("module_input_name and module_output_name must be names")
     sizes = read_size(values, "in_features"), read_size(values, "out_features")
-    return Dense(folder, *sizes, bool(values.get("bias", True)), _activation(values), reads, writes)
+    stated = values.get("activation_function", f"torch.nn.{_DEFAULT_ACTIVATION}")
+    activation = read_activation(stated, "activation_function", _DEFAULT_ACTIVATION)
+    return Dense(folder, *sizes, bool(values.get("bias", True)), activation, reads, writes)
 
 
 def _layer_norm(values: Mapping[str, Any], folder: str) -> LayerNorm:
     return LayerNorm(folder, read_size(values, "dimension"))
 
 
-def _activation(values: Mapping[str, Any]) -> str:
-    """The class of torch.nn that the path of an activation ends with; Tanh for code that the library does not trust."""
-    path = values.get("activation_function", f"torch.nn.{_DEFAULT_ACTIVATION}")
+def read_activation(path: Any, key: str, default: str, known: Sequence[str] = ACTIVATIONS) -> str:
+    """The class of torch.nn that the `path` of an activation ends with; `default` for code that the library does not
+    trust.
+
+    Args:
+        path: what a config has for `key`.
+        known: the classes that may be named.
+
+    Raises:
+        ValueError: not a path, or one of torch that is no activation among `known`.
+    """
     if not isinstance(path, str):
-        raise ValueError(f"activation_function is {str(path)[:80]}, not the path of a class")
+        raise ValueError(f"{key} is {str(path)[:80]}, not the path of a class")
     if not path.startswith("torch."):
-        return _DEFAULT_ACTIVATION
+        return default
     package, _, name = path.rpartition(".")
-    if name not in ACTIVATIONS or package not in ("torch.nn", "torch.nn.modules.activation", "torch.nn.modules.linear"):
+    if name not in known or package not in ("torch.nn", "torch.nn.modules.activation", "torch.nn.modules.linear"):
         raise ValueError(
-            f"activation_function {path[:120]!r} is no activation of torch.nn that needs no arguments; those are "
-            f"{', '.join(ACTIVATIONS)}"
+            f"{key} {path[:120]!r} is no activation of torch.nn that needs no arguments; those are {', '.join(known)}"
         )
     return name
 

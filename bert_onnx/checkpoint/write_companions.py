@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from bert_onnx.checkpoint.companions import TOKENIZER_FILES, companion_files
+from bert_onnx.checkpoint.cross_encoder import has_modules
 from bert_onnx.checkpoint.finding import Checkpoint
 from bert_onnx.checkpoint.sentence_files import (
     SETTINGS_FILE,
@@ -42,7 +43,9 @@ def write_companions(
     """
     config.save_pretrained(stage)
     found = {path.name: path for path in companion_files(checkpoint)}
-    if task.name in _EMBEDDING_TASKS:
+    ranks_by_modules = task.name == "text-ranking" and has_modules(checkpoint)
+    cut_as_stated = task.name in _EMBEDDING_TASKS or ranks_by_modules
+    if cut_as_stated:
         for name in (SETTINGS_FILE, TRANSFORMER_FILE):
             if name in found:
                 shutil.copyfile(found[name], stage / name)
@@ -50,6 +53,8 @@ def write_companions(
         write_sentence_modules(stage, checkpoint, options.modules)
         if is_sparse(options.modules):
             write_model_type(stage / SETTINGS_FILE, "SparseEncoder")
+    if ranks_by_modules:
+        write_sentence_modules(stage, checkpoint, ())
     lacking = missing_files(checkpoint.folder)
     if lacking is not None:
         _copy(stage, found)
@@ -61,7 +66,7 @@ def write_companions(
         _copy(stage, found)
         return config.max_position_embeddings, (f"The graph is exported, but text cannot be read: {error}",)
     unreachable = check_vocabulary(tokenizer, config.vocab_size)
-    stated = read_transformer_config(checkpoint) if task.name in _EMBEDDING_TASKS else TransformerConfig()
+    stated = read_transformer_config(checkpoint) if cut_as_stated else TransformerConfig()
     tokenizer, warnings = write_tokenizer(tokenizer, checkpoint.folder, stage, stated.do_lower_case)
     longest = min(config.max_position_embeddings, stated.max_seq_length or tokenizer.model_max_length)
     return int(longest), (*warnings, *unreachable)

@@ -15,8 +15,12 @@ _SHOWN_NUMBERS = 6
 
 
 def show_predictions(predictions: Sequence[Result]) -> None:
-    """One block a text; what is long is cut, which --json does not."""
-    print("\n\n".join(_prediction_text(prediction.for_people()) for prediction in predictions))
+    """One block a text, or a table of ranked documents; what is long is cut, which --json does not."""
+    values = [prediction.for_people() for prediction in predictions]
+    if values and all("corpus_id" in one for one in values):
+        print(_prediction_text(values))
+        return
+    print("\n\n".join(_prediction_text(one) for one in values))
 
 
 def _prediction_text(values: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bert_onnx.checkpoint import Checkpoint, read_modules, tensor_names
+from bert_onnx.checkpoint.cross_encoder import check_modules, has_modules, is_cross_encoder
 from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.postprocess import postprocess_of
@@ -11,22 +12,31 @@ from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task, infer_task
 from export.request import AUTO, ExportRequest
 
 _SENTENCES, _SPARSE = "sentence-similarity", "sparse-embedding"
+_CLASSES, _RANKING = "text-classification", "text-ranking"
 
 
 def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, TaskOptions]:
     """The task and its options: what was asked for, else what the checkpoint says, else mean and normalised.
 
+    A classifier with one label ranks, unless it says that it predicts numbers (its problem_type is regression) and
+    nothing says that it is a cross-encoder: each then gives the scores of the library that it comes from.
+
     Raises:
         UsageError: `auto` cannot tell, or the task has no postprocess outputs and they were asked for.
         CheckpointError: the checkpoint's modules are damaged, or some that we do not compute.
     """
-    stated = _stated_modules(request, checkpoint) if request.task in (AUTO, _SENTENCES, _SPARSE) else None
+    ranks_by_modules = has_modules(checkpoint)
+    if ranks_by_modules and request.task == AUTO:
+        check_modules(checkpoint)
+    chained = request.task in (AUTO, _SENTENCES, _SPARSE) and not ranks_by_modules
+    stated = _stated_modules(request, checkpoint) if chained else None
     if request.task != AUTO:
         task = find_task(request.task)
     elif stated and request.pooling is None:
         task = TASKS[_SPARSE if is_sparse(stated) else _SENTENCES]
     else:
         task = TASKS[_SENTENCES] if stated else infer_task(checkpoint.config, request.pooling is not None)
+        task = TASKS[_RANKING] if task.name == _CLASSES and _ranks(checkpoint) else task
     if request.postprocess:
         postprocess_of(task.name, checkpoint.config)
     return task, TaskOptions(
@@ -36,6 +46,12 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
         output_hidden_states=request.output_hidden_states,
         postprocess=request.postprocess,
     )
+
+
+def _ranks(checkpoint: Checkpoint) -> bool:
+    """Whether the classifier of `checkpoint` has one label that is a score to rank by."""
+    config = checkpoint.config
+    return config.num_labels == 1 and (config.problem_type != "regression" or is_cross_encoder(checkpoint))
 
 
 def _stated_modules(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Module, ...] | None:

@@ -6,10 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bert_onnx.errors import InputError
+from bert_onnx.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from bert_onnx.tokenization import FastTokenizer
+
+#: Which text of a pair is cut where both are too long together, by the names that transformers has.
+LONGEST_FIRST, ONLY_FIRST, ONLY_SECOND, DO_NOT_TRUNCATE = TRUNCATIONS = (
+    "longest_first", "only_first", "only_second", "do_not_truncate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +99,43 @@ def read_pairs(texts: Any, pairs: Any, what: str) -> tuple[list[str], list[str |
     return check_texts(texts), [second or None for second in given] if any(given) else None
 
 
+def check_truncation(truncation: bool | str) -> str:
+    """One of TRUNCATIONS, also as transformers takes it: True for the longest first, False for none.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(truncation, bool):
+        return LONGEST_FIRST if truncation else DO_NOT_TRUNCATE
+    if truncation not in TRUNCATIONS:
+        raise UsageError(f"truncation is {truncation!r}; it must be True, False or one of {', '.join(TRUNCATIONS)}.")
+    return truncation
+
+
 def encode(
     tokenizer: FastTokenizer,
     texts: list[str],
     pairs: Sequence[str | None] | None,
     max_length: int | None,
     add_special_tokens: bool = True,
+    truncation: str = LONGEST_FIRST,
 ) -> list[Window]:
-    """One window for each text (or pair), cut to `max_length` tokens; the longer text of a pair is cut first."""
+    """One window for each text (or pair), cut to `max_length` tokens.
+
+    Args:
+        truncation: which text of a pair is cut, one of TRUNCATIONS.
+
+    Raises:
+        InputError: cutting that text alone does not make the pair short enough.
+    """
     rows = _rows(tokenizer, texts, pairs, None, add_special_tokens)
     windows = [Window(index, ids, types) for index, (ids, types) in enumerate(rows)]
     # Few texts are too long: only those are encoded again, so that cutting is known from fitting exactly.
-    long = [w.sample for w in windows if max_length is not None and len(w.ids) > max_length]
+    cuts = max_length is not None and truncation != DO_NOT_TRUNCATE
+    long = [w.sample for w in windows if cuts and len(w.ids) > (max_length or 0)]
     if long:
         cut_pairs = None if pairs is None else [pairs[i] for i in long]
-        cut = _rows(tokenizer, [texts[i] for i in long], cut_pairs, max_length, add_special_tokens)
+        cut = _rows(tokenizer, [texts[i] for i in long], cut_pairs, max_length, add_special_tokens, truncation)
         for index, (ids, types) in zip(long, cut, strict=True):
             windows[index] = Window(index, ids, types, truncated=True)
     return windows
@@ -129,6 +156,7 @@ def _rows(
     pairs: Sequence[str | None] | None,
     max_length: int | None,
     special: bool,
+    truncation: str = LONGEST_FIRST,
 ) -> list[tuple[list[int], list[int]]]:
     if not texts:
         return []
@@ -136,7 +164,7 @@ def _rows(
         texts,
         None if pairs is None else list(pairs),
         add_special_tokens=special,
-        truncation="do_not_truncate" if max_length is None else "longest_first",
+        truncation=DO_NOT_TRUNCATE if max_length is None else truncation,
         max_length=max_length,
         return_attention_mask=False,
     )

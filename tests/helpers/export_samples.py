@@ -33,6 +33,8 @@ def tiny_config(task: str = "feature-extraction", **changes: Any) -> BertConfig:
     }
     if task in ("text-classification", "token-classification"):
         values["num_labels"] = 3
+    if task == "text-ranking":
+        values["num_labels"] = 1
     return BertConfig().replace(**values | changes)
 
 

@@ -11,6 +11,8 @@ import torch
 import transformers
 from pipeline_models import MAX_LENGTH, reference_tokenizer
 
+from bert_onnx.errors import InputError
+
 pytestmark = pytest.mark.slow
 
 TOLERANCE = 1e-4
@@ -97,6 +99,36 @@ def test_text_classification_of_pairs(opened: Opened) -> None:
     expected = theirs("text-classification", model)([{"text": t, "text_pair": TEXTS[0]} for t in TEXTS], top_k=2)
     for answer, wanted in zip(ours(TEXTS, TEXTS[0], top_k=2), expected, strict=True):
         assert [label.label for label in answer.labels] == [label["label"] for label in wanted]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"function_to_apply": "sigmoid"},
+        {"function_to_apply": "NONE"},
+        {"function_to_apply": "softmax", "top_k": 2},
+        {"truncation": True, "max_length": 8},
+        {"truncation": "only_first", "max_length": 9},
+        {"add_special_tokens": False, "top_k": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("changes", [{"num_labels": 4}, {"num_labels": 1, "problem_type": "regression"}], ids=str)
+def test_options_of_text_classification(opened: Opened, changes: dict[str, Any], options: dict[str, Any]) -> None:
+    ours, model = opened("text-classification", "BertForSequenceClassification", **changes)
+    texts = [text for text in TEXTS if text]  # nothing at all can be read without special tokens
+    expected = theirs("text-classification", model)(texts, **{"top_k": None, **options})
+    for answer, wanted in zip(ours(texts, **options), expected, strict=True):
+        assert [label.label for label in answer.labels] == [label["label"] for label in wanted]
+        scores = [label["score"] for label in wanted]
+        np.testing.assert_allclose([label.score for label in answer.labels], scores, atol=TOLERANCE)
+
+
+def test_a_text_that_must_not_be_cut(opened: Opened) -> None:
+    ours, _ = opened("text-classification", "BertForSequenceClassification", num_labels=4)
+    with pytest.raises(InputError, match="96"):
+        ours("word " * 200, truncation=False)
+    assert not ours("word " * 90, truncation=False)[0].truncated
 
 
 # -- token-classification

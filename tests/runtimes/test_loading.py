@@ -17,7 +17,7 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.errors import ArtifactError, InputError, UsageError
 from bert_onnx.tasks import TASKS
 from runtimes.loading import PIPELINES
-from runtimes.run_once import predict
+from runtimes.run_once import RunOptions, predict
 from runtimes.selection.request import RuntimeRequest
 
 pytestmark = pytest.mark.slow
@@ -143,9 +143,9 @@ def test_predictions_for_the_command_line(artifact: Path) -> None:
     doubled = predict(artifact, ["my"], request=RuntimeRequest(variant="model_double", threads=1))
     np.testing.assert_allclose(doubled[0].to_dict()["vector"], expected("my", 2.0), rtol=1e-5)
     with pytest.raises(UsageError, match="--top-k has no meaning for sentence-similarity"):
-        predict(artifact, ["hello"], top_k=3)
+        predict(artifact, ["hello"], RunOptions(top_k=3))
     with pytest.raises(UsageError, match="--pair has no meaning for sentence-similarity"):
-        predict(artifact, ["hello"], pair="world")
+        predict(artifact, ["hello"], RunOptions(pair="world"))
 
 
 def test_an_edge_install_needs_neither_torch_nor_transformers_nor_onnx(artifact: Path) -> None:

@@ -25,6 +25,7 @@ _PIPELINE_TAGS = {
     "sparse-embedding": "feature-extraction",
     "fill-mask": "fill-mask",
     "text-classification": "text-classification",
+    "text-ranking": "text-ranking",
     "token-classification": "token-classification",
     "question-answering": "question-answering",
     "multiple-choice": "multiple-choice",
@@ -59,6 +60,8 @@ def _front_matter(manifest: Manifest) -> str:
         tags += ["sentence-transformers", "feature-extraction"]
     if manifest.task == "sparse-embedding":
         tags += ["sentence-transformers", "sparse-encoder", "splade"]
+    if manifest.task == "text-ranking":
+        tags += ["sentence-transformers", "cross-encoder"]
     lines = ["library_name: onnx", "tags:", *(f"- {tag}" for tag in tags)]
     if manifest.task in _PIPELINE_TAGS:
         lines.append(f"pipeline_tag: {_PIPELINE_TAGS[manifest.task]}")
@@ -89,6 +92,8 @@ def _limits(manifest: Manifest) -> str:
     ]
     if options.modules:
         lines += _sentence_lines(manifest)
+    if manifest.task == "text-ranking":
+        lines += [f"- scores are {manifest.sentence.activation_fn}(logits)", *_prompt_lines(manifest)]
     if config.is_decoder:
         lines.append("- a decoder: tokens attend to the left only")
     return "\n".join(lines)
@@ -100,13 +105,19 @@ def _sentence_lines(manifest: Manifest) -> list[str]:
     length = "scaled to length 1" if isinstance(modules[-1], Normalize) else "not scaled"
     kind = "sparse" if is_sparse(modules) else "sentence"
     lines = [f"- inside the graph: {describe(modules)}; {kind} embeddings are {length}"]
-    if sentence.prompts:
-        prompts = ", ".join(f"{inline(name)} {code(text)}" for name, text in sentence.prompts.items())
-        default = inline(sentence.default_prompt_name or "none")
-        lines.append(f"- prompts, put before a text: {prompts}; {default} by default")
+    lines += _prompt_lines(manifest)
     if sentence.truncate_dim is not None:
         lines.append(f"- the first {sentence.truncate_dim} values of an embedding are kept")
     return [*lines, f"- embeddings are compared by {sentence.similarity_fn_name}"]
+
+
+def _prompt_lines(manifest: Manifest) -> list[str]:
+    sentence = manifest.sentence
+    if not sentence.prompts:
+        return []
+    prompts = ", ".join(f"{inline(name)} {code(text)}" for name, text in sentence.prompts.items())
+    default = inline(sentence.default_prompt_name or "none")
+    return [f"- prompts, put before a text (of a pair: before the first): {prompts}; {default} by default"]
 
 
 def _ports_table(manifest: Manifest) -> str:

@@ -7,6 +7,8 @@ from bert_onnx.tasks import CHOICES, INPUT_DEFAULTS, Port
 
 _TEXTS = '["The first text.", "Another one, a little longer."]'
 
+_DOCUMENTS = '["Berlin has 3.9 million inhabitants.", "Berlin is known for its museums."]'
+
 #: What a pipeline of `bert_onnx.load` is called with.
 _CALLS: dict[str, str] = {
     "feature-extraction": f"pipeline({_TEXTS})",
@@ -16,6 +18,7 @@ _CALLS: dict[str, str] = {
     "next-sentence-prediction": 'pipeline("He went to the shop.", pairs="He bought some milk.")',
     "pretraining": 'pipeline("The capital of France is [MASK].", pairs="It lies on the Seine.")',
     "text-classification": f"pipeline({_TEXTS})",
+    "text-ranking": f'pipeline.rank("How many people live in Berlin?", {_DOCUMENTS}, return_documents=True)',
     "token-classification": 'pipeline("Ada Lovelace was born in London.")',
     "question-answering": 'pipeline("Where was she born?", "Ada Lovelace was born in London.")',
     "multiple-choice": 'pipeline("It was raining, so", choices=[["she took an umbrella.", "the sun shone."]])',
@@ -27,6 +30,10 @@ _COMMANDS: dict[str, str] = {
     "fill-mask": 'bert-onnx run DIR "The capital of France is [MASK]."',
     "next-sentence-prediction": 'bert-onnx run DIR "He went to the shop." --pair "He bought some milk."',
     "pretraining": 'bert-onnx run DIR "The capital of France is [MASK]." --pair "It lies on the Seine."',
+    "text-ranking": (
+        'bert-onnx run DIR "Berlin has 3.9 million inhabitants." "Berlin is known for its museums." '
+        '--query "How many people live in Berlin?"'
+    ),
     "question-answering": 'bert-onnx run DIR "Where was she born?" --pair "Ada Lovelace was born in London."',
     "multiple-choice": 'bert-onnx run DIR "It was raining, so" "she took an umbrella." "the sun shone."',
     "text-generation": 'bert-onnx run DIR "Once upon a time" --max-new-tokens 20',
@@ -39,6 +46,7 @@ _OPTIMUM_CLASSES: dict[str, str] = {
     "sparse-embedding": "ORTModelForMaskedLM",
     "fill-mask": "ORTModelForMaskedLM",
     "text-classification": "ORTModelForSequenceClassification",
+    "text-ranking": "ORTModelForSequenceClassification",
     "token-classification": "ORTModelForTokenClassification",
     "question-answering": "ORTModelForQuestionAnswering",
     "multiple-choice": "ORTModelForMultipleChoice",
@@ -54,6 +62,7 @@ _JAVASCRIPT_TASKS: dict[str, str] = {
     "sentence-similarity": "feature-extraction",
     "fill-mask": "fill-mask",
     "text-classification": "text-classification",
+    "text-ranking": "text-classification",
     "token-classification": "token-classification",
     "question-answering": "question-answering",
 }
@@ -121,6 +130,11 @@ def other_tools(manifest: Manifest) -> str:
         name = _SENTENCE_CLASSES[manifest.task]
         code = f"from sentence_transformers import {name}\n\n"
         code += f'model = {name}("DIR", backend="onnx")\nprint(model.encode({_TEXTS}).shape)'
+        blocks.append("sentence-transformers:\n\n" + _block("python", code))
+    if manifest.task == "text-ranking":
+        code = "from sentence_transformers import CrossEncoder\n\n"
+        code += 'model = CrossEncoder("DIR", backend="onnx", model_kwargs={"file_name": "onnx/model.onnx"})\n'
+        code += f'print(model.rank("How many people live in Berlin?", {_DOCUMENTS}))'
         blocks.append("sentence-transformers:\n\n" + _block("python", code))
     if manifest.task in _OPTIMUM_CLASSES:
         name = _OPTIMUM_CLASSES[manifest.task]

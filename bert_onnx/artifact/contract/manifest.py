@@ -18,7 +18,7 @@ from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions
 
 #: Raised whenever a field is added, removed or changes its meaning.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ class Manifest:
         model_max_length: length to which texts are truncated, in tokens.
         inputs, outputs: the ports of every variant, in order.
         variants: the .onnx files; the first is the reference.
-        sentence: prompts, similarity and length of vectors, of a model for sentence-similarity.
+        sentence: prompts, similarity and length of vectors, of a model for sentence-similarity; prompts and activation
+            of one for text-ranking.
         text_graphs: variants with a tokenizer in front, which take text.
         files: a record of every file of the folder but manifest.json; `seal` fills it in.
     """

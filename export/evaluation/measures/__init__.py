@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from export.evaluation.examples import Example
 from export.evaluation.measures.base import Measure
 from export.evaluation.measures.embeddings import EmbeddingMeasure
-from export.evaluation.measures.labels import ChoiceMeasure, LabelMeasure, NextSentenceMeasure
+from export.evaluation.measures.labels import ChoiceMeasure, LabelMeasure, PairMeasure
 from export.evaluation.measures.spans import SpanMeasure
 from export.evaluation.measures.tokens import TokenMeasure
 from export.evaluation.measures.vocabulary import MaskMeasure, NextTokenMeasure
@@ -18,9 +18,10 @@ MEASURES: dict[str, Callable[[Subject, Sequence[Example]], Measure]] = {
     "sentence-similarity": EmbeddingMeasure,
     "sparse-embedding": EmbeddingMeasure,
     "fill-mask": MaskMeasure,
-    "next-sentence-prediction": NextSentenceMeasure,
+    "next-sentence-prediction": PairMeasure,
     "pretraining": MaskMeasure,
     "text-classification": LabelMeasure,
+    "text-ranking": PairMeasure,
     "token-classification": TokenMeasure,
     "question-answering": SpanMeasure,
     "multiple-choice": ChoiceMeasure,

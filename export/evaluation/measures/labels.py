@@ -59,7 +59,7 @@ class LabelMeasure:
         return {}
 
 
-class NextSentenceMeasure(LabelMeasure):
+class PairMeasure(LabelMeasure):
     """Pairs; single texts are followed in turn by the text after them and by one from further on."""
 
     def __init__(self, subject: Subject, examples: Sequence[Example]) -> None:

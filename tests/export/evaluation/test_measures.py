@@ -27,6 +27,7 @@ FIGURES = {
     "pretraining": {"top1_agreement", "top5_agreement"},
     "next-sentence-prediction": {"label_agreement", "kl_mean"},
     "text-classification": {"label_agreement", "kl_mean"},
+    "text-ranking": {"spearman"},
     "token-classification": {"label_agreement", "kl_mean"},
     "multiple-choice": {"label_agreement", "kl_mean"},
     "question-answering": {"span_agreement"},
