@@ -31,6 +31,10 @@ _CONFIG: dict[str, Any] = {
     "initializer_range": 0.2,
 }
 _WEIGHTS = "model.safetensors"
+_CLASSIFIER = "BertForSequenceClassification"
+_PROMPTS = {"query": "query : ", "document": "find : "}
+_IDENTITY = "torch.nn.modules.linear.Identity"
+_INFERENCE = ("contradiction", "entailment", "neutral")
 Weights = dict[str, torch.Tensor]
 
 
@@ -193,6 +197,18 @@ def _byte_level() -> Any:
     return tokenizer
 
 
+def _save_cross_encoder(folder: Path) -> None:
+    """As sentence-transformers 5 saves one: its settings are beside modules.json."""
+    import sentence_transformers
+
+    save(folder / "inner", _CLASSIFIER, num_labels=1)
+    model = sentence_transformers.CrossEncoder(
+        str(folder / "inner"), device="cpu", activation_fn=torch.nn.Identity(), prompts=_PROMPTS
+    )
+    model.default_prompt_name = "query"
+    model.save_pretrained(str(folder))
+
+
 def _link_sample(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(sample_folder(), folder)
@@ -210,24 +226,37 @@ def _head(name: str, library: Library, architecture: str, task: str = "auto", **
     return Kind(name, library, partial(save, architecture=architecture, **config), task=task)
 
 
+def _cross_encoder(name: str, **config: Any) -> Kind:
+    return _head(f"cross-encoder, {name}", libraries.RANKS, _CLASSIFIER, num_labels=1, **config)
+
+
 def _projected(models: Any) -> Sequence[Any]:
     dense = models.Dense(32, 24, activation_function=torch.nn.Tanh())
     return [models.Pooling(32, "mean"), dense, models.Normalize()]
 
 
-_PROMPTS = {"query": "query : ", "document": "find : "}
-
 KINDS: tuple[Kind, ...] = (
     _head("feature-extraction", libraries.STATES, "BertModel"),
     _head("fill-mask", libraries.MASKS, "BertForMaskedLM"),
-    _head("text-classification, 3 labels", libraries.LABELS, "BertForSequenceClassification", num_labels=3),
+    _head("text-classification, 3 labels", libraries.LABELS, _CLASSIFIER, num_labels=3),
     _head(
         "text-classification, several at once",
         libraries.LABELS,
-        "BertForSequenceClassification",
+        _CLASSIFIER,
         num_labels=3,
         problem_type="multi_label_classification",
     ),
+    _head(
+        "zero-shot classification",
+        libraries.TOPICS,
+        _CLASSIFIER,
+        id2label=dict(enumerate(_INFERENCE)),
+        label2id={name: number for number, name in enumerate(_INFERENCE)},
+    ),
+    _cross_encoder("nothing said of its scores"),
+    _cross_encoder("activation in config.json", sentence_transformers={"activation_fn": _IDENTITY}),
+    _cross_encoder("activation under the old key", sbert_ce_default_activation_function=_IDENTITY),
+    Kind("cross-encoder, files of sentence-transformers 5", libraries.RANKS, _save_cross_encoder),
     _head("token-classification", libraries.ENTITIES, "BertForTokenClassification", num_labels=3),
     Kind(
         "token-classification, labels from 1",

@@ -12,7 +12,11 @@ import numpy as np
 TEXTS = ("hello world", "paris is big . the old a b c", "the", "HELLO World, what of the town?")
 QUESTION = {"question": "what is big ?", "context": "the old town of paris is big . the river is old ."}
 MASKED = ("the [MASK] is old .", "paris is [MASK]")
+_PAIRS = [("what is big ?", text) for text in TEXTS]
+_TOPICS = ("town", "river", "big world")
 _PROMPTS = ("hello world", "the old town")
+#: What the ONNX backend of sentence-transformers is told about an artifact.
+_REOPENED = {"provider": "CPUExecutionProvider", "file_name": "onnx/model.onnx"}
 #: Tokens that are generated.
 _NEW_TOKENS = 8
 
@@ -63,6 +67,30 @@ def _labels(folder: Path) -> np.ndarray:
 def _our_labels(model: Any) -> np.ndarray:
     rows = [sorted(row.labels, key=lambda one: one.label) for row in model(list(TEXTS))]
     return np.array([[one.score for one in row] for row in rows])
+
+
+def _topics(folder: Path) -> np.ndarray:
+    rows = _pipeline("zero-shot-classification", folder)(list(TEXTS), list(_TOPICS))
+    return np.array([[row["scores"][row["labels"].index(topic)] for topic in _TOPICS] for row in rows])
+
+
+def _our_topics(model: Any) -> np.ndarray:
+    rows = model.zero_shot(list(TEXTS), list(_TOPICS))
+    return np.array([[row.scores[row.labels.index(topic)] for topic in _TOPICS] for row in rows])
+
+
+def _ranks(folder: Path, **options: Any) -> np.ndarray:
+    import sentence_transformers
+
+    return np.asarray(sentence_transformers.CrossEncoder(str(folder), device="cpu", **options).predict(_PAIRS))
+
+
+def _ranks_reopened(folder: Path) -> np.ndarray:
+    return _ranks(folder, backend="onnx", model_kwargs=_REOPENED)
+
+
+def _our_ranks(model: Any) -> np.ndarray:
+    return np.asarray(model.predict(_PAIRS))
 
 
 def _entities(folder: Path) -> np.ndarray:
@@ -121,8 +149,7 @@ def _sentences(folder: Path) -> np.ndarray:
 def _sentences_reopened(folder: Path) -> np.ndarray:
     import sentence_transformers
 
-    options = {"provider": "CPUExecutionProvider", "file_name": "onnx/model.onnx"}
-    model = sentence_transformers.SentenceTransformer(str(folder), backend="onnx", device="cpu", model_kwargs=options)
+    model = sentence_transformers.SentenceTransformer(str(folder), backend="onnx", device="cpu", model_kwargs=_REOPENED)
     return np.asarray(model.encode(list(TEXTS)))
 
 
@@ -132,13 +159,10 @@ def _our_sentences(model: Any) -> np.ndarray:
 
 STATES = Library("transformers", _states, _our_states, "AutoModel", "ORTModelForFeatureExtraction")
 MASKS = Library("transformers", _masks, _our_masks, "AutoModelForMaskedLM", "ORTModelForMaskedLM")
-LABELS = Library(
-    "transformers",
-    _labels,
-    _our_labels,
-    "AutoModelForSequenceClassification",
-    "ORTModelForSequenceClassification",
-)
+_CLASSIFIERS = "AutoModelForSequenceClassification", "ORTModelForSequenceClassification"
+LABELS = Library("transformers", _labels, _our_labels, *_CLASSIFIERS)
+TOPICS = Library("transformers", _topics, _our_topics, *_CLASSIFIERS)
+RANKS = Library("sentence-transformers", _ranks, _our_ranks, *_CLASSIFIERS, _ranks_reopened)
 ENTITIES = Library(
     "transformers", _entities, _our_entities, "AutoModelForTokenClassification", "ORTModelForTokenClassification"
 )
