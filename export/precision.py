@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,19 +20,19 @@ from export.evaluation.subject import Subject
 from export.plan import HALVES, VariantPlan
 from export.quantization.feeds import CalibrationFeeds, calibration_feeds
 from export.quantization.float16.convert import convert_to_half
-from export.quantization.float16.emulation import open_emulated
 from export.quantization.float16.report import half_warnings
+from export.quantization.int8.adopt import Searched, adopt_recipes
+from export.quantization.int8.apply import apply_recipes
 from export.quantization.int8.closeness import Closeness
 from export.quantization.int8.dynamic import quantize_dynamic
-from export.quantization.int8.static import quantize_static
+from export.quantization.int8.static import quantize_static, search_recipes
+from export.quantization.isa import Isa
 from export.quantization.result import GroupRecord, QuantizationResult
 from export.quantization.weight_only.quantize import quantize_weights
-from export.reference.load import Eager
 from export.reference.runtime import Reference
 from export.report import Progress
 from export.request import PrecisionRequest
-from runtimes.engines.base import Runtime, RuntimeOptions
-from runtimes.engines.ort.cpu import OnnxRuntimeCpu
+from runtimes.engines.base import Runtime
 from runtimes.machine.processor import this_processor
 
 #: Layers that a message blames.
@@ -69,7 +68,7 @@ class Lowered:
 
 
 class LowerPrecision:
-    """Makes and judges variants of lower precision. Texts are read, and the reference asked, once for all of them.
+    """Makes and judges variants of lower precision. Texts are read, the reference asked and recipes searched once.
 
     Args:
         request: what the user wants.
@@ -80,13 +79,20 @@ class LowerPrecision:
 
     def __init__(self, request: PrecisionRequest, reference: Reference, folder: Path, max_length: int) -> None:
         self.request = request
+        self._searched: dict[tuple[int, int | None], Searched] = {}
         self._eager = reference.eager
         self._reference = reference
         self._folder = folder
         self._max_length = max_length
 
-    def convert(self, model: ir.Model, plan: VariantPlan, progress: Progress) -> Lowered:
+    def convert(
+        self, model: ir.Model, plan: VariantPlan, searched: Callable[[], ir.Model] | None, progress: Progress
+    ) -> Lowered:
         """`model`, a finished float32 graph that this may change, in the precision of `plan`.
+
+        Args:
+            searched: makes the graph that static int8 is searched on, once for all targets; None to search on `model`.
+            progress: called with steps and the share of them that is done.
 
         Raises:
             UsageError, InputError: texts that cannot be used.
@@ -98,24 +104,36 @@ class LowerPrecision:
             warnings = half_warnings(plan.precision, plan.target.name) + report.warnings()
             return Lowered(model, (record,), warnings=warnings)
         texts = None if plan.method == "dynamic" else self._calibration
-        return _lowered(self._quantize(model, plan, progress), plan, texts)
+        return _lowered(self._quantize(model, plan, searched, progress), plan, texts)
 
-    def _quantize(self, model: ir.Model, plan: VariantPlan, progress: Progress) -> QuantizationResult:
+    def _quantize(
+        self, model: ir.Model, plan: VariantPlan, searched: Callable[[], ir.Model] | None, progress: Progress
+    ) -> QuantizationResult:
         if plan.method == "weights":
             nbits = plan.target.name.startswith("ort-")
             return quantize_weights(model, plan.precision, nbits, self._calibration_feeds.fit, progress)
         assert plan.isa is not None
         if plan.method == "dynamic":
             return quantize_dynamic(model, plan.isa)
+        adopted = None if searched is None else adopt_recipes(model, self._search(plan, plan.isa, searched, progress))
+        if adopted is not None:
+            return apply_recipes(model, adopted, plan.isa)
         return quantize_static(model, plan.isa, self._calibration_feeds, self._goal(plan), progress)
 
-    def judge(self, runtime: Runtime, plan: VariantPlan, lowered: Lowered) -> Quality:
-        """The gate's verdict on what `runtime` runs.
+    def _search(self, plan: VariantPlan, isa: Isa, searched: Callable[[], ir.Model], progress: Progress) -> Searched:
+        """One search for all instruction sets that limit weights alike."""
+        if isa.limits not in self._searched:
+            graph = searched()
+            recipes = search_recipes(graph, isa, self._calibration_feeds, self._goal(plan), progress)
+            self._searched[isa.limits] = Searched(graph, recipes)
+        return self._searched[isa.limits]
+
+    def require(self, report: GateReport, plan: VariantPlan, lowered: Lowered) -> Quality:
+        """The gate's verdict.
 
         Raises:
             VerificationError: it is below its budget, and nobody allowed that.
         """
-        report = self.measure(runtime, plan.budget)
         what = f"the {plan.title}"
         return require_quality(report, what, lowered.blame, allow_degraded=self.request.allow_degraded)
 
@@ -151,24 +169,6 @@ class LowerPrecision:
         """On text that calibration does not see, whether this variant is calibrated or not."""
         calibration = self._calibration if any(p in ("int8", "int4") for p in self.request.lower) else None
         return Evaluation(self._subject, held_out_texts(self.request.evaluation, calibration), self._reference)
-
-
-@contextmanager
-def open_variant(path: Path, eager: Eager, target: str, precision: str) -> Iterator[Runtime]:
-    """What verifies the file `path`: ONNX Runtime on the CPU, which emulates 16 bits where it has no kernels for them.
-
-    Raises:
-        ArtifactError, RuntimeUnavailableError: it does not open.
-    """
-    ports, limits = (eager.module.inputs, eager.module.outputs), eager.config
-    if precision == "bf16" or (precision == "fp16" and target == "ort-cuda"):
-        with open_emulated(path, *ports, limits) as emulated:
-            yield emulated
-        return
-    # The reference may be computing on the same cores. An int8 file for VNNI is judged by what VNNI gives.
-    options = RuntimeOptions(spinning=False, exact_integers=True)
-    with OnnxRuntimeCpu.open(path, *ports, options, limits) as runtime:
-        yield runtime
 
 
 def _isa_warnings(plan: VariantPlan) -> tuple[str, ...]:

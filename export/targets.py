@@ -54,6 +54,11 @@ RAISE = ("raise_gelu", "raise_masks", "raise_attention", "simplify", "first_row"
 FOLD = ("fold_token_type", "fold_scale", "drop_key_bias", "fold_value_bias")
 ALGEBRA = (*FOLD, "merge_qkv")
 
+#: What is folded before int8: all that leaves the inputs of products as they are, so that what was learned of them on
+#: one graph holds on all. The bias of the values would be missing from the context.
+FOLD_INT8 = ("fold_token_type", "fold_scale", "drop_key_bias")
+ALGEBRA_INT8 = (*FOLD_INT8, "merge_qkv")
+
 #: ONNX Runtime's operators for everything but attention and embeddings.
 FUSE = ("fuse_bias_gelu", "fuse_skip_layer_norm")
 
@@ -68,6 +73,11 @@ CLEAN_UP = (*PREPARE, *CLOSE[1:])
 
 #: The portable graph: scores are not scaled but queries are, and activations are spelled as runtimes recognise them.
 PORTABLE = (*PREPARE, *RAISE, "fold_scale", "lower_plain", *CLOSE)
+
+
+#: The graph that static int8 is searched on, for all targets. Queries are as large as keys in it: scaled ones would
+#: weigh less in the error of their group, and do not in the scores.
+SEARCHED = (*PREPARE, *RAISE, "lower_plain", *CLOSE)
 
 
 @dataclass(frozen=True)
@@ -162,6 +172,7 @@ TARGETS: dict[str, Target] = {
             purpose="ONNX Runtime on CPUs, for batches of texts of different lengths: skips the padding",
             zero_padding=True,
             external_data=True,
+            before_int8=(*PREPARE, *RAISE, *FOLD_INT8, *UNPAD, "lower_plain", *CLOSE),
             after_int8=("fuse_integer_products", "finish"),
         ),
         # The kernels without a score matrix in memory take lengths, not masks: padding on the right only.
@@ -195,6 +206,7 @@ TARGETS: dict[str, Target] = {
             passes=(*PREPARE, *RAISE, *ALGEBRA, "lower_plain", *CLOSE),
             precisions=("fp32", "fp16", "int8", "int4"),
             purpose="onnxruntime-web: standard operators, few of them",
+            before_int8=(*PREPARE, *RAISE, *ALGEBRA_INT8, "lower_plain", *CLOSE),
         ),
         # OpenVINO reads some of ONNX Runtime's operators, and runs them no faster than plain ones.
         Target(
@@ -206,6 +218,7 @@ TARGETS: dict[str, Target] = {
             precisions=("fp32", "fp16", "int8"),
             purpose="OpenVINO: standard operators, merged projections",
             input_defaults=False,  # it takes an input with a default for a constant
+            before_int8=(*PREPARE, *RAISE, *ALGEBRA_INT8, "lower_plain", *CLOSE),
         ),
         Target(
             name="openvino-unpadded",
@@ -217,6 +230,7 @@ TARGETS: dict[str, Target] = {
             purpose="OpenVINO, for batches of texts of different lengths: skips the padding",
             zero_padding=True,
             input_defaults=False,
+            before_int8=(*PREPARE, *RAISE, *ALGEBRA_INT8, *UNPAD, "lower_plain", *CLOSE),
         ),
     )
 }

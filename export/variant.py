@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
-from bert_onnx.artifact import Parity, PassRecord, Variant
+from bert_onnx.artifact import Parity, Variant
+from export.evaluation.gate import GateReport
+from export.graph import Graph, GraphMaker
 from export.onnx_file.check import check_file
-from export.onnx_file.input_defaults import give_defaults
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
-from export.onnx_file.operators import check_operators, count_operators
+from export.onnx_file.operators import count_operators
 from export.onnx_file.save import save
 from export.passes.base import PassContext
-from export.passes.table import run_passes
-from export.plan import ADDED_OPERATORS, FP32, LOWEST_OPSET, VariantPlan
-from export.postprocess import POSTPROCESS_OPERATORS, append_postprocess
-from export.precision import Lowered, LowerPrecision, open_variant
+from export.plan import FP32, LOWEST_OPSET, VariantPlan
+from export.precision import LowerPrecision
 from export.reference.runtime import Reference
 from export.report import Progress
 from export.request import PrecisionRequest
+from export.shares import Steps, shares_of
 from export.targets import Target
 from export.trace.tracer import trace
-from export.verification.bisect import check_each_pass, find_broken_pass
+from export.verification.bisect import find_broken_pass
 from export.verification.cases import verification_cases
-from export.verification.fusion_counts import check_expectations
+from export.verification.opening import open_variant
 from export.verification.parity import compare, require_parity
 from runtimes.engines.base import Runtime
 
@@ -55,12 +55,19 @@ class Built:
 
 
 @dataclass(frozen=True)
-class _Graph:
-    """A graph that is ready to be written, and how it came about."""
+class _Attempt:
+    """A file that was written, and what was found of it; below fp32 also by the gate, unless parity fails already."""
 
-    lowered: Lowered
-    opset: int
-    fused: dict[str, int]
+    graph: Graph
+    path: Path
+    data: Path | None
+    parity: Parity
+    report: GateReport | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it may be published as it is."""
+        return self.parity.passed and (self.report is None or self.report.passed)
 
 
 def skips_padding(fused: Mapping[str, int]) -> bool:
@@ -100,6 +107,7 @@ class VariantBuilder:
         self.reference = reference
         self.stage = stage
         self._lower = LowerPrecision(precision, reference, stage, longest)
+        self._maker = GraphMaker(reference, self._lower, options.check_each_pass)
         self._options = options
 
     def build_all(self, plans: Sequence[VariantPlan], progress: Progress) -> tuple[Built, ...]:
@@ -113,42 +121,36 @@ class VariantBuilder:
         """
         traced: dict[int, ir.Model] = {}
         built = []
-        for number, plan in enumerate(plans):
+        for plan, share in zip(plans, shares_of(plans), strict=True):
             chosen = variant_opset(plan, self._options.opset)
-            progress(f"tracing the {plan.title}", number / len(plans))
             if chosen not in traced:
+                progress("tracing the model", share.begin)
                 traced[chosen] = trace(self.reference.eager.module.without_postprocess(), chosen)
-
-            def step(what: str, done: float, number: int = number) -> None:
-                progress(what, (number + done) / len(plans))
-
-            built.append(self.build(traced[chosen], plan, chosen, step))
+            built.append(self.build(traced[chosen], plan, chosen, share.of(progress)))
         return tuple(built)
 
-    def build(self, traced: ir.Model, plan: VariantPlan, opset: int, progress: Progress) -> Built:
+    def build(self, traced: ir.Model, plan: VariantPlan, opset: int, steps: Steps) -> Built:
         """Turn `traced` into <name>.onnx and prove it equal to the eager model, or good enough for its precision.
+
+        Static int8 is made by what one search learned for all targets; a variant that does not pass with that has a
+        search of its own.
 
         Args:
             traced: the tracer's model; it is left as it is.
-            progress: called with steps and the share of this variant that is done.
+            steps: called as steps begin.
 
         Raises:
             ExportError: the graph breaks a rule of its target, or does not open.
             VerificationError: its outputs are not those of the eager model.
         """
-        graph = self._with_postprocess(self._make(traced, plan, opset, progress), plan)
-        if plan.target.input_defaults:
-            give_defaults(graph.lowered.model)
-        path = self.stage / "onnx" / f"{plan.name}.onnx"
-        data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
-        check_file(path)
-        quality = None
-        with open_variant(path, self.reference.eager, plan.target.name, plan.precision) as runtime:
-            parity = self._compare(runtime, plan, graph, progress)
-            self._require(parity, traced, plan, opset)
-            if plan.precision != FP32:
-                progress(f"measuring the {plan.title} on held-out text", 0.9)
-                quality = self._lower.judge(runtime, plan, graph.lowered)
+        shared = plan.method == "static"
+        found = self._attempt(traced, plan, opset, steps, shared)
+        if shared and not found.passed:
+            steps.converting(f"searching again, for the {plan.title} alone", 0.0)
+            found = self._attempt(traced, plan, opset, steps, shared=False)
+        self._require(found.parity, traced, plan, opset)
+        graph, path, data = found.graph, found.path, found.data
+        quality = None if found.report is None else self._lower.require(found.report, plan, graph.lowered)
         operators = count_operators(graph.lowered.model)
         variant = Variant(
             name=plan.name,
@@ -164,44 +166,27 @@ class VariantBuilder:
             fused=graph.fused,
             passes=graph.lowered.passes,
             excluded_nodes=graph.lowered.excluded_nodes,
-            parity=parity,
+            parity=found.parity,
             quality=quality,
             quantization=graph.lowered.quantization,
         )
         return Built(variant, graph.lowered.warnings)
 
-    def _make(self, traced: ir.Model, plan: VariantPlan, opset: int, progress: Progress) -> _Graph:
-        """The passes of the target, then the precision."""
-        eager, context = self.reference.eager, PassContext(opset, self.reference.eager.config)
-        target = plan.target.for_precision(plan.precision)
-        checked = self._options.check_each_pass
-        check = check_each_pass(eager, context, target.requires, FP32) if checked else None
-        model = traced.clone()
-        ledger = run_passes(model, target.passes, context, check)
-        check_operators(model, target)
-        fused = check_expectations(model, ledger, target, eager.config, eager.task, eager.options)
-        passes = tuple(PassRecord(name, outcome.count) for name, outcome in ledger)
-        if plan.precision == FP32:
-            return _Graph(Lowered(model, passes), opset, fused)
-        lowered = self._lower.convert(model, plan, lambda step, share: progress(step, 0.1 + 0.6 * share))
-        if plan.precision == "int8":
-            fused_after = run_passes(lowered.model, target.after_int8, PassContext(lowered.model.opset_imports[""]))
-            records = tuple(PassRecord(name, outcome.count) for name, outcome in fused_after)
-            lowered = replace(lowered, passes=lowered.passes + records)
-        check_operators(lowered.model, target, ADDED_OPERATORS[plan.precision])
-        return _Graph(replace(lowered, passes=passes + lowered.passes), opset, fused)
+    def _attempt(self, traced: ir.Model, plan: VariantPlan, opset: int, steps: Steps, shared: bool) -> _Attempt:
+        """Write the file, compare and measure it; `shared`: int8 by what was learned for all targets."""
+        graph = self._maker.make(traced, plan, opset, steps.converting, shared)
+        path = self.stage / "onnx" / f"{plan.name}.onnx"
+        data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
+        check_file(path)
+        report = None
+        with open_variant(path, self.reference.eager, plan.target.name, plan.precision) as runtime:
+            parity = self._compare(runtime, plan, graph, steps.judging)
+            if plan.precision != FP32 and parity.passed:
+                steps.judging(f"measuring the {plan.title} on held-out text", 0.4)
+                report = self._lower.measure(runtime, plan.budget)
+        return _Attempt(graph, path, data, parity, report)
 
-    def _with_postprocess(self, graph: _Graph, plan: VariantPlan) -> _Graph:
-        """`graph` with the postprocess outputs that were asked for."""
-        module, lowered = self.reference.eager.module, graph.lowered
-        if not module.postprocessing.steps:
-            return graph
-        added = append_postprocess(lowered.model, module.postprocessing, module.outputs)
-        check_operators(lowered.model, plan.target, ADDED_OPERATORS[plan.precision] | POSTPROCESS_OPERATORS)
-        passes = (*lowered.passes, PassRecord("append_postprocess", added))
-        return replace(graph, lowered=replace(lowered, passes=passes))
-
-    def _compare(self, runtime: Runtime, plan: VariantPlan, graph: _Graph, progress: Progress) -> Parity:
+    def _compare(self, runtime: Runtime, plan: VariantPlan, graph: Graph, progress: Progress) -> Parity:
         eager = self.reference.eager
         cases = verification_cases(eager.task, eager.config, eager.module.inputs, plan.target.requires)
         zeros = skips_padding(graph.fused)
@@ -210,7 +195,7 @@ class VariantBuilder:
             self.reference,
             cases,
             plan.precision,
-            lambda case: progress(f"verifying the {plan.title}: {case}", 0.7),
+            lambda case: progress(f"verifying the {plan.title}: {case}", 0.1),
             zeros,
             eager.module.postprocessing,
         )

@@ -11,7 +11,7 @@ from export.evaluation.data import BUILT_IN
 from export.evaluation.gate import GateReport
 from export.onnx_file.check import check_file
 from export.plan import FP32
-from export.precision import LowerPrecision, open_variant
+from export.precision import LowerPrecision
 from export.reference.computed import Expected
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager
@@ -22,6 +22,7 @@ from export.targets import find_target
 from export.text_input.build import TextInput, require_text_parity
 from export.variant import skips_padding
 from export.verification.cases import verification_cases
+from export.verification.opening import open_variant
 from export.verification.parity import compare, require_parity
 from runtimes.engines.base import Runtime
 

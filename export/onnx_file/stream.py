@@ -42,6 +42,25 @@ def write_model(model: ir.Model, path: Path) -> None:
                 _write_data(data, file)
 
 
+def message_with_weights_apart(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
+    """A message that names its large weights as external, for ONNX Runtime's `add_external_initializers`, and them.
+
+    Weights that nothing reads are in neither: ONNX Runtime drops them before it looks for what was added.
+    """
+    with _without_large_weights(model) as every:
+        message = ir.to_proto(model)
+    weights = {name: tensor for name, tensor in every.items() if model.graph.initializers[name].uses()}
+    kept = [head for head in message.graph.initializer if head.name in weights or head.name not in every]
+    del message.graph.initializer[:]
+    message.graph.initializer.extend(kept)
+    for head in message.graph.initializer:
+        if head.name in weights:
+            head.ClearField("raw_data")
+            head.data_location = onnx.TensorProto.EXTERNAL
+            head.external_data.add(key="location", value=head.name)
+    return message, weights
+
+
 @contextmanager
 def _without_large_weights(model: ir.Model) -> Iterator[dict[str, ir.TensorProtocol]]:
     """Yields the large weights by name; while this is entered, empty tensors stand in their place."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 #: Added to the diagonal of X^T X, as a share of its mean: what calibration did not see must not blow up.
 _DAMPING = 0.05
@@ -30,6 +31,12 @@ class IntegerWeight:
     def dequantize(self) -> np.ndarray:
         """W' [I, O], float32."""
         return self.values * _of_rows(self.scales, self.block, len(self.values))
+
+    def split(self, widths: Sequence[int]) -> tuple[IntegerWeight, ...]:
+        """Its columns, `widths` of them at a time."""
+        stops = np.cumsum(widths)[:-1]
+        values, scales = (np.split(array, stops, axis=-1) for array in (self.values, self.scales))
+        return tuple(IntegerWeight(v, s, self.block) for v, s in zip(values, scales, strict=True))
 
 
 def channel_scales(weight: np.ndarray, limit: int, pair: int | None = None) -> np.ndarray:
@@ -66,7 +73,8 @@ def round_by_output(
     """Rounds row after row, and lets the rows to come make up for the error of those that are done.
 
     Minimises ||X (W - W')||; the method is that of Frantar et al. 2022, "GPTQ" (arXiv 2210.17323), algorithm 1, with
-    rows in the order of falling activation.
+    rows in the order of falling activation. With X^T X = R R^T, R upper triangular, the error of a column e = w - w'
+    costs sum_i (R_ii e_i + sum_(j < i) R_ji e_j)^2, so that row i rounds w_i + sum_(j < i) R_ji / R_ii e_j.
 
     Args:
         weight: W [I, O].
@@ -80,11 +88,9 @@ def round_by_output(
     order = np.argsort(-np.diag(gram), kind="stable")
     place = np.argsort(order)
     widths = np.broadcast_to(_of_rows(scales, block, size), weight.shape)[order]
-    hessian = gram[np.ix_(order, order)].astype(np.float64)
-    diagonal = hessian.diagonal().copy()
-    hessian[np.arange(size), np.arange(size)] += _DAMPING * max(float(diagonal.mean()), _SMALLEST)
-    upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
-    left = weight[order].astype(np.float64)
+    passed_on = _passed_on(gram[np.ix_(order, order)])
+    exact = weight[order].astype(np.float64)
+    left = exact.copy()
     values = np.zeros(weight.shape, np.int8)
     for start in range(0, size, _STRIDE):
         stop = min(start + _STRIDE, size)
@@ -97,10 +103,23 @@ def round_by_output(
                 beside = np.rint(left[place[partner]] / widths[place[partner]]) if later else values[partner]
                 integers = _beside(integers, np.clip(beside, -limit, limit), pair, share=0.5 if later else 1.0)
             values[order[row]] = integers
-            errors[row - start] = (left[row] - integers * widths[row]) / upper[row, row]
-            left[row + 1 : stop] -= np.outer(upper[row, row + 1 : stop], errors[row - start])
-        left[stop:] -= upper[start:stop, stop:].T @ errors
+            errors[row - start] = exact[row] - integers * widths[row]
+            left[row + 1 : stop] += np.outer(passed_on[row + 1 : stop, row], errors[row - start])
+        left[stop:] += passed_on[stop:, start:stop] @ errors
     return IntegerWeight(values, scales, block)
+
+
+def _passed_on(gram: np.ndarray) -> np.ndarray:
+    """R_ji / R_ii [i, j], what row i takes of the error of row j < i; R R^T is `gram` [I, I] with a larger diagonal.
+
+    By torch: where other programs keep the cores busy, numpy's OpenBLAS was measured to take 0.2 to 2.2 s for 1,536
+    rows, which torch did in 0.1 to 0.2 s.
+    """
+    damping = _DAMPING * max(float(np.diag(gram).mean()), _SMALLEST)
+    hessian = torch.from_numpy(gram + damping * np.eye(len(gram)))
+    reverse = torch.linalg.cholesky(hessian.flip(0, 1))
+    upper = reverse.flip(0, 1).numpy()
+    return np.asarray(upper.T / np.diag(upper)[:, None])
 
 
 def _beside(integers: np.ndarray, others: np.ndarray, pair: int, share: float = 1.0) -> np.ndarray:

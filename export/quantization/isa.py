@@ -40,6 +40,11 @@ class Isa:
     purpose: str
 
     @property
+    def limits(self) -> tuple[int, int | None]:
+        """What the integers of weights must keep to; where it is the same, so are recipes."""
+        return self.weight_limit, self.pair_limit
+
+    @property
     def activation_dtype(self) -> np.dtype:
         """Element type of quantized activations."""
         return np.dtype(np.int8 if self.signed_activations else np.uint8)

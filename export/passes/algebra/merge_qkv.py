@@ -28,6 +28,9 @@ from export.passes.graph.linear import (
 from export.passes.graph.values import is_operator
 from export.passes.graph.writer import replace_value, scope_of, write_before
 
+#: Where a merged product keeps the names of those that it replaces, in their order; it is not written to files.
+MERGED = "merged_products"
+
 
 def merge_qkv(model: ir.Model, context: PassContext) -> PassOutcome:
     """Counts the Attention nodes whose projections were merged."""
@@ -63,6 +66,9 @@ def _merge(node: ir.Node, letters: str, linears: Sequence[Linear]) -> None:
     op = write_before(_earliest(node, linears), f"{scope}/{letters}" if scope else letters)
     name = joined_name(linears, node, letters)
     merged = op.MatMul(linears[0].source, joined_weight(op.graph, f"{name}.weight", linears))
+    product = merged.producer()
+    assert product is not None
+    product.meta[MERGED] = tuple((linear.product.producer() or product).name for linear in linears)
     if any(linear.bias is not None for linear in linears):
         merged = op.Add(merged, joined_bias(op.graph, f"{name}.bias", linears))
     widths = [linear.width for linear in linears]

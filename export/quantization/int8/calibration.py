@@ -22,6 +22,9 @@ ROWS = 4096
 MAX_BYTES = 2**29
 _FLOAT = 4
 
+#: Rows that a candidate is judged on; more change no decision.
+_JUDGED = 512
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -31,7 +34,7 @@ class Statistics:
         low, high: per-channel minimum and maximum [I], over all texts.
         fit_low, fit_high: the same over one half of the texts.
         rows: a sample of real tokens of all texts [N, I].
-        judge: a sample of real tokens of the other half [M, I].
+        judge: a smaller sample of real tokens of the other half [M, I].
         count: how many real tokens there were.
     """
 
@@ -44,39 +47,74 @@ class Statistics:
     count: int
 
 
-def calibrate(
-    model: ir.Model, groups: Sequence[QuantGroup], feeds: Sequence[Feed], rows: int = ROWS, max_bytes: int = MAX_BYTES
-) -> Iterator[tuple[QuantGroup, Statistics]]:
-    """Statistics of each group. Rows of as many groups as fit into `max_bytes` are kept at a time; the next ones cost
-    another run of `model`.
+class Calibration:
+    """Statistics of groups, gathered by running a graph. They are kept where all of them fit into `max_bytes`.
 
-    Raises:
-        InputError: an activation is not finite.
+    Args:
+        model: a float graph.
+        groups: groups of it.
+        feeds: calibration texts.
+        rows: rows to keep of each group.
+        max_bytes: what the rows of the groups of one run may take.
     """
-    together: list[QuantGroup] = []
-    used = 0
-    for group in groups:
-        needed = min(rows, _tokens(feeds)) * group.inputs * _FLOAT
-        if together and used + needed > max_bytes:
-            yield from _run(model, together, feeds, rows)
-            together, used = [], 0
-        together.append(group)
-        used += needed
-    if together:
-        yield from _run(model, together, feeds, rows)
+
+    def __init__(
+        self,
+        model: ir.Model,
+        groups: Sequence[QuantGroup],
+        feeds: Sequence[Feed],
+        rows: int = ROWS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._model = model
+        self._feeds = feeds
+        self._rows = rows
+        self._runs = self._divide(groups, max_bytes)
+        self._kept: dict[QuantGroup, Statistics] = {}
+
+    def every(self) -> Iterator[tuple[QuantGroup, Statistics]]:
+        """Statistics of each group in turn; groups whose rows do not fit beside the others cost another run.
+
+        Raises:
+            InputError: an activation is not finite.
+        """
+        for together in self._runs:
+            for group, statistics in _run(self._model, together, self._feeds, self._rows):
+                if len(self._runs) == 1:
+                    self._kept[group] = statistics
+                yield group, statistics
+
+    def of(self, group: QuantGroup) -> Statistics:
+        """Statistics of one group, gathered again where they were not kept."""
+        if group in self._kept:
+            return self._kept[group]
+        ((_, statistics),) = _run(self._model, [group], self._feeds, self._rows)
+        return statistics
+
+    def _divide(self, groups: Sequence[QuantGroup], max_bytes: int) -> list[list[QuantGroup]]:
+        """Groups whose rows are in memory together."""
+        runs: list[list[QuantGroup]] = []
+        used = 0
+        for group in groups:
+            needed = min(self._rows, _tokens(self._feeds)) * group.inputs * _FLOAT
+            if not runs or used + needed > max_bytes:
+                runs.append([])
+                used = 0
+            runs[-1].append(group)
+            used += needed
+        return runs
 
 
 def expose(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    """A copy of `model` that returns the values `names`, too."""
+    """A copy of `model` that returns the values `names` and nothing else, so that nothing else is computed."""
     copy = model.clone()
-    present = {output.name for output in copy.graph.outputs}
     values = {value.name: value for node in copy.graph for value in node.outputs}
     values |= {value.name: value for value in copy.graph.inputs}
+    copy.graph.outputs.clear()
     for name in names:
-        if name not in present:
-            value = values[name]
-            value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
-            copy.graph.outputs.append(value)
+        value = values[name]
+        value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
+        copy.graph.outputs.append(value)
     return copy
 
 
@@ -137,6 +175,6 @@ class _Collector:
             fit_low=fit_low,
             fit_high=fit_high,
             rows=np.concatenate(self._rows[True] + self._rows[False]),
-            judge=np.concatenate(judged),
+            judge=np.concatenate(judged)[:_JUDGED].copy(),
             count=self._count,
         )

@@ -15,9 +15,6 @@ from export.quantization.int8.smoothing import MIGRATION_STRENGTHS, Smoothing, m
 from export.quantization.integer_weights import IntegerWeight, round_by_output, round_nearest
 from export.quantization.isa import Isa
 
-#: Rows that a candidate is judged on; more change no decision.
-_JUDGED = 512
-
 #: Largest magnitude of weights that no integer product reads.
 _WHOLE_RANGE = 127
 
@@ -76,7 +73,7 @@ class GroupSearch:
         self._statistics = statistics
         self._weights = weights
         self._joined = np.concatenate(weights, axis=1)
-        self._judge = statistics.judge[:_JUDGED]
+        self._judge = statistics.judge
         self._wanted = self._judge @ self._joined
         self._energy = max(float(np.mean(self._wanted**2)), 1e-20)
 
@@ -117,7 +114,8 @@ class GroupSearch:
     def _round(self, smoothing: Smoothing, limit: int, pair: int | None) -> tuple[IntegerWeight, ...]:
         rows = smoothing.of(self._statistics.rows)
         gram = (rows.T @ rows).astype(np.float64)
-        return tuple(round_by_output(smoothing.of_weight(weight), gram, limit, pair=pair) for weight in self._weights)
+        rounded = round_by_output(smoothing.of_weight(self._joined), gram, limit, pair=pair)
+        return rounded.split([weight.shape[1] for weight in self._weights])
 
     def _range(self, granularity: PerTensor | PerToken, smoothing: Smoothing, fit: bool) -> Range | TokenRange:
         low, high = self._bounds(fit)

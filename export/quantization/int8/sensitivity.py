@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +22,7 @@ from export.quantization.int8.insert_qdq import insert_recipes
 from export.quantization.int8.recipe import Recipe, Scheme
 from export.quantization.int8.search import GroupSearch
 from export.quantization.isa import Isa
+from export.report import Progress, no_progress
 
 #: How many times the error of the next scheme a faster one may have. Smoothing is cheap; a scale per token takes two
 #: passes over x and one over the output.
@@ -30,6 +32,9 @@ NEARLY_AS_GOOD = {Scheme.SMOOTHED: 1.25, Scheme.SHIFTED: 1.25, Scheme.PER_TOKEN:
 #: elements and 40 multiplications a nanosecond), and the share of them that an integer product saves.
 _PASS = 12
 _SAVED = 0.75
+
+#: How many steps it takes is not known beforehand: each goes this share of the way that is left on a progress bar.
+_SLOWER = 0.9
 
 Decide = Callable[[QuantGroup, Scheme], Recipe]
 
@@ -85,30 +90,39 @@ class Judge:
 
     def closeness(self, recipes: Sequence[Recipe]) -> Closeness:
         """Of the graph with `recipes`, as it would be published."""
-        return self._compare(recipes, tables=True)
+        return self._compare(self._with_tables, recipes)
 
     def sensitivity(self, recipe: Recipe) -> float:
         """How far the mean cosine falls where this group alone is quantized."""
-        return max(0.0, 1.0 - self._compare([recipe], tables=False).mean)
+        return max(0.0, 1.0 - self._compare(self.model, [recipe]).mean)
 
-    def _compare(self, recipes: Sequence[Recipe], tables: bool) -> Closeness:
+    @cached_property
+    def _with_tables(self) -> ir.Model:
         model = self.model.clone()
+        quantize_tables(model)
+        return model
+
+    def _compare(self, model: ir.Model, recipes: Sequence[Recipe]) -> Closeness:
+        model = model.clone()
         insert_recipes(model, recipes, self.isa)
-        if tables:
-            quantize_tables(model)
-            model.graph.sort()
         return compare_vectors(self.expected, text_vectors(model, self.feeds))
 
 
-def reach_goal(recipes: Sequence[Recipe], judge: Judge, decide: Decide, goal: Closeness) -> tuple[Recipe, ...]:
+def reach_goal(
+    recipes: Sequence[Recipe], judge: Judge, decide: Decide, goal: Closeness, progress: Progress = no_progress
+) -> tuple[Recipe, ...]:
     """Recipes that reach `goal` together, or all of them in float.
 
     Sensitivities are measured only if the first try is not good enough: each takes a run of its own.
     """
+    progress("measuring the quantized graph", 0.0)
     found = list(recipes)
     close = judge.closeness(found).reaches(goal)
     if not close:
-        found = [replace(recipe, sensitivity=judge.sensitivity(recipe)) for recipe in found]
+        for number, recipe in enumerate(found):
+            progress(f"measuring the sensitivity of {recipe.group.name}", 0.6 * number / len(found))
+            found[number] = replace(recipe, sensitivity=judge.sensitivity(recipe))
+    steps = 0
     while not close:
         quantized = [i for i, recipe in enumerate(found) if recipe.scheme is not Scheme.FLOAT]
         if not quantized:
@@ -116,6 +130,8 @@ def reach_goal(recipes: Sequence[Recipe], judge: Judge, decide: Decide, goal: Cl
         worst = max(quantized, key=lambda i: _urgency(found[i]))
         scheme = next_scheme(found[worst])
         assert scheme is not None
+        steps += 1
+        progress(f"computing {found[worst].group.name} more exactly: {scheme.value}", 1 - 0.4 * _SLOWER**steps)
         recipe = decide(found[worst].group, scheme)
         found[worst] = replace(recipe, sensitivity=judge.sensitivity(recipe))
         close = judge.closeness(found).reaches(goal)

@@ -20,7 +20,7 @@ from export.passes.base import PassContext
 from export.passes.cleanup.finish import finish
 from export.passes.graph.writer import use_microsoft
 from export.quantization.feeds import Feed
-from export.quantization.int8.calibration import calibrate
+from export.quantization.int8.calibration import Calibration
 from export.quantization.int8.embedding_tables import quantize_tables
 from export.quantization.int8.groups import QuantGroup, find_groups, weights_of
 from export.quantization.integer_weights import IntegerWeight, relative_error, round_by_output, round_nearest
@@ -80,7 +80,7 @@ def quantize_weights(
 
 def _grams(model: ir.Model, groups: Sequence[QuantGroup], feeds: Sequence[Feed]) -> dict[QuantGroup, np.ndarray]:
     """X^T X [I, I] of what each group reads."""
-    return {group: (s.rows.T @ s.rows).astype(np.float64) for group, s in calibrate(model, groups, feeds)}
+    return {group: (s.rows.T @ s.rows).astype(np.float64) for group, s in Calibration(model, groups, feeds).every()}
 
 
 def _round(weight: np.ndarray, gram: np.ndarray | None, limit: int, block: int | None) -> IntegerWeight:

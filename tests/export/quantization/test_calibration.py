@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from tiny_encoder import PORTS, run, sentences, set_weight, tiny_encoder, tiny_tokenizer, weight
 
 from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tasks import BATCH, CHOICES, PAST, SEQUENCE, Port
 from export.quantization.feeds import Feed, calibration_feeds, make_feeds
-from export.quantization.int8.calibration import calibrate, expose, real_rows
+from export.quantization.int8.calibration import Calibration, expose, real_rows
 from export.quantization.int8.groups import find_groups
+from export.quantization.sessions import GraphSession
 
 TYPES = Port("token_type_ids", "int64", (BATCH, SEQUENCE))
 
@@ -70,7 +72,7 @@ def test_too_short_texts_are_refused(tmp_path: Path) -> None:
 def test_statistics_are_those_of_real_tokens(tmp_path: Path) -> None:
     model, feeds = tiny_encoder(), make_feeds(sentences(80), PORTS, tiny_tokenizer(tmp_path), 40)
     groups = find_groups(model)
-    found = dict(calibrate(model, groups, feeds))
+    found = dict(Calibration(model, groups, feeds).every())
     assert list(found) == list(groups)
     for group in groups:
         exposed = expose(model, [group.source])
@@ -91,7 +93,9 @@ def test_padding_has_no_part_in_the_statistics(tmp_path: Path) -> None:
     set_weight(model, "embeddings.weight", table)
     other = [Feed({**f.inputs, "input_ids": np.where(f.mask, f.inputs["input_ids"], 7)}, f.mask) for f in feeds]
     for (_, with_pad), (_, without) in zip(
-        calibrate(model, find_groups(model), feeds), calibrate(model, find_groups(model), other), strict=True
+        Calibration(model, find_groups(model), feeds).every(),
+        Calibration(model, find_groups(model), other).every(),
+        strict=True,
     ):
         np.testing.assert_allclose(with_pad.low, without.low, atol=1e-4)
         np.testing.assert_allclose(with_pad.high, without.high, atol=1e-4)
@@ -108,8 +112,8 @@ def test_groups_and_fewer_rows_change_no_bounds(tmp_path: Path) -> None:
     model, feeds = tiny_encoder(), make_feeds(sentences(80), PORTS, tiny_tokenizer(tmp_path), 40)
     groups = find_groups(model)
     whole, parts = (
-        dict(calibrate(model, groups, feeds)),
-        dict(calibrate(model, groups, feeds, rows=100, max_bytes=15000)),
+        dict(Calibration(model, groups, feeds).every()),
+        dict(Calibration(model, groups, feeds, rows=100, max_bytes=15000).every()),
     )
     for group in groups:
         np.testing.assert_array_equal(whole[group].low, parts[group].low)
@@ -117,8 +121,33 @@ def test_groups_and_fewer_rows_change_no_bounds(tmp_path: Path) -> None:
         assert len(parts[group].rows) < 160
 
 
+@pytest.mark.parametrize(("max_bytes", "kept"), [(2**29, True), (15000, False)])
+def test_statistics_are_gathered_again_only_where_they_did_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_bytes: int, kept: bool
+) -> None:
+    model, feeds = tiny_encoder(), make_feeds(sentences(80), PORTS, tiny_tokenizer(tmp_path), 40)
+    calibration = Calibration(model, find_groups(model), feeds, rows=100, max_bytes=max_bytes)
+    opened: list[ir.Model] = []
+
+    class Counted(GraphSession):
+        def __init__(self, graph: ir.Model) -> None:
+            opened.append(graph)
+            super().__init__(graph)
+
+    monkeypatch.setattr("export.quantization.int8.calibration.GraphSession", Counted)
+    first = dict(calibration.every())
+    before = len(opened)
+    assert (before == 1) == kept
+    for group, statistics in first.items():
+        again = calibration.of(group)
+        np.testing.assert_array_equal(again.low, statistics.low)
+        np.testing.assert_array_equal(again.rows, statistics.rows)
+        np.testing.assert_array_equal(again.judge, statistics.judge)
+    assert len(opened) - before == (0 if kept else len(first))
+
+
 def test_an_activation_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     model, feeds = tiny_encoder(), make_feeds(sentences(60), PORTS, tiny_tokenizer(tmp_path), 40)
     set_weight(model, "attention/norm.bias", np.full(32, np.nan))
     with pytest.raises(InputError, match="what ffn1/MatMul reads is not finite"):
-        list(calibrate(model, find_groups(model), feeds))
+        list(Calibration(model, find_groups(model), feeds).every())
