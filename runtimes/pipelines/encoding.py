@@ -42,7 +42,7 @@ class Window:
     sequences: Sequence[int | None] = ()
 
 
-def check_texts(texts: str | Sequence[str], what: str = "text") -> list[str]:
+def check_texts(texts: Any, what: str = "text") -> list[str]:
     """`texts` as a list; one text alone becomes a list of one.
 
     Raises:
@@ -181,7 +181,7 @@ def _type_ids(encoding: Any) -> list[list[int]]:
 
 def encode_spans(
     tokenizer: FastTokenizer,
-    texts: list[str],
+    texts: Sequence[str | list[str]],
     pairs: list[str] | None,
     max_length: int,
     stride: int | None,
@@ -191,7 +191,8 @@ def encode_spans(
 
     Args:
         tokenizer: of the model.
-        texts, pairs: with pairs, a text is repeated whole in every window of its pair.
+        texts, pairs: with pairs, a text is repeated whole in every window of its pair. Texts may all be lists of words,
+            in which offsets count from the beginning of each word.
         max_length: most tokens in a window, special ones included.
         stride: tokens that a window shares with the one before; None keeps the first window only.
         first_sample: the index that the first text has for the caller.
@@ -199,8 +200,9 @@ def encode_spans(
     if not texts:
         return []
     encoding: Any = tokenizer(
-        texts,
+        list(texts),
         pairs,
+        is_split_into_words=isinstance(texts[0], list),
         truncation="only_first" if pairs is None else "only_second",
         max_length=max_length,
         stride=stride or 0,

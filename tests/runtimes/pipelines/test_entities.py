@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from runtimes.pipelines.entities import Entity, Piece, aggregate, without_overlaps
+from runtimes.pipelines.entities import Entity, Piece, aggregate, in_whole_words, without_overlaps
 
 LABELS = ("O", "B-A", "I-A", "B-C", "I-C")
 
@@ -101,3 +101,71 @@ def test_of_two_that_overlap_the_longer_then_the_more_certain_stays() -> None:
 def test_one_window_stays_as_it_is() -> None:
     overlapping = [entity(3, 9), entity(0, 5)]
     assert without_overlaps([overlapping]) == overlapping
+
+
+def label_of(label: str, *labels: str) -> str:
+    """What a joined entity of that label is called, in a model that has `labels`, too."""
+    scores = np.eye(1 + len(labels), dtype=np.float32)[0]
+    (found,) = aggregate([Piece("w", scores, (label, *labels), 0, 1, 1, False)], "simple", Joiner())
+    return found.label
+
+
+@pytest.mark.parametrize(
+    ("label", "others", "expected"),
+    [
+        ("B-O", ("O",), "O"),  # no entity
+        ("non-profit", ("O", "city-state"), "non-profit"),
+        ("non-profit", ("O", "B-PER"), "non-profit"),
+        ("E-commerce", ("O", "Retail"), "E-commerce"),
+        ("E-PER", ("O", "B-PER"), "PER"),
+        ("B-non-profit", ("O",), "non-profit"),
+        ("B-", ("O",), "B-"),
+        ("MISC", ("O", "B-PER"), "MISC"),
+        ("LABEL_0", (), "LABEL_0"),
+    ],
+)
+def test_names_of_kinds(label: str, others: tuple[str, ...], expected: str) -> None:
+    assert label_of(label, *others) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [
+        (["B-A", "I-A", "E-A", "I-A"], ["w0 w1 w2", "w3"]),
+        (["S-A", "S-A"], ["w0", "w1"]),
+        (["U-A", "L-A"], ["w0", "w1"]),
+        (["B-A", "L-A", "B-A"], ["w0 w1", "w2"]),
+        (["B-A", "M-A", "E-A", "S-A"], ["w0 w1 w2", "w3"]),
+        (["A", "A", "B-A"], ["w0 w1", "w2"]),
+    ],
+)
+def test_other_schemes(labels: list[str], groups: list[str]) -> None:
+    names = ("O", "B-A", "I-A", "E-A", "S-A", "U-A", "L-A", "M-A", "A")
+    made = [
+        Piece(f"w{i}", np.eye(len(names), dtype=np.float32)[names.index(label)], names, i, i + 1, i, False)
+        for i, label in enumerate(labels)
+    ]
+    assert [entity.word for entity in aggregate(made, "simple", Joiner())] == groups
+
+
+def test_a_model_without_prefixes_joins_what_is_alike() -> None:
+    names = ("O", "city", "river-bank")
+    made = [
+        Piece(f"w{i}", np.eye(3, dtype=np.float32)[label], names, i, i + 1, i, False)
+        for i, label in enumerate([1, 1, 0, 2, 2, 1])
+    ]
+    found = [(entity.label, entity.word) for entity in aggregate(made, "simple", Joiner())]
+    assert found == [("city", "w0 w1"), ("O", "w2"), ("river-bank", "w3 w4"), ("city", "w5")]
+
+
+def test_windows_are_joined_token_by_token() -> None:
+    def piece(at: int, word_id: int, label: int) -> Piece:
+        return Piece(f"w{at}", np.eye(5, dtype=np.float32)[label], LABELS, at, at + 1, 1, False, word_id)
+
+    first = [piece(0, 0, 1), piece(1, 1, 1), piece(2, 1, 0)]  # the last of a window knows least
+    second = [piece(1, 1, 0), piece(2, 1, 1), piece(3, 1, 1), piece(4, 2, 0)]
+    joined = in_whole_words([first, second], {2: 9})
+    assert [(p.start, p.end, int(p.scores.argmax()), p.continues) for p in joined] == [
+        (0, 1, 1, False), (1, 2, 1, False), (2, 3, 1, True), (3, 4, 1, True), (4, 9, 0, False),
+    ]  # fmt: skip
+    assert in_whole_words([[], []], {}) == []
