@@ -166,12 +166,21 @@ TASK_OF_ARCHITECTURE: dict[str, str] = {
 }
 
 
+#: Names that transformers and optimum have for a task beside the one here.
+OTHER_NAMES: dict[str, str] = {
+    "ner": "token-classification",
+    "sentiment-analysis": "text-classification",
+    "zero-shot-classification": "text-classification",
+}
+
+
 def find_task(name: str) -> Task:
-    """The row for `name`.
+    """The row for `name`, or for what OTHER_NAMES makes of it.
 
     Raises:
         UsageError: there is no such task; the message lists those that there are.
     """
+    name = OTHER_NAMES.get(name, name)
     if name not in TASKS:
         raise UsageError(f"task {name!r} is unknown; choose auto or one of {', '.join(TASKS)}.")
     return TASKS[name]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,11 @@ class ZeroShot(Result):
     labels: tuple[str, ...]
     scores: tuple[float, ...]
     truncated: bool
+
+    def for_people(self) -> dict[str, Any]:
+        """Each label beside its score."""
+        rows = [{"label": one, "score": score} for one, score in zip(self.labels, self.scores, strict=True)]
+        return {"sequence": self.sequence, "labels": rows, "truncated": self.truncated}
 
 
 class ZeroShotClassification(TokenizingPipeline):
