@@ -32,16 +32,20 @@ def check_memory(config: BertConfig, source: str) -> None:
     Raises:
         ConfigError: with what it needs and what there is.
     """
-    limits = [limit for limit in (memory_limit(), physical_memory()) if limit]
-    needed = weight_bytes(config)
-    if limits and needed > min(limits):
+    usable, needed = usable_memory(), weight_bytes(config)
+    if usable is not None and needed > usable:
         raise ConfigError(
             f"{source}: {config.num_hidden_layers:,} layers of hidden_size {config.hidden_size:,} and "
             f"intermediate_size {config.intermediate_size:,} with vocab_size {config.vocab_size:,} and "
-            f"max_position_embeddings {config.max_position_embeddings:,} need {_gib(needed)} for the weights "
-            f"alone, and this process may use {_gib(min(limits))}; mend the config if it is damaged, or take a machine "
+            f"max_position_embeddings {config.max_position_embeddings:,} need {gib(needed)} for the weights "
+            f"alone, and this process may use {gib(usable)}; mend the config if it is damaged, or take a machine "
             "with more memory."
         )
+
+
+def usable_memory() -> int | None:
+    """Bytes that this process may use: its cgroup's limit or the machine's memory; None where neither is known."""
+    return min((limit for limit in (memory_limit(), physical_memory()) if limit), default=None)
 
 
 def memory_limit(root: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int | None:
@@ -69,6 +73,7 @@ def _read_limit(path: Path) -> int | None:
     return value if value < 1 << 60 else None  # v1 writes a huge number for none
 
 
-def _gib(count: int) -> str:
+def gib(count: int) -> str:
+    """A number of bytes in GiB, for messages."""
     shown = min(count, 1 << 90)  # beyond any machine; a hostile number could be too long to print
     return f"{shown / (1 << 30):,.1f} GiB"

@@ -29,6 +29,7 @@ from export.request import ExportRequest, ExtendRequest
 from export.text_input.build import TextInput
 from export.variant import VariantBuilder, WriteOptions
 from export.verification.cases import verification_cases
+from export.verification.longest import length_warnings
 from export.verification.vectors import vector_cases, write_vectors
 from runtimes.background import Background
 
@@ -141,7 +142,8 @@ def _make_variants(
     write_vectors(stage, vectors, reference, longest, variants, prompt)
     tools = before.tools | tool_versions(text_input=bool(text_graphs))
     manifest = replace(before, tools=tools, variants=variants, text_graphs=text_graphs, files={})
-    return manifest, tuple(warning for one in built for warning in one.warnings)
+    warnings = tuple(warning for one in built for warning in one.warnings)
+    return manifest, length_warnings(eager.config) + warnings
 
 
 def _publish(stage: Path, manifest: Manifest, destination: Path, force: bool, progress: Progress) -> Path:

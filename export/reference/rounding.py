@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from bert_onnx.tasks import BATCH, Port
 from export.reference.computed import Arrays
+from export.reference.fused import fused_attention
 
 #: Most tokens of a case that run in float64 with all of its rows; of a larger one the last row runs.
 _WHOLE_BATCH_TOKENS = 256
@@ -46,7 +47,7 @@ def rounding_errors(
     # An input without a batch axis, such as the length of a prompt, is the same for every row.
     arrays = (given[port.name][rows] if port.axes[0] == BATCH else given[port.name] for port in inputs)
     tensors = map(torch.from_numpy, arrays)
-    with torch.inference_mode(), _in_float64(module):
+    with torch.inference_mode(), _in_float64(module), fused_attention(module):
         wide = module(*(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors))
     errors = {}
     for port, tensor in zip(outputs, wide, strict=True):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bert_onnx.checkpoint import Checkpoint
 from bert_onnx.tasks import Task, TaskOptions
 from export.reference.computed import Arrays, Computed, Expected, Prefetch
+from export.reference.fused import fused_attention, has_large_scores
 from export.reference.load import Eager, load_eager
 from export.reference.rounding import rounding_errors
 from runtimes.engines.eager import EagerRuntime
@@ -77,6 +79,11 @@ class Reference(EagerRuntime):
         if waiting.times == 0:
             self._waiting.remove(waiting)
         return waiting.computed
+
+    def _compute(self, engine: Any, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        long = has_large_scores(self.eager.config, inputs)
+        with fused_attention(self.eager.module) if long else nullcontext():
+            return super()._compute(engine, names, inputs)
 
     def compute_now(self, inputs: Arrays, rounding: bool) -> Computed:
         """Run the model, and where `rounding` says so in float64, too."""

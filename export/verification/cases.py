@@ -24,6 +24,7 @@ from bert_onnx.tasks import (
     Task,
     arrays_for,
 )
+from export.verification.longest import longest_case
 
 #: Lengths of the axes that a case does not speak of.
 _CHOICES = 3
@@ -85,10 +86,12 @@ def verification_cases(
 ) -> Iterator[Case]:
     """Cases for a graph with the ports `inputs`, made one by one, so that only one is in memory.
 
+    None is longer than what this machine's memory allows: see `longest_case`.
+
     Args:
         requires: what inputs must keep to; cases that do not are left out.
     """
-    for plan in _plans(task, config.max_position_embeddings):
+    for plan in _plans(task, longest_case(config)):
         if task.name == _ALWAYS_PAIRS:
             plan = replace(plan, pairs=True)
         if RIGHT_PADDING in requires and plan.mask in (_left, _holes):
@@ -99,7 +102,7 @@ def verification_cases(
 
 
 def _plans(task: Task, longest: int) -> Iterator[_Plan]:
-    """The shapes to try, no longer than the model's positions."""
+    """The shapes to try, of at most `longest` tokens."""
     medium, short = min(128, longest), min(17, longest)
     yield _Plan("single", 1, 1)
     yield _Plan("full", 3, short)
