@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,11 +24,18 @@ OURS, THEIRS = "bert-onnx export", "optimum-cli export onnx"
 #: Neither may wait for a hub that is not there.
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
-_WRITE_BASE = """
+_WRITE = """
 import sys, torch, transformers
 torch.manual_seed(0)
 transformers.BertModel(transformers.BertConfig(**eval(sys.argv[2]))).save_pretrained(sys.argv[1])
 """
+_LARGE_CONFIG = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "initializer_range": 0.05,
+}
 _QUICK_CONFIG = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
 
 _TEXT = """Each run is a process of its own, from its start to its end; both commands read the same folder and take
@@ -53,11 +60,12 @@ command with its children.
 
 @dataclass(frozen=True)
 class Subject:
-    """A checkpoint that is exported, and the task."""
+    """A checkpoint that is exported, the task, and what our command makes beside the portable graph."""
 
     name: str
     folder: Path
     task: str
+    targets: tuple[str, ...] = ()
 
 
 def section(options: Options) -> str:
@@ -82,22 +90,28 @@ def section(options: Options) -> str:
 
 
 def _subjects(scratch: Path, quick: bool) -> list[Subject]:
-    """The sample, copied out of its package, and a BERT-base of random weights; a small one where it must be quick."""
-    base = scratch / "bert"
-    subprocess.run(
-        [sys.executable, "-c", _WRITE_BASE, str(base), repr(_QUICK_CONFIG if quick else {})],
-        env=clean_environment() | _ENVIRONMENT,
-        check=True,
-        capture_output=True,
-    )
+    """The sample, copied out of its package, and models of random weights; a small one where it must be quick."""
     if quick:
-        return [Subject("tiny, random", base, "feature-extraction")]
-    sample = scratch / "all-MiniLM-L6-v2"
+        return [Subject("tiny, random", _write_random(scratch / "tiny", _QUICK_CONFIG), "feature-extraction")]
+    sample, base, large = scratch / "all-MiniLM-L6-v2", scratch / "base", scratch / "large"
     shutil.copytree(sample_folder(), sample)
     return [
         Subject("all-MiniLM-L6-v2 (6 layers, 91 MB)", sample, "sentence-similarity"),
-        Subject("BERT-base, random (12 layers, 438 MB)", base, "feature-extraction"),
+        Subject("BERT-base, random (12 layers, 438 MB)", _write_random(base, {}), "feature-extraction"),
+        Subject(
+            "BERT-large, random at trained size (24 layers, 1.3 GB); ours with `ort-cpu` beside it",
+            _write_random(large, _LARGE_CONFIG),
+            "feature-extraction",
+            ("ort-cpu",),
+        ),
     ]
+
+
+def _write_random(folder: Path, config: Mapping[str, object]) -> Path:
+    """A BertModel of random weights, written by transformers."""
+    command = [sys.executable, "-c", _WRITE, str(folder), repr(config)]
+    subprocess.run(command, env=clean_environment() | _ENVIRONMENT, check=True, capture_output=True)
+    return folder
 
 
 def _measure(subject: Subject, scratch: Path, rounds: int, options: Options) -> dict[str, Summary]:
@@ -114,6 +128,7 @@ def _measure(subject: Subject, scratch: Path, rounds: int, options: Options) -> 
 
     folder, target = str(subject.folder), str(output)
     ours = [str(programs / "bert-onnx"), "export", folder, "--task", subject.task, "--output", target]
+    ours += [word for name in subject.targets for word in ("--target", name)]
     # For optimum, an embedding model is one of feature extraction; it sees what sentence-transformers wrote.
     theirs = [
         str(programs / "optimum-cli"),
