@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bert_onnx.errors import InputError, UsageError
-from runtimes.pipelines.answer_spans import Answer, Candidates, best_answers, window_spans
+from runtimes.pipelines.answer_spans import Answer, AnswerOptions, SpanLogits, best_answers, span_logits
 from runtimes.pipelines.base import TokenizingPipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_pairs, check_texts, encode_spans
@@ -36,8 +37,8 @@ class QuestionAnswering(TokenizingPipeline):
 
     def __call__(
         self,
-        questions: str | Sequence[str],
-        contexts: str | Sequence[str] | None,
+        questions: str | Sequence[str] | Mapping[str, str] | Sequence[Mapping[str, str]],
+        contexts: str | Sequence[str] | None = None,
         top_k: int = 1,
         max_answer_len: int = 15,
         handle_impossible_answer: bool = False,
@@ -49,11 +50,11 @@ class QuestionAnswering(TokenizingPipeline):
         """The answers to each question, in their order.
 
         Args:
-            questions: what is asked.
+            questions: what is asked; or mappings with a `question` and a `context`, one or a list.
             contexts: where the answer is; a single one serves every question.
             top_k: most answers a question.
             max_answer_len: most tokens of an answer.
-            handle_impossible_answer: let "" be an answer, scored by the first token.
+            handle_impossible_answer: let "" be an answer, scored by the first token of the window least sure of it.
             max_seq_len: tokens of a window, question included; None takes 384, or the model's own if that is less.
             doc_stride: tokens that a window shares with the one before; None takes 128, or half of a short window.
             align_to_words: widen answers to whole words.
@@ -67,24 +68,34 @@ class QuestionAnswering(TokenizingPipeline):
         check_count("top_k", top_k)
         check_count("max_answer_len", max_answer_len)
         asked, searched = _check(questions, contexts)
-        windows = [
-            window
+        options = AnswerOptions(top_k, max_answer_len, handle_impossible_answer, align_to_words)
+        if doc_stride is not None and doc_stride < 0:
+            raise UsageError(f"doc_stride is {doc_stride}; windows share 0 tokens or more.")
+        cut = [
+            self._windows(index, question, context, length, doc_stride)
             for index, (question, context) in enumerate(zip(asked, searched, strict=True))
-            for window in self._windows(index, question, context, length, doc_stride)
         ]
-        wanted = top_k * 2 + 10 if align_to_words else top_k  # several spans may widen to the same words
+        windows = [window for own, _ in cut for window in own]
 
-        def finish(window: Window, row: Row) -> Candidates:
-            return window_spans(window, row["start_logits"], row["end_logits"], wanted, max_answer_len, align_to_words)
+        def finish(window: Window, row: Row) -> SpanLogits:
+            return span_logits(window, row["start_logits"], row["end_logits"], self.tokenizer.cls_token_id)
 
         found = self._run(windows, ["start_logits", "end_logits"], batch_size, finish)
-        parts: list[list[Candidates]] = [[] for _ in asked]
-        for window, candidates in zip(windows, found, strict=True):
-            parts[window.sample].append(candidates)
+        parts: list[list[SpanLogits]] = [[] for _ in asked]
+        for window, logits in zip(windows, found, strict=True):
+            parts[window.sample].append(logits)
         return [
-            Answers(best_answers(own, context, top_k, handle_impossible_answer), len(own))
-            for own, context in zip(parts, searched, strict=True)
+            Answers(best_answers(own, self._first_tokens(own, stride), context, options), len(own))
+            for own, (_, stride), context in zip(parts, cut, searched, strict=True)
         ]
+
+    def _first_tokens(self, windows: Sequence[SpanLogits], stride: int) -> list[int]:
+        """Which token of the context each of its windows begins with; the first windows are full."""
+        lengths = [len(found.places) for found in windows]
+        begins = [number * (lengths[0] - stride) for number in range(len(windows))]
+        if self.tokenizer.settings.truncation_side == "left":  # they were cut from the end of the context
+            begins = [begins[-1] + lengths[-1] - begin - length for begin, length in zip(begins, lengths, strict=True)]
+        return begins
 
     def _length(self, max_seq_len: int | None) -> int:
         length = min(self.max_length, _WINDOW) if max_seq_len is None else max_seq_len
@@ -93,25 +104,39 @@ class QuestionAnswering(TokenizingPipeline):
             raise UsageError(f"max_seq_len is {length}; this model reads 1 to {limit} tokens at a time.")
         return length
 
-    def _windows(self, index: int, question: str, context: str, length: int, doc_stride: int | None) -> list[Window]:
+    def _windows(
+        self, index: int, question: str, context: str, length: int, doc_stride: int | None
+    ) -> tuple[list[Window], int]:
+        """The windows of a context beside its question, and how many tokens they share.
+
+        Raises:
+            InputError: the question leaves no room, or the context has no tokens.
+            UsageError: windows would never advance.
+        """
         room = length - len(self.tokenizer.encode(question, add_special_tokens=False))
         room -= self.tokenizer.num_special_tokens_to_add(pair=True)
-        if room < 2:
+        if room < 1:
             raise InputError(
                 f"question {index} leaves no room for its context in {length} tokens; shorten it or raise max_seq_len."
             )
-        stride = min(length // 2, _OVERLAP) if doc_stride is None else doc_stride
-        if doc_stride is None and stride >= room:  # a long question leaves less room than the usual overlap
-            stride = room // 2
-        if not 0 <= stride < room:
-            raise UsageError(f"doc_stride is {stride}; beside question {index} it must be from 0 to {room - 1}.")
+        usual = min(length // 2, _OVERLAP)
+        if usual >= room:  # a long question leaves less room than the usual overlap
+            usual = room // 2
+        stride = usual if doc_stride is None else min(doc_stride, room - 1)
         windows = encode_spans(self.tokenizer, [question], [context], length, stride, index)
+        if len(windows) > 1 and doc_stride is not None and doc_stride >= room:
+            raise UsageError(f"doc_stride is {doc_stride}; beside question {index} it must be from 0 to {room - 1}.")
         if 1 not in windows[0].sequences:
             raise InputError(f"context {index} has no tokens; there is nothing to answer.")
-        return windows
+        return windows, stride
 
 
-def _check(questions: str | Sequence[str], contexts: str | Sequence[str] | None) -> tuple[list[str], list[str]]:
+def _check(questions: Any, contexts: str | Sequence[str] | None) -> tuple[list[str], list[str]]:
+    items = [questions] if isinstance(questions, Mapping) else questions
+    if isinstance(items, (list, tuple)) and items and all(isinstance(item, Mapping) for item in items):
+        if contexts is not None or any(item.keys() != {"question", "context"} for item in items):
+            raise InputError("questions as mappings have a question and a context, and no contexts beside them.")
+        questions, contexts = [item["question"] for item in items], [item["context"] for item in items]
     asked = check_texts(questions, "question")
     searched = check_pairs(asked, contexts, "context")
     if searched is None:

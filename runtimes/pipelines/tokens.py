@@ -11,15 +11,7 @@ from bert_onnx.errors import InputError, UsageError
 from runtimes.pipelines.base import TokenizingPipeline
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_texts, encode_spans
-from runtimes.pipelines.entities import (
-    AGGREGATIONS,
-    WORD,
-    Entity,
-    Piece,
-    aggregate,
-    in_whole_words,
-    without_overlaps,
-)
+from runtimes.pipelines.entities import AGGREGATIONS, WORD, Entity, Piece, aggregate, in_whole_words, without_overlaps
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import softmax
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 from pipeline_models import MAX_LENGTH, reference_tokenizer
 
-from bert_onnx.errors import InputError
+from bert_onnx.errors import InputError, UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -177,33 +177,83 @@ CONTEXT = " ".join(TEXTS)
 QUESTIONS = ["Who met Angela Merkel?", "What is hard?", "où?", "Where is the fox, and where is the dog?"]
 
 
-@pytest.mark.parametrize("repeats", [1, 5], ids=["short", "long"])
 @pytest.mark.parametrize(
     "options",
     [
         {},
         {"top_k": 4},
         {"top_k": 4, "max_answer_len": 3},
+        {"top_k": 30, "max_answer_len": 2},
         {"top_k": 3, "handle_impossible_answer": True},
         {"top_k": 5, "align_to_words": False},
-        {"top_k": 2, "max_seq_len": 64, "doc_stride": 32},
-        {"top_k": 2, "max_seq_len": 40, "doc_stride": 0},
+        {"top_k": 2, "max_seq_len": 90, "doc_stride": 40},
     ],
     ids=lambda options: "-".join(f"{key}={value}" for key, value in options.items()) or "default",
 )
-def test_question_answering(opened: Opened, repeats: int, options: dict[str, Any]) -> None:
+def test_question_answering(opened: Opened, options: dict[str, Any]) -> None:
+    """In contexts of one window; what transformers cannot say is left out of its answers."""
     ours, model = opened("question-answering", "BertForQuestionAnswering")
-    context = " ".join([CONTEXT] * repeats)
     reader = theirs("question-answering", model)
-    answers = ours(QUESTIONS, context, **options)
-    for question, answer in zip(QUESTIONS, answers, strict=True):
-        expected = reader(question=question, context=context, **options)
-        wanted = expected if isinstance(expected, list) else [expected]
-        assert [(a.answer, a.start, a.end) for a in answer.answers] == [
-            (w["answer"], w["start"], w["end"]) for w in wanted
-        ]
-        np.testing.assert_allclose([a.score for a in answer.answers], [w["score"] for w in wanted], atol=TOLERANCE)
-    assert all(answer.windows > repeats for answer in answers if repeats > 1 or "max_seq_len" in options)
+    contexts = [TEXTS[5], TEXTS[0] + "\n" + TEXTS[6], TEXTS[2] + " cafe\u0301 서울특별시", "a", "I am [SEP] here ."]
+    for context in contexts:
+        answers = ours(QUESTIONS, context, **options)
+        assert [answer.windows for answer in answers] == [1] * len(QUESTIONS)
+        for question, answer in zip(QUESTIONS, answers, strict=True):
+            expected = reader(question=question, context=context, **options)
+            wanted = [w for w in (expected if isinstance(expected, list) else [expected]) if w["score"] > 0]
+            assert [(a.answer, a.start, a.end) for a in answer.answers] == [
+                (w["answer"], w["start"], w["end"]) for w in wanted
+            ]
+            np.testing.assert_allclose([a.score for a in answer.answers], [w["score"] for w in wanted], atol=TOLERANCE)
+        mappings = [{"question": question, "context": context} for question in QUESTIONS]
+        assert ours(mappings, **options) == answers
+        assert ours(mappings[0], **options) == answers[:1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"max_seq_len": 64, "doc_stride": 32},
+        {"max_seq_len": 40, "doc_stride": 0, "handle_impossible_answer": True},
+        {"max_seq_len": 20, "doc_stride": 2, "align_to_words": False},
+    ],
+)
+def test_question_answering_in_windows(opened: Opened, options: dict[str, Any]) -> None:
+    """Scores of all windows are parts of one; transformers adds up parts of several, which passes 1."""
+    ours, model = opened("question-answering", "BertForQuestionAnswering")
+    context = " ".join([CONTEXT] * 3)
+    (answer,) = ours("Who?", context, top_k=100_000, max_answer_len=100, **options)
+    assert answer.windows > 3
+    scores = [found.score for found in answer.answers]
+    assert scores == sorted(scores, reverse=True)
+    assert sum(scores) <= 1
+    assert {found.answer for found in answer.answers} <= {context[found.start : found.end] for found in answer.answers}
+    added = theirs("question-answering", model)(
+        question="Who?", context=context, top_k=100_000, max_answer_len=100, **options
+    )
+    assert sum(found["score"] for found in added) > 1
+
+
+def test_question_answering_at_the_limits_of_windows(opened: Opened) -> None:
+    ours, _ = opened("question-answering", "BertForQuestionAnswering")
+    question, context = "who is it", "one two three"  # three tokens each, and three special ones
+    for length in (7, 8, 9):  # room for one token, for two, for all
+        (answer,) = ours(question, context, max_seq_len=length, top_k=9)
+        assert answer.windows == {7: 3, 8: 2, 9: 1}[length]
+        assert {found.answer for found in answer.answers} >= {"one", "two", "three"}
+    assert ours(question, context, max_seq_len=9, doc_stride=50) == ours(question, context, max_seq_len=9)
+    assert ours(question, context, max_seq_len=8, doc_stride=1)[0].windows == 2
+    with pytest.raises(InputError, match="leaves no room"):
+        ours(question, context, max_seq_len=6)
+    with pytest.raises(UsageError, match="doc_stride is 2; beside question 0 it must be from 0 to 1"):
+        ours(question, context, max_seq_len=8, doc_stride=2)
+    with pytest.raises(UsageError, match="0 tokens or more"):
+        ours(question, context, doc_stride=-1)
+    bad: list[Any] = [{"question": "a"}, [{"question": "a", "context": "b"}, "c"], {"question": None, "context": "b"}]
+    for value in bad:
+        with pytest.raises(InputError):
+            ours(value)
 
 
 # -- feature-extraction

@@ -69,7 +69,7 @@ def refused(folder: Path, task: str, *arguments: Any, **options: Any) -> BertOnn
         ("question-answering", ("a", "b"), {"top_k": 0}, UsageError, "top_k is 0"),
         ("question-answering", ("a", "b"), {"max_answer_len": 0}, UsageError, "max_answer_len is 0"),
         ("question-answering", ("a", "b"), {"max_seq_len": 13}, UsageError, "1 to 12 tokens"),
-        ("question-answering", ("a", "b"), {"doc_stride": 8}, UsageError, "from 0 to 7"),
+        ("question-answering", ("a", "b " * 12), {"doc_stride": 8}, UsageError, "from 0 to 7"),
         ("next-sentence-prediction", (["a"], None), {}, InputError, "needs a second text"),
         ("multiple-choice", (["a"], ["b", "c"]), {}, InputError, "one list of choices for each text"),
         ("multiple-choice", (["a", "b"], [["c"]]), {}, InputError, "2 texts but 1 lists"),
