@@ -24,6 +24,12 @@ SPAN = "span"
 #: The likeliest token after the last one.
 NEXT_TOKEN = "next_token"
 
+
+def score_method(activation_fn: str) -> str:
+    """Scores that an activation, one of SCORE_ACTIVATIONS, makes of logits."""
+    return f"score: {activation_fn}"
+
+
 #: How many tokens are given for each place, as far as the vocabulary has so many.
 TOP_COUNT = 5
 #: Most tokens of an answer span, as in the question-answering pipelines.
@@ -138,12 +144,20 @@ def _top_tokens(scores: str) -> PostprocessStep:
     )
 
 
-#: By task; text-classification, whose kind the config decides, is in `postprocess_of`.
+def _score(activation_fn: str) -> PostprocessStep:
+    meaning = "what the model's own activation makes of each logit"
+    return PostprocessStep(
+        score_method(activation_fn), ("logits",), (PostprocessOutput("scores", "float32", ("B", "N"), meaning),)
+    )
+
+
+#: By task; text-classification and text-ranking, where more than the task decides, are in `postprocess_of`.
 _STEPS: dict[str, tuple[PostprocessStep, ...]] = {
     "fill-mask": (_top_tokens("logits"),),
     "next-sentence-prediction": (_class(CLASS, ("B",), 2, _ORDER),),
     "pretraining": (_top_tokens("prediction_logits"), _class(CLASS, ("B",), 2, _ORDER, "seq_relationship")),
     "text-classification": (_class(CLASS, ("B",), "N", "label"),),
+    "text-ranking": (_score("Identity"),),
     "token-classification": (_class(TOKEN_CLASS, ("B", "S"), "N", "label"),),
     "question-answering": (_SPAN,),
     "multiple-choice": (_CHOICE,),
@@ -155,17 +169,17 @@ _STEPS: dict[str, tuple[PostprocessStep, ...]] = {
 _EMBEDDED = "pooling and normalisation, as far as they are wanted, are in its graph already; leave --postprocess out"
 
 
-def postprocess_of(task: str, config: BertConfig) -> tuple[PostprocessStep, ...]:
+def postprocess_of(task: str, config: BertConfig, activation_fn: str | None = None) -> tuple[PostprocessStep, ...]:
     """What can be appended to a graph of `task`.
+
+    Args:
+        activation_fn: what makes scores of the logits of text-ranking.
 
     Raises:
         UsageError: it has nothing to add to its outputs, or lacks what the outputs need.
     """
-    if task == "text-ranking":
-        raise UsageError(
-            "a score is a function of its logit; the manifest names it (sentence.activation_fn), pipelines apply it; "
-            "leave --postprocess out, or take --task text-classification, whose graph returns probabilities."
-        )
+    if task == "text-ranking" and activation_fn is not None:
+        return (_score(activation_fn),)
     if task not in _STEPS:
         raise UsageError(f"{task} returns vectors: {_EMBEDDED}.")
     if task == "text-classification":

@@ -35,6 +35,9 @@ ACTIVATIONS = (
     "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink",
 )  # fmt: skip
 
+#: Those that make a cross-encoder's scores of its logits: GLU would halve their number, RReLU draws its slope.
+SCORE_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name not in ("GLU", "RReLU"))
+
 
 class Pooling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="Pooling"):
     """TOKENS to SENTENCE: one vector a text.

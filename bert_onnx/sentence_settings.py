@@ -1,17 +1,13 @@
-"""How a sentence-transformers model is used: its prompts, how long its vectors are, how they are compared; and what
-makes scores of a cross-encoder's logits."""
+"""How a sentence-transformers model is used: its prompts, how long its vectors are, how they are compared."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from bert_onnx.errors import UsageError
-from bert_onnx.sentence_modules import ACTIVATIONS, Size
+from bert_onnx.sentence_modules import Size
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
-
-#: Activations that make scores of logits: all but GLU, which halves their number, and RReLU, which the library draws.
-SCORE_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name not in ("GLU", "RReLU"))
 
 #: Prompts that every model has, empty unless it says otherwise.
 _ALWAYS = ("query", "document")
@@ -28,23 +24,19 @@ class SentenceSettings:
         default_prompt_name: the prompt where a caller names none; None for none.
         similarity_fn_name: one of SIMILARITIES.
         truncate_dim: values of a vector that are kept, the first ones; None for all.
-        activation_fn: one of SCORE_ACTIVATIONS, of a cross-encoder; None for other models.
 
     Raises:
-        UsageError: a similarity or an activation that there is not, or a default prompt that is not among the prompts.
+        UsageError: a similarity that there is not, or a default prompt that is not among the prompts.
     """
 
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     similarity_fn_name: str = SIMILARITIES[0]
     truncate_dim: Size | None = None
-    activation_fn: str | None = None
 
     def __post_init__(self) -> None:
         if self.similarity_fn_name not in SIMILARITIES:
             raise UsageError(f"the similarity {self.similarity_fn_name!r} is not one of {', '.join(SIMILARITIES)}.")
-        if self.activation_fn not in (None, *SCORE_ACTIVATIONS):
-            raise UsageError(f"the activation {self.activation_fn!r} is not one of {', '.join(SCORE_ACTIVATIONS)}.")
         if self.default_prompt_name is not None:
             self._named(self.default_prompt_name)
 

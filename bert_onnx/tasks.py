@@ -14,7 +14,15 @@ from typing import Any, TypeVar
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
 from bert_onnx.postprocess import postprocess_of, top_count
-from bert_onnx.sentence_modules import SENTENCE, SPARSE, Module, embedding_width, excludes_prompt, pooled
+from bert_onnx.sentence_modules import (
+    SCORE_ACTIVATIONS,
+    SENTENCE,
+    SPARSE,
+    Module,
+    embedding_width,
+    excludes_prompt,
+    pooled,
+)
 
 #: An array of whichever library, or what describes one.
 Array = TypeVar("Array")
@@ -84,6 +92,10 @@ class TaskOptions:
         output_attentions: also return the attention probabilities of every layer.
         output_hidden_states: also return the hidden states before the first and after every layer.
         postprocess: also return outputs made of the scores: see `bert_onnx.postprocess`.
+        activation_fn: what makes scores of the logits of text-ranking, one of SCORE_ACTIVATIONS; None for other tasks.
+
+    Raises:
+        UsageError: an activation that there is not.
     """
 
     modules: tuple[Module, ...] = pooled("mean")
@@ -91,6 +103,11 @@ class TaskOptions:
     output_attentions: bool = False
     output_hidden_states: bool = False
     postprocess: bool = False
+    activation_fn: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.activation_fn not in (None, *SCORE_ACTIVATIONS):
+            raise UsageError(f"the activation {self.activation_fn!r} is not one of {', '.join(SCORE_ACTIVATIONS)}.")
 
 
 @dataclass(frozen=True)
@@ -247,17 +264,17 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
         if task.decoder and config.add_cross_attention:
             ports.extend(_attention_ports("cross_attentions", batch, ENCODER_SEQUENCE, config))
     if options.postprocess:
-        ports.extend(_postprocess_ports(task, config))
+        ports.extend(_postprocess_ports(task, config, options))
     return tuple(ports)
 
 
-def _postprocess_ports(task: Task, config: BertConfig) -> list[Port]:
+def _postprocess_ports(task: Task, config: BertConfig, options: TaskOptions) -> list[Port]:
     """The outputs of `bert_onnx.postprocess`, with its letters made names and lengths."""
     axes: dict[str | int, str | int] = {"B": BATCH, "S": SEQUENCE, "C": CHOICES}
     axes |= {"N": config.num_labels, "K": top_count(config)}
     return [
         Port(output.name, output.dtype, tuple(axes.get(axis, axis) for axis in output.axes))
-        for step in postprocess_of(task.name, config)
+        for step in postprocess_of(task.name, config, options.activation_fn)
         for output in step.outputs
     ]
 

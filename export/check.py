@@ -12,7 +12,7 @@ from pathlib import Path
 from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish import check_destination
 from bert_onnx.checkpoint import Checkpoint, find_checkpoint, read_settings, tensor_names
-from bert_onnx.checkpoint.cross_encoder import read_cross_encoder
+from bert_onnx.checkpoint.cross_encoder import read_prompts
 from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.sentence_modules import is_sparse
 from bert_onnx.sentence_settings import SentenceSettings
@@ -33,7 +33,7 @@ class CheckedExport:
         destination: the folder to publish to, resolved.
         checkpoint: with its weights found and not yet hashed.
         task, options: what the graphs compute.
-        sentence: prompts, similarity and length of vectors, activation of scores.
+        sentence: prompts, similarity and length of vectors.
     """
 
     destination: Path
@@ -60,7 +60,7 @@ def check_export(request: ExportRequest) -> CheckedExport:
     task, options = choose_task(request, checkpoint)
     sentence = SentenceSettings()
     if task.name == "text-ranking":
-        sentence = read_cross_encoder(checkpoint)
+        sentence = read_prompts(checkpoint)
     elif task.embedding:
         sentence = read_settings(checkpoint, is_sparse(options.modules))
     if request.text_input:

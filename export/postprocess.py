@@ -2,6 +2,7 @@
 
     logits                    ->  probabilities = Softmax(logits), label_ids = ArgMax(logits)           a class
     logits                    ->  top_ids = TopK(logits), top_probabilities = Softmax(logits)[top_ids]  likeliest tokens
+    logits                    ->  scores = Sigmoid(logits), or another activation                       a ranking
     start_logits, end_logits  ->  answer_start, answer_end, answer_score, no_answer_score               a span
     logits                    ->  next_token_ids = ArgMax(logits at the last real token)                the next token
 
@@ -12,6 +13,7 @@ whatever the variant does with padding. All operators mean the same from opset 1
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -22,7 +24,7 @@ from bert_onnx.postprocess import CONTEXT_TYPE, LONGEST_ANSWER, NO_ID
 from bert_onnx.tasks import Port
 from export.passes.base import PassContext
 from export.passes.cleanup.finish import finish
-from export.passes.graph.writer import Writer
+from export.score_activations import SCORES, FloatWriter
 
 #: What it brings, beside the operators of the portable target.
 POSTPROCESS_OPERATORS = frozenset({"ArgMax", "GatherElements", "Not", "Pad", "TopK"})
@@ -56,7 +58,7 @@ def append_postprocess(model: ir.Model, asked: Postprocessing, outputs: Sequence
     return model.graph.num_nodes() - before
 
 
-class _Writer(Writer):
+class _Writer(FloatWriter):
     """Appends the nodes of one step.
 
     Args:
@@ -67,10 +69,6 @@ class _Writer(Writer):
         super().__init__(graph, "answers")
         self.inputs: Mapping[str, ir.Value] = {value.name or "": value for value in graph.inputs}
         self.count = count
-
-    def float(self, number: float) -> ir.Value:
-        """A constant float32 scalar."""
-        return self.constant("real_number", np.array(number, np.float32))
 
     def length(self, value: ir.Value, axis: int) -> ir.Value:
         """The length of an axis, [1]."""
@@ -202,7 +200,12 @@ def _next_token(op: _Writer, logits: ir.Value) -> Sequence[ir.Value]:
     return (op.argmax(op.Gather(tokens, op.Add(rows, last), axis=0)),)
 
 
+def _score(activation_fn: str, op: _Writer, logits: ir.Value) -> Sequence[ir.Value]:
+    return (SCORES[activation_fn](op, logits),)
+
+
 _METHODS: dict[str, Callable[..., Sequence[ir.Value]]] = {
+    **{postprocess.score_method(name): partial(_score, name) for name in SCORES},
     postprocess.CLASS: _class,
     postprocess.TOKEN_CLASS: _token_class,
     postprocess.CLASSES: _classes,

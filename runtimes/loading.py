@@ -126,6 +126,7 @@ def _open(artifact: Artifact, folder: Path, request: RuntimeRequest) -> Pipeline
         request=request,
         load=load_request,
         sentence=manifest.sentence,
+        activation_fn=manifest.options.activation_fn,
     )
     return make_pipeline(parts)
 

@@ -57,6 +57,10 @@ class TextModel(SentencePipeline):
 
     runtime: TextRuntime
 
+    def __init__(self, parts: PipelineParts) -> None:
+        super().__init__(parts)
+        self._activation_fn = parts.activation_fn
+
     def run(self, texts: Sequence[str], pairs: Sequence[Any] | None = None) -> dict[str, np.ndarray]:
         """All outputs of one call, by name; see `TextRuntime.run`."""
         return self.runtime.run(texts, pairs)
@@ -143,9 +147,8 @@ class TextModel(SentencePipeline):
     def _predict(self, row: Row) -> Result:
         truncated = bool(np.any(row[TRUNCATED]))
         if self.task in ("text-classification", "text-ranking"):
-            activation = self.sentence.activation_fn
-            logits = row["logits"]
-            scores = activate(activation, logits) if activation else label_scores(logits, self.config.problem_type)
+            logits, name = row["logits"], self._activation_fn
+            scores = label_scores(logits, self.config.problem_type) if name is None else activate(name, logits)
             return ranked_labels(scores, self.config.id2label, None, truncated)
         if self.task == "next-sentence-prediction":
             return next_sentence(row["logits"], truncated)
@@ -204,6 +207,7 @@ def open_text_model(
         request=request,
         load=load,
         sentence=manifest.sentence,
+        activation_fn=manifest.options.activation_fn,
     )
     return TextModel(parts)
 

@@ -17,7 +17,8 @@ from bert_onnx.checkpoint.sentence_files import MODULES_FILE, SETTINGS_FILE, mod
 from bert_onnx.checkpoint.sentence_settings import read_settings
 from bert_onnx.config import CONFIG_NAME
 from bert_onnx.errors import CheckpointError
-from bert_onnx.sentence_settings import SCORE_ACTIVATIONS, SentenceSettings
+from bert_onnx.sentence_modules import SCORE_ACTIVATIONS
+from bert_onnx.sentence_settings import SentenceSettings
 
 _KIND = "CrossEncoder"
 _KEY = "activation_fn"
@@ -53,24 +54,34 @@ def check_modules(checkpoint: Checkpoint) -> None:
         )
 
 
-def read_cross_encoder(checkpoint: Checkpoint) -> SentenceSettings:
-    """The activation, and the prompts of a folder of modules.
+def read_activation_fn(checkpoint: Checkpoint) -> str:
+    """What makes scores of logits, one of SCORE_ACTIVATIONS.
 
     Raises:
         CheckpointError: a file is damaged; the activation is none that we compute; scores are made by modules behind
             the classifier.
     """
     default = "Sigmoid" if checkpoint.config.num_labels == 1 else "Identity"
+    if has_modules(checkpoint):
+        check_modules(checkpoint)
+        path = checkpoint.root / SETTINGS_FILE
+        stated = read_json(path).get(_KEY)
+        name = None if stated is None else _read(stated, path, _KEY)
+        if name is not None:
+            return name
+    return _of_config(checkpoint, default)
+
+
+def read_prompts(checkpoint: Checkpoint) -> SentenceSettings:
+    """The prompts of a folder of modules; a cross-encoder of another layout has none.
+
+    Raises:
+        CheckpointError: the file is damaged, or names a prompt that there is not.
+    """
     if not has_modules(checkpoint):
-        return SentenceSettings(activation_fn=_of_config(checkpoint, default))
-    check_modules(checkpoint)
-    path = checkpoint.root / SETTINGS_FILE
-    stated = read_json(path).get(_KEY)
-    name = None if stated is None else _read(stated, path, _KEY)
-    prompts = read_settings(checkpoint)
-    return SentenceSettings(
-        prompts.prompts, prompts.default_prompt_name, activation_fn=name or _of_config(checkpoint, default)
-    )
+        return SentenceSettings()
+    stated = read_settings(checkpoint)
+    return SentenceSettings(stated.prompts, stated.default_prompt_name)
 
 
 def _of_config(checkpoint: Checkpoint, default: str) -> str:

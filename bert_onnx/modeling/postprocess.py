@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bert_onnx import postprocess
 from bert_onnx.config import BertConfig
-from bert_onnx.postprocess import CONTEXT_TYPE, LONGEST_ANSWER, NO_ID, PostprocessStep, postprocess_of, top_count
+from bert_onnx.postprocess import (
+    CONTEXT_TYPE,
+    LONGEST_ANSWER,
+    NO_ID,
+    PostprocessStep,
+    postprocess_of,
+    score_method,
+    top_count,
+)
+from bert_onnx.sentence_modules import SCORE_ACTIVATIONS
 from bert_onnx.tasks import TaskOptions
 
 Inputs = Mapping[str, Tensor]
@@ -36,7 +46,8 @@ class Postprocessing:
         Raises:
             UsageError: the task has nothing to append.
         """
-        return cls(postprocess_of(task, config) if options.postprocess else (), top_count(config))
+        steps = postprocess_of(task, config, options.activation_fn) if options.postprocess else ()
+        return cls(steps, top_count(config))
 
     @property
     def names(self) -> frozenset[str]:
@@ -143,7 +154,15 @@ def _next_token(scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple
     return (logits[torch.arange(batch), last].argmax(dim=-1),)
 
 
+def _score(activation_fn: str, scores: tuple[Tensor, ...], inputs: Inputs, count: int) -> tuple[Tensor, ...]:
+    """What the class of torch.nn makes of logits [B, N]; [B, N]."""
+    (logits,) = scores
+    over_labels = {"dim": -1} if activation_fn in ("LogSoftmax", "Softmax", "Softmin") else {}
+    return (getattr(nn, activation_fn)(**over_labels)(logits),)
+
+
 _METHODS: dict[str, Callable[[tuple[Tensor, ...], Inputs, int], tuple[Tensor, ...]]] = {
+    **{score_method(name): partial(_score, name) for name in SCORE_ACTIVATIONS},
     postprocess.CLASS: _class,
     postprocess.TOKEN_CLASS: _token_class,
     postprocess.CLASSES: _classes,

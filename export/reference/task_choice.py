@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bert_onnx.checkpoint import Checkpoint, read_modules, tensor_names
-from bert_onnx.checkpoint.cross_encoder import check_modules, has_modules, is_cross_encoder
+from bert_onnx.checkpoint.cross_encoder import check_modules, has_modules, is_cross_encoder, read_activation_fn
 from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.postprocess import postprocess_of
@@ -37,14 +37,16 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     else:
         task = TASKS[_SENTENCES] if stated else infer_task(checkpoint.config, request.pooling is not None)
         task = TASKS[_RANKING] if task.name == _CLASSES and _ranks(checkpoint) else task
+    activation_fn = read_activation_fn(checkpoint) if task.name == _RANKING else None
     if request.postprocess:
-        postprocess_of(task.name, checkpoint.config)
+        postprocess_of(task.name, checkpoint.config, activation_fn)
     return task, TaskOptions(
         modules=_MODULES[task.name](request, stated) if task.name in _MODULES else (),
         pooler=task.name == "feature-extraction" and _has_pooler(checkpoint),
         output_attentions=request.output_attentions,
         output_hidden_states=request.output_hidden_states,
         postprocess=request.postprocess,
+        activation_fn=activation_fn,
     )
 
 

@@ -40,7 +40,8 @@ def compare_postprocess(postprocessing: Postprocessing, actual: Arrays, case: Ca
         for output in step.outputs:
             wanted, got = expected[output.name], actual[output.name]
             # Which of two scores is the larger depends on the rounding of both.
-            tolerance = limit(output.name, 1.0) if output.dtype == "float32" else 2 * slack
+            largest = max(1.0, float(np.abs(wanted).max(initial=0.0)))  # probabilities never exceed 1
+            tolerance = limit(output.name, largest) if output.dtype == "float32" else 2 * slack
             if not alike:
                 costs = np.full(got.shape, math.inf)
             elif output.dtype == "float32":

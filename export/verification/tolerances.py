@@ -75,6 +75,7 @@ _KIND_OF_FAMILY = {
     "probabilities": "unit",
     "seq_relationship_probabilities": "unit",
     "top_probabilities": "unit",
+    "scores": "logits",  # an activation of logits: it may have no bounds
     "answer_score": "unit",
     "no_answer_score": "unit",
     **dict.fromkeys(

@@ -44,6 +44,7 @@ class PipelineParts:
         request: what the caller named.
         load: loads the same again from `folder` and `request`, in another process.
         sentence: prompts, similarity and length of sentence embeddings.
+        activation_fn: what makes scores of logits, of text-ranking.
     """
 
     task: str
@@ -58,6 +59,7 @@ class PipelineParts:
     request: RuntimeRequest | None = None
     load: Callable[..., Pipeline] | None = None
     sentence: SentenceSettings = field(default_factory=SentenceSettings)
+    activation_fn: str | None = None
 
 
 @dataclass(frozen=True)

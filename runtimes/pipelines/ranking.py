@@ -28,6 +28,7 @@ class TextRanking(TextClassification):
     def __init__(self, parts: PipelineParts) -> None:
         super().__init__(parts)
         self.sentence = parts.sentence
+        self._activation_fn = parts.activation_fn or "Identity"
 
     def __call__(
         self,
@@ -124,7 +125,7 @@ class TextRanking(TextClassification):
         return rank_documents(scores, texts, [window.truncated for window in windows], top_k, return_documents)
 
     def _scores(self, logits: np.ndarray) -> np.ndarray:
-        return activate(self.sentence.activation_fn or "Identity", logits)
+        return activate(self._activation_fn, logits)
 
     def _windows(
         self, first: list[str], second: Sequence[str | None] | None, prompt_name: str | None, prompt: str | None

@@ -11,7 +11,7 @@ import pytest
 from tiny_checkpoints import tiny_folder
 
 from bert_onnx.checkpoint import find_checkpoint
-from bert_onnx.checkpoint.cross_encoder import is_cross_encoder, read_cross_encoder
+from bert_onnx.checkpoint.cross_encoder import is_cross_encoder, read_activation_fn, read_prompts
 from bert_onnx.errors import CheckpointError
 from bert_onnx.modeling.heads import BertForSequenceClassification
 from export.reference.task_choice import choose_task
@@ -33,7 +33,7 @@ def folder(place: Path, config: dict[str, Any] | None = None, labels: int = 1, s
 
 
 def activation(place: Path, *arguments: Any, **options: Any) -> str | None:
-    return read_cross_encoder(find_checkpoint(str(folder(place, *arguments, **options)))).activation_fn
+    return read_activation_fn(find_checkpoint(str(folder(place, *arguments, **options))))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_settings_of_modules_come_first(tmp_path: Path) -> None:
     assert activation(tmp_path / "a", config, settings=settings) == "ReLU"
     assert activation(tmp_path / "b", config, settings=settings | {"activation_fn": None}) == "Tanh"
     assert activation(tmp_path / "c", config, settings={"activation_fn": "torch.nn.ReLU"}) == "Tanh"
-    stated = read_cross_encoder(find_checkpoint(str(tmp_path / "a")))
+    stated = read_prompts(find_checkpoint(str(tmp_path / "a")))
     assert (stated.prompts, stated.default_prompt_name) == ({"query": "q: "}, None)
 
 
@@ -104,5 +104,5 @@ def test_scores_of_further_modules_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"makes scores by Pooling.*--task feature-extraction"):
         choose_task(ExportRequest(str(tmp_path)), checkpoint)
     with pytest.raises(CheckpointError, match="makes scores by Pooling"):
-        read_cross_encoder(checkpoint)
+        read_activation_fn(checkpoint)
     assert choose_task(ExportRequest(str(tmp_path), "feature-extraction"), checkpoint)[0].name == "feature-extraction"

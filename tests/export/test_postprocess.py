@@ -15,9 +15,11 @@ from score_graphs import best_span, config_of, score_graph, score_ports, softmax
 from bert_onnx.errors import UsageError
 from bert_onnx.modeling.postprocess import Postprocessing
 from bert_onnx.postprocess import LONGEST_ANSWER, NO_ID
+from bert_onnx.sentence_modules import SCORE_ACTIVATIONS
 from bert_onnx.tasks import TASKS, TaskOptions, find_task, output_ports
 from export.postprocess import POSTPROCESS_OPERATORS
 from export.targets import PORTABLE_OPERATORS
+from runtimes.pipelines.activations import activate
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +107,19 @@ def test_several_labels_may_be_right(changes: dict[str, Any], tmp_path: Path) ->
     expected = {"probabilities": probabilities, "label_ids": np.array(probabilities > 0.5, np.int64)}
     assert not expected["label_ids"][0].any()
     check("text-classification", {"in_logits": logits, **_masks(6, 4)}, expected, tmp_path, **changes)
+
+
+@pytest.mark.parametrize("activation_fn", SCORE_ACTIVATIONS)
+def test_scores_of_pairs(activation_fn: str, tmp_path: Path) -> None:
+    options = TaskOptions(postprocess=True, activation_fn=activation_fn)
+    logits = np.array([[-90.0, -6.5, -3.0], [-1.0, 0.0, 0.3], [0.7, 6.5, 21.0], [90.0, 0.1, -0.4]], np.float32)
+    config = config_of("text-ranking")
+    path = score_graph(tmp_path / "scores.onnx", "text-ranking", config, options=options)
+    feeds = {"in_logits": logits, **_masks(4, 4)}
+    expected = activate(activation_fn, logits)
+    postprocessing = score_ports("text-ranking", config, options)[2]
+    for runtime, found in run_everywhere(path, feeds, postprocessing).items():
+        np.testing.assert_allclose(found["scores"], expected, rtol=1e-5, atol=2e-6, err_msg=runtime)
 
 
 @pytest.mark.parametrize("padding", MASKS)

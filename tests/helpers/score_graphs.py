@@ -26,10 +26,12 @@ def config_of(task: str, **changes: Any) -> BertConfig:
     return BertConfig().replace(**{"vocab_size": 12, "num_labels": 3, "is_decoder": find_task(task).decoder, **changes})
 
 
-def score_ports(task: str, config: BertConfig) -> tuple[tuple[Port, ...], tuple[Port, ...], Postprocessing]:
+def score_ports(
+    task: str, config: BertConfig, options: TaskOptions = WITH_POSTPROCESS
+) -> tuple[tuple[Port, ...], tuple[Port, ...], Postprocessing]:
     """Inputs (masks, and scores under the names `in_...`), outputs, and what makes the postprocess outputs."""
-    row, postprocessing = find_task(task), Postprocessing.of(task, config, WITH_POSTPROCESS)
-    outputs = [port for port in output_ports(row, config, WITH_POSTPROCESS) if not port.name.startswith("present")]
+    row, postprocessing = find_task(task), Postprocessing.of(task, config, options)
+    outputs = [port for port in output_ports(row, config, options) if not port.name.startswith("present")]
     masks = [port for port in input_ports(row, config) if port.name in _READ]
     scores = [
         Port(f"in_{port.name}", port.dtype, port.axes) for port in outputs if port.name not in postprocessing.names
@@ -37,9 +39,11 @@ def score_ports(task: str, config: BertConfig) -> tuple[tuple[Port, ...], tuple[
     return (*masks, *scores), tuple(outputs), postprocessing
 
 
-def score_graph(path: Path, task: str, config: BertConfig, opset: int = 18) -> Path:
+def score_graph(
+    path: Path, task: str, config: BertConfig, opset: int = 18, options: TaskOptions = WITH_POSTPROCESS
+) -> Path:
     """outputs = inputs, and the postprocess outputs of `task`; written to `path`."""
-    inputs, outputs, postprocessing = score_ports(task, config)
+    inputs, outputs, postprocessing = score_ports(task, config, options)
     values = {
         port.name: ir.Value(
             name=port.name, shape=ir.Shape(port.axes), type=ir.TensorType(ir.DataType[_DTYPES[port.dtype]])

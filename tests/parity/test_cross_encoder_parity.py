@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from pipeline_models import save_checkpoint, tiny_model
@@ -43,7 +44,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             root = tmp_path_factory.mktemp(name)
             folder = CHECKPOINTS[name](root / "checkpoint")
             task = "text-ranking" if name == "three labels" else "auto"
-            assert export(ExportRequest(str(folder), task, str(root / "out"))).artifact.manifest.task == "text-ranking"
+            request = ExportRequest(str(folder), task, str(root / "out"), postprocess=name != "nothing said")
+            assert export(request).artifact.manifest.task == "text-ranking"
             ours = runtimes.load(root / "out")
             options: dict[str, Any] = {"provider": "CPUExecutionProvider", "file_name": "onnx/model.onnx"}
             theirs_on_ours = CrossEncoder(str(root / "out"), backend="onnx", model_kwargs=options)
@@ -105,6 +107,14 @@ def test_scores(opened: Any, name: str) -> None:
     if theirs.num_labels == 1:
         called = ours([query for query, _ in PAIRS], [document or " " for _, document in PAIRS])
         _same([answer.score for answer in called], expected)
+
+
+def test_scores_in_the_graph(opened: Any) -> None:
+    theirs, ours, _ = opened("of modules")
+    session = onnxruntime.InferenceSession(ours.folder / "onnx" / "model.onnx")
+    tokens = ours.tokenizer([query for query, _ in PAIRS[:3]], [one for _, one in PAIRS[:3]], padding=True)
+    (found,) = session.run(["scores"], {name: np.array(ids) for name, ids in tokens.items()})
+    _same(found[:, 0], theirs.predict(PAIRS[:3], prompt=""))
 
 
 @pytest.mark.parametrize("name", ["nothing said", "of modules"])

@@ -93,7 +93,7 @@ def _limits(manifest: Manifest) -> str:
     if options.modules:
         lines += _sentence_lines(manifest)
     if manifest.task == "text-ranking":
-        lines += [f"- scores are {manifest.sentence.activation_fn}(logits)", *_prompt_lines(manifest)]
+        lines += [f"- scores are {options.activation_fn}(logits)", *_prompt_lines(manifest)]
     if config.is_decoder:
         lines.append("- a decoder: tokens attend to the left only")
     return "\n".join(lines)

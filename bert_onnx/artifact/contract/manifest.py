@@ -122,8 +122,7 @@ class Manifest:
         model_max_length: length to which texts are truncated, in tokens.
         inputs, outputs: the ports of every variant, in order.
         variants: the .onnx files; the first is the reference.
-        sentence: prompts, similarity and length of vectors, of a model for sentence-similarity; prompts and activation
-            of one for text-ranking.
+        sentence: prompts, similarity and length of vectors, of a model that embeds; prompts of one that ranks.
         text_graphs: variants with a tokenizer in front, which take text.
         files: a record of every file of the folder but manifest.json; `seal` fills it in.
     """

@@ -14,7 +14,7 @@ TITLES = {
     "cosine_mean": "mean cosine to the reference",
     "cosine_min": "smallest cosine to the reference",
     "neighbour_agreement": "share of texts with the same nearest neighbour",
-    "spearman": "rank correlation of scores, or of the similarities of all pairs",
+    "spearman": "rank correlation of scores, or of similarities of pairs",
     "label_agreement": "share of equal labels",
     "kl_mean": "mean divergence of the probabilities (KL, nats)",
     "span_agreement": "share of equal answers",

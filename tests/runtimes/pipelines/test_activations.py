@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bert_onnx.errors import UsageError
-from bert_onnx.sentence_settings import SCORE_ACTIVATIONS
+from bert_onnx.sentence_modules import SCORE_ACTIVATIONS
 from runtimes.pipelines.activations import activate
 
 VALUES = np.array([[-90.0, -6.5, -3.0], [-1.0, -0.5, -1e-4], [0.0, 1e-4, 0.3], [0.5, 1.0, 3.0], [6.0, 21.0, 90.0]])
