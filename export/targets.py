@@ -62,6 +62,9 @@ ALGEBRA_INT8 = (*FOLD_INT8, "merge_qkv")
 #: ONNX Runtime's operators for everything but attention and embeddings.
 FUSE = ("fuse_bias_gelu", "fuse_skip_layer_norm")
 
+#: Attention for CUDA, whose masks are lengths.
+LENGTHS = ("fold_token_type", "lower_attention_lengths", "lower_mha")
+
 #: Real tokens only, and attention on rows that short texts share.
 UNPAD = ("unpad", "share_rows")
 
@@ -98,6 +101,7 @@ class Target:
         zero_padding: outputs at padding are zeros, not what the model makes of padding; see `unpadding.unpad`.
         input_defaults: its clients need not give inputs that have a default.
         before_int8: names of the passes of a graph that is to be quantised; None for `passes`.
+        before_bf16: names of the passes of a graph that is to be in bf16; None for `passes`.
         after_int8: names of passes that follow quantisation.
     """
 
@@ -113,11 +117,13 @@ class Target:
     external_data: bool = False
     input_defaults: bool = True
     before_int8: tuple[str, ...] | None = None
+    before_bf16: tuple[str, ...] | None = None
     after_int8: tuple[str, ...] = ()
 
     def for_precision(self, precision: str) -> Target:
         """This target with the passes of a graph that becomes `precision`."""
-        return replace(self, passes=self.before_int8) if precision == "int8" and self.before_int8 else self
+        passes = {"int8": self.before_int8, "bf16": self.before_bf16}.get(precision)
+        return replace(self, passes=passes) if passes else self
 
 
 #: Each choice below is one of those that docs/adr/0003-ort-cpu-operators.md measures.
@@ -175,26 +181,18 @@ TARGETS: dict[str, Target] = {
             before_int8=(*PREPARE, *RAISE, *FOLD_INT8, *UNPAD, "lower_plain", *CLOSE),
             after_int8=("fuse_integer_products", "finish"),
         ),
-        # The kernels without a score matrix in memory take lengths, not masks: padding on the right only.
+        # The kernels without a score matrix in memory take lengths, not masks: padding on the right only. ONNX Runtime
+        # has no EmbedLayerNormalization in bf16.
         Target(
             name="ort-cuda",
             opset=18,
             domains=("", "com.microsoft"),
             operators=PORTABLE_OPERATORS | MICROSOFT_OPERATORS,
-            passes=(
-                *PREPARE,
-                *RAISE,
-                "fold_token_type",
-                "lower_attention_lengths",
-                "lower_mha",
-                "fuse_embeddings",
-                *FUSE,
-                "lower_plain",
-                *CLOSE,
-            ),
+            passes=(*PREPARE, *RAISE, *LENGTHS, "fuse_embeddings", *FUSE, "lower_plain", *CLOSE),
             precisions=("fp32", "fp16", "bf16"),
             purpose="ONNX Runtime on NVIDIA GPUs; padding on the right only",
             requires=("right_padding",),
+            before_bf16=(*PREPARE, *RAISE, *LENGTHS, *FUSE, "lower_plain", *CLOSE),
         ),
         # onnxruntime-web's wasm build runs ONNX Runtime's operators no faster than plain ones, and its WebGPU build
         # does not have all of them; opset 18 is the highest that every reader of the last three years has.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
 from bert_onnx.artifact import Parity, Variant
+from bert_onnx.errors import ArtifactError, ExportError
 from export.evaluation.gate import GateReport
 from export.graph import Graph, GraphMaker
 from export.onnx_file.check import check_file
@@ -179,7 +181,15 @@ class VariantBuilder:
         data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
         check_file(path)
         report = None
-        with open_variant(path, self.reference.eager, plan.target.name, plan.precision) as runtime:
+        with ExitStack() as stack:
+            try:
+                opening = open_variant(path, self.reference.eager, plan.target.name, plan.precision)
+                runtime = stack.enter_context(opening)
+            except ArtifactError as error:
+                raise ExportError(
+                    f"the {plan.title} does not open, and is not published: {error} This is a defect of bert-onnx: "
+                    "please report it, and leave this precision or target out."
+                ) from error
             parity = self._compare(runtime, plan, graph, steps.judging)
             if plan.precision != FP32 and parity.passed:
                 steps.judging(f"measuring the {plan.title} on held-out text", 0.4)

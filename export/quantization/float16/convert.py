@@ -107,7 +107,7 @@ class _Conversion:
 
     def _convert(self, node: ir.Node) -> None:
         kinds = [OTHER if value is None else self._kind(value) for value in node.inputs]
-        mode = computes_in(node, kinds)
+        mode = computes_in(node, kinds, self._half.name)
         # A cast reads any type and makes the one that it names.
         if node.op_type != "Cast":
             self._modes[mode] += 1

@@ -22,6 +22,9 @@ _NARROW = frozenset(
     }
 )  # fmt: skip
 
+#: Of those, these have no bf16 by their schemas, whatever the provider: a graph that gives it to them does not open.
+_NO_BF16 = frozenset({("", "Einsum"), (MICROSOFT, "EmbedLayerNormalization")})
+
 #: Compute in what they are given, and in 16 bits where everything that they are given is.
 _FOLLOWING = frozenset(
     {
@@ -55,7 +58,7 @@ _ALWAYS_WIDE: dict[tuple[str, str], frozenset[int]] = {
 }
 
 
-def computes_in(node: ir.Node, inputs: Sequence[str]) -> str:
+def computes_in(node: ir.Node, inputs: Sequence[str], precision: str) -> str:
     """NARROW or WIDE, or OTHER where no floats go in.
 
     Softmax, sums, norms and powers are in no list and so stay wide, as does whatever is unknown: a sum over 512 tokens
@@ -64,12 +67,13 @@ def computes_in(node: ir.Node, inputs: Sequence[str]) -> str:
     Args:
         node: the node.
         inputs: what each of its inputs is.
+        precision: `fp16` or `bf16`.
     """
     floats = [kind for kind in inputs if kind in (NARROW, WIDE, CONSTANT)]
     if not floats:
         return OTHER
     if (node.domain, node.op_type) in _NARROW:
-        return NARROW
+        return WIDE if precision == "bf16" and (node.domain, node.op_type) in _NO_BF16 else NARROW
     if node.domain == "" and node.op_type in _FOLLOWING:
         computed = [kind for kind in floats if kind != CONSTANT]
         if not computed:

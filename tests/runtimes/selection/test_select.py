@@ -95,6 +95,13 @@ def test_a_gpu_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first((UNPADDED,)) == ("onnxruntime-cpu", "model_ort_cpu_unpadded", "fp32")
 
 
+def test_of_16_bits_fp16_is_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select, "has_gpu", lambda: True)
+    halves = (FakeVariant("bf16", "ort-cuda", "bf16"), FakeVariant("fp16", "ort-cuda", "fp16"))
+    assert first((PORTABLE, CUDA, *halves), precision="fastest") == ("onnxruntime-cuda", "fp16", "fp16")
+    assert first((PORTABLE, CUDA, halves[0]), precision="fastest")[1] == "bf16"
+
+
 def test_without_openvino_its_graphs_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RuntimeRow, "missing_modules", lambda self: tuple(n for n in self.needs if n == "openvino"))
     assert first((PORTABLE, OPENVINO)) == ("onnxruntime-cpu", "model", "fp32")
