@@ -22,7 +22,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from bert_onnx.artifact.contract.parity import OutputParity
 from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.checkpoint.finding import sample_folder
-from bert_onnx.sentence_modules import Pooling, SpladePooling
+from bert_onnx.sentence_modules import TOKENS, Pooling, SpladePooling
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task
 from export.pipeline import export
 from export.reference.load import load_eager
@@ -52,6 +52,8 @@ _CONFIGS: dict[str, dict[str, Any]] = {
 #: shows; large ones have that of trained weights, and attention that is not uniform.
 _SCALES = {TINY: 0.2, SMALL: 0.2, BASE: 0.05, LARGE: 0.05}
 _LABELLED = ("text-classification", "token-classification")
+#: Values of a token's vector in late interaction.
+_PROJECTED = 16
 
 
 @dataclass(frozen=True)
@@ -200,8 +202,13 @@ def make_checkpoint(row: Row, folder: Path) -> tuple[Path, nn.Module]:
     if row.task in _LABELLED:
         fields["num_labels"] = 3
     model = model_class(transformers.BertConfig(**fields, attn_implementation="eager")).eval()
+    if row.task == "late-interaction":
+        model.linear = nn.Linear(model.config.hidden_size, _PROJECTED, bias=False)
     _randomise(model, _SCALES[row.model])
     model.save_pretrained(folder)
+    if row.task == "late-interaction":  # as Stanford's library saves it
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}), encoding="utf-8")
     return folder, model
 
 
@@ -236,8 +243,11 @@ class TransformersModel:
             for index, layer in enumerate(layers):
                 named |= {f"present.{index}.key": layer.keys, f"present.{index}.value": layer.values}
         if self._task.embedding is not None:
-            tokens = named[self._task.outputs[0][0]]
-            named[self._task.embedding] = self._pooled(tokens, tensors["attention_mask"])
+            tokens = named[self._task.reads]
+            if self._task.embedding == TOKENS:
+                named[TOKENS] = nn.functional.normalize(self._model.linear(tokens), dim=-1)
+            else:
+                named[self._task.embedding] = self._pooled(tokens, tensors["attention_mask"])
         return {name: tensor.numpy() for name, tensor in named.items()}
 
     def _cache(self, past: list[Tensor]) -> Any:

@@ -31,7 +31,6 @@ _FLOAT_ONLY = "ort-cuda"
 _TASKS = {
     "feature-extraction": "BertModel",
     "sentence-similarity": "BertModel",
-    "sparse-embedding": "BertForMaskedLM",
     "fill-mask": "BertForMaskedLM",
     "next-sentence-prediction": "BertForNextSentencePrediction",
     "pretraining": "BertForPreTraining",

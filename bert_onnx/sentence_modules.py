@@ -100,13 +100,39 @@ class Dense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
     def __post_init__(self) -> None:
         _check_folder(self.folder)
-        if self.activation not in ACTIVATIONS:
-            raise UsageError(f"{self.activation!r} is not an activation; choose from {', '.join(ACTIVATIONS)}.")
+        _check_activation(self.activation)
 
     @property
     def width(self) -> int:
         """How many values it gives for each vector: GLU multiplies one half by the other."""
         return self.out_features // 2 if self.activation == "GLU" else self.out_features
+
+
+class Projection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="Projection"):
+    """A linear layer and an activation on TOKENS, as PyLate's Dense is.
+
+    Args:
+        folder: where its weights lie in the checkpoint; empty for `linear.weight` among those of the transformer.
+        in_features, out_features: columns and rows of its weight.
+        bias: whether it has one.
+        activation: a name among ACTIVATIONS.
+        residual: what it reads is added to what it gives, by a matrix of its own where their widths differ.
+    """
+
+    folder: str
+    in_features: Size
+    out_features: Size
+    bias: bool
+    activation: str
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        _check_folder(self.folder)
+        _check_activation(self.activation)
+
+
+class NormalizeTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="NormalizeTokens"):
+    """Scales TOKENS to length 1 each."""
 
 
 class LayerNorm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="LayerNorm"):
@@ -128,13 +154,18 @@ class Normalize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """Scales SENTENCE to length 1; nothing where there is none yet."""
 
 
+def _check_activation(name: str) -> None:
+    if name not in ACTIVATIONS:
+        raise UsageError(f"{name!r} is not an activation; choose from {', '.join(ACTIVATIONS)}.")
+
+
 def _check_folder(folder: str) -> None:
     """A manifest may come from anywhere: weights are read from within the checkpoint alone."""
     if ".." in folder.split("/") or folder.startswith("/") or set(folder) & set("\\:\0"):
         raise UsageError(f"the folder {folder[:120]!r} leads out of the checkpoint.")
 
 
-Module = Pooling | SpladePooling | Dense | LayerNorm | Normalize
+Module = Pooling | SpladePooling | Dense | Projection | LayerNorm | Normalize | NormalizeTokens
 
 
 def pooled(*modes: str, normalize: bool = True) -> tuple[Module, ...]:
@@ -152,8 +183,13 @@ def is_sparse(modules: Sequence[Module]) -> bool:
     return any(isinstance(module, SpladePooling) for module in modules)
 
 
+def keeps_tokens(modules: Sequence[Module]) -> bool:
+    """Whether `modules` make a vector of each token, rather than one of a text."""
+    return any(isinstance(module, (Projection, NormalizeTokens)) for module in modules)
+
+
 def embedding_width(modules: Sequence[Module], token_width: int) -> int:
-    """Values of the SENTENCE that `modules` make of tokens with `token_width` values.
+    """Values of the SENTENCE that `modules` make of tokens with `token_width` values; or of TOKENS, if they keep those.
 
     Raises:
         UsageError: a module reads what nothing wrote, or vectors of another size; or nothing writes SENTENCE.
@@ -169,8 +205,13 @@ def embedding_width(modules: Sequence[Module], token_width: int) -> int:
             if module.activation == "GLU" and module.out_features % 2:
                 raise UsageError(f"Dense in {module.folder} cannot halve {module.out_features} values for GLU.")
             widths[module.writes] = module.width
+        elif isinstance(module, Projection):
+            _check_width(widths, TOKENS, module.in_features, f"Dense in {module.folder or 'the weights'}")
+            widths[TOKENS] = module.out_features
         elif isinstance(module, LayerNorm):
             _check_width(widths, SENTENCE, module.dimension, f"LayerNorm in {module.folder}")
+    if keeps_tokens(modules):
+        return widths[TOKENS]
     if SENTENCE not in widths:
         raise UsageError("no module makes one vector of a text: there is no Pooling.")
     return widths[SENTENCE]
@@ -196,4 +237,9 @@ def _described(module: Module) -> str:
         return f"{module.strategy} SPLADE pooling ({module.activation})"
     if isinstance(module, Dense):
         return f"Dense {module.in_features} to {module.width} ({module.activation})"
+    if isinstance(module, Projection):
+        residual = " with a residual" if module.residual else ""
+        return f"projection {module.in_features} to {module.out_features} ({module.activation}){residual}"
+    if isinstance(module, NormalizeTokens):
+        return "tokens normalised"
     return "normalised" if isinstance(module, Normalize) else "LayerNorm"

@@ -18,6 +18,7 @@ from bert_onnx.sentence_modules import (
     SCORE_ACTIVATIONS,
     SENTENCE,
     SPARSE,
+    TOKENS,
     Module,
     embedding_width,
     excludes_prompt,
@@ -86,8 +87,7 @@ class TaskOptions:
     """What a user may choose about the outputs of a graph.
 
     Args:
-        modules: how sentence-similarity and sparse-embedding make one vector of a text; with none sentence-similarity
-            has no sentence_embedding.
+        modules: how the tasks of embeddings make vectors; with none sentence-similarity has no sentence_embedding.
         pooler: feature-extraction also returns `pooler_output`; true where the checkpoint has a trained pooler.
         output_attentions: also return the attention probabilities of every layer.
         output_hidden_states: also return the hidden states before the first and after every layer.
@@ -122,6 +122,7 @@ class Task:
         decoder: needs `is_decoder`.
         cached: takes and returns keys and values of earlier tokens.
         choices: inputs are [B, C, S] rather than [B, S].
+        reads: what its modules read of the model, where it has modules.
     """
 
     name: str
@@ -130,11 +131,12 @@ class Task:
     decoder: bool = False
     cached: bool = False
     choices: bool = False
+    reads: str = "last_hidden_state"
 
     @property
     def embedding(self) -> str | None:
-        """The output that modules make of the first one; None for tasks without modules."""
-        return next((name for name, _ in self.outputs if name in (SENTENCE, SPARSE)), None)
+        """The output that modules make; None for tasks without modules."""
+        return next((name for name, _ in self.outputs if name in (SENTENCE, SPARSE, TOKENS)), None)
 
 
 _LAST_HIDDEN_STATE = ("last_hidden_state", (BATCH, SEQUENCE, "D"))
@@ -147,7 +149,8 @@ TASKS: dict[str, Task] = {
     for task in (
         Task("feature-extraction", "BertModel", (_LAST_HIDDEN_STATE, _POOLER_OUTPUT)),
         Task("sentence-similarity", "BertModel", (_LAST_HIDDEN_STATE, _SENTENCE_EMBEDDING)),
-        Task("sparse-embedding", "BertForMaskedLM", (_TOKEN_LOGITS, (SPARSE, (BATCH, "E")))),
+        Task("sparse-embedding", "BertForMaskedLM", (_TOKEN_LOGITS, (SPARSE, (BATCH, "E"))), reads="logits"),
+        Task("late-interaction", "BertModel", ((TOKENS, (BATCH, SEQUENCE, "E")),)),
         Task("fill-mask", "BertForMaskedLM", (_TOKEN_LOGITS,)),
         Task("next-sentence-prediction", "BertForNextSentencePrediction", (("logits", (BATCH, 2)),)),
         Task(
@@ -244,8 +247,8 @@ def output_ports(task: Task, config: BertConfig, options: TaskOptions) -> tuple[
     """
     sizes = {"D": config.hidden_size, "V": config.vocab_size, "N": config.num_labels}
     if task.embedding and options.modules:
-        (_, (*_, token_width)) = task.outputs[0]
-        sizes["E"] = embedding_width(options.modules, sizes[str(token_width)])
+        token_width = config.vocab_size if task.reads == "logits" else config.hidden_size
+        sizes["E"] = embedding_width(options.modules, token_width)
     hidden = {"pooler_output": not options.pooler, SENTENCE: not options.modules}
     ports = [
         Port(name, "float32", tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in axes))

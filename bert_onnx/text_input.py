@@ -14,8 +14,11 @@ PAIRED = ("next-sentence-prediction", "question-answering", "multiple-choice")
 MAYBE_PAIRED = ("pretraining", "text-classification", "text-ranking")
 #: Of a pair that is too long only the second text is cut, as the pipeline of the task does it.
 CUTS_SECOND = ("question-answering",)
-#: Tasks that feed their own tokens back, with which text can do nothing.
-WITHOUT_TEXT = ("text-generation", "text-generation-with-past")
+#: Tasks that have no such graph, and why.
+WITHOUT_TEXT = {
+    **dict.fromkeys(("text-generation", "text-generation-with-past"), "feeds its own tokens back"),
+    "late-interaction": "puts other markers into queries than into documents",
+}
 
 TRUNCATED = "truncated"
 

@@ -22,6 +22,7 @@ PIPELINES: dict[str, tuple[str, str]] = {
     "feature-extraction": ("runtimes.pipelines.embedding", "FeatureExtraction"),
     "sentence-similarity": ("runtimes.pipelines.embedding", "SentenceEmbedding"),
     "sparse-embedding": ("runtimes.pipelines.sparse", "SparseEncoding"),
+    "late-interaction": ("runtimes.pipelines.late_interaction", "LateInteractionEmbedding"),
     "fill-mask": ("runtimes.pipelines.fill_mask", "FillMask"),
     "next-sentence-prediction": ("runtimes.pipelines.sentence_pair", "NextSentencePrediction"),
     "pretraining": ("runtimes.pipelines.fill_mask", "Pretraining"),

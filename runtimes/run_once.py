@@ -16,7 +16,7 @@ from runtimes.selection.open import check_request
 from runtimes.selection.request import RuntimeRequest
 
 _CLASSIFYING = ("text-classification", "text-ranking")
-_PROMPTED = ("sentence-similarity", "sparse-embedding", "text-ranking")
+_PROMPTED = ("sentence-similarity", "sparse-embedding", "late-interaction", "text-ranking")
 _CHOOSING = "multiple-choice"
 #: Tasks that take a second text.
 _PAIRED = (*_CLASSIFYING, "next-sentence-prediction", "pretraining", "question-answering")
@@ -27,7 +27,7 @@ _TASKS: dict[str, tuple[str, ...]] = {
     "max_new_tokens": ("text-generation", "text-generation-with-past"),
     "prompt_name": _PROMPTED,
     "truncate_dim": ("sentence-similarity",),
-    "query": ("text-ranking",),
+    "query": ("text-ranking", "late-interaction"),
     "labels": _CLASSIFYING,
     "function_to_apply": _CLASSIFYING,
 }
@@ -126,7 +126,8 @@ def _check(manifest: Manifest, given: dict[str, Any], text_input: bool) -> None:
             raise UsageError(f"{' and '.join(meant)} has no meaning with --text-input; leave it out.")
     for name in given:
         tasks = _TASKS.get(name, (task,))
-        if task not in tasks and not (name == "pair" and text_input):  # such a graph says itself whether it takes pairs
+        # Whether it takes pairs a graph that takes text says itself; whatever is ranked has a first few.
+        if task not in tasks and not (name == "pair" and text_input) and not (name == "top_k" and "query" in given):
             raise UsageError(f"{_flag(name)} has no meaning for {task}; it is for {', '.join(tasks)}.")
     judging = [name for name in given if name in _JUDGING]
     if judging and "labels" not in given:

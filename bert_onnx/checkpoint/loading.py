@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,12 @@ class LoadReport:
 
 
 def load_weights(
-    model: torch.nn.Module, checkpoint: Checkpoint, *, allow_new_heads: bool = False, strict: bool = False
+    model: torch.nn.Module,
+    checkpoint: Checkpoint,
+    *,
+    allow_new_heads: bool = False,
+    strict: bool = False,
+    elsewhere: Sequence[str] = (),
 ) -> LoadReport:
     """Read the weights of `checkpoint` into the parameters of `model`, converting dtypes tensor by tensor.
 
@@ -60,6 +66,7 @@ def load_weights(
         allow_new_heads: leave a head that the checkpoint lacks, or has in another shape, as it is in `model`; the
             caller sees to it that it is initialised, and not on the meta device.
         strict: refuse what a training loop left behind in the file, rather than leave it out.
+        elsewhere: tensors that modules behind `model` read.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, misshapen, non-finite or damaged; it is named.
@@ -71,9 +78,8 @@ def load_weights(
             f"{checkpoint.source.model} was asked for with random weights (seed {checkpoint.source.seed}); it has no "
             "weights to load."
         )
-    plan = make_plan(
-        type(model).__name__, model_slots(model), read_tensors(checkpoint.folder), checkpoint, allow_new_heads
-    )
+    tensors = {name: tensor for name, tensor in read_tensors(checkpoint.folder).items() if name not in elsewhere}
+    plan = make_plan(type(model).__name__, model_slots(model), tensors, checkpoint, allow_new_heads)
     if strict and plan.left_behind:
         raise CheckpointError(
             f"{checkpoint.folder} holds {len(plan.left_behind)} tensor(s) with which BERT does not compute: "

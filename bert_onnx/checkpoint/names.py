@@ -13,10 +13,13 @@ TOKENIZER_FILES = (
     "vocab.txt",
     "added_tokens.json",
 )
+#: Settings of a ColBERT that Stanford's library saved.
+STANFORD_FILE = "artifact.metadata"
 SENTENCE_FILES = (
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
+    STANFORD_FILE,
 )
 
 #: Endings of old checkpoints (converted from TensorFlow) -> today's endings.

@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.checkpoint.late_interaction import (
+    is_late_interaction,
+    is_stanford,
+    read_projections,
+    stanford_projection,
+)
 from bert_onnx.checkpoint.sentence_files import (
     MODULES_FILE,
     TRANSFORMERS,
@@ -20,6 +26,7 @@ from bert_onnx.checkpoint.sentence_files import (
     read_json,
     read_size,
     read_transformer_config,
+    torch_activation,
 )
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.sentence_modules import (
@@ -57,9 +64,13 @@ _BEYOND = {
 def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
     """What modules.json puts behind the transformer; None where there is no such file, or nothing stands there.
 
+    Of a late-interaction model, whose projection may have no modules.json, its projections and scaling.
+
     Raises:
         CheckpointError: one of the files is damaged, or states something that bert-onnx does not compute.
     """
+    if is_stanford(checkpoint):
+        return stanford_projection(checkpoint)
     entries = module_entries(checkpoint.root)
     if entries is None:
         return None
@@ -69,6 +80,8 @@ def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
             raise CheckpointError(f"{path} has a {entry.kind}, {_BEYOND[entry.kind]}.")
     if entries[0].kind not in TRANSFORMERS:
         raise CheckpointError(f"{path} begins with {entries[0].kind}, not with a Transformer; {WAY_OUT}.")
+    if is_late_interaction(checkpoint, entries):
+        return _fitting(path, read_projections(checkpoint, entries), checkpoint.config.hidden_size)
     modules: list[Module] = []
     for entry in entries[1:]:
         if entry.kind == "Dropout":  # does nothing at inference
@@ -85,8 +98,13 @@ def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
     if sparse != _gives_logits(checkpoint, entries[0]):
         reads, gives = ("logits", "hidden states") if sparse else ("hidden states", "logits")
         raise CheckpointError(f"{path}: its pooling is made for {reads}, and its transformer gives {gives}; {WAY_OUT}.")
+    return _fitting(path, modules, checkpoint.config.vocab_size if sparse else checkpoint.config.hidden_size)
+
+
+def _fitting(path: Path, modules: Sequence[Module], token_width: int) -> tuple[Module, ...]:
+    """`modules`, if each reads what one before it wrote."""
     try:
-        embedding_width(modules, checkpoint.config.vocab_size if sparse else checkpoint.config.hidden_size)
+        embedding_width(modules, token_width)
     except UsageError as error:
         raise CheckpointError(f"{path}: {str(error).rstrip('.')}; {WAY_OUT}.") from None
     return tuple(modules)
@@ -157,14 +175,7 @@ def read_activation(path: Any, key: str, default: str, known: Sequence[str] = AC
     """
     if not isinstance(path, str):
         raise ValueError(f"{key} is {str(path)[:80]}, not the path of a class")
-    if not path.startswith("torch."):
-        return default
-    package, _, name = path.rpartition(".")
-    if name not in known or package not in ("torch.nn", "torch.nn.modules.activation", "torch.nn.modules.linear"):
-        raise ValueError(
-            f"{key} {path[:120]!r} is no activation of torch.nn that needs no arguments; those are {', '.join(known)}"
-        )
-    return name
+    return torch_activation(path, key, known) if path.startswith("torch.") else default
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], str], Module]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,23 +11,28 @@ from typing import Any
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.config import CONFIG_NAME
 from bert_onnx.errors import CheckpointError
+from bert_onnx.sentence_modules import ACTIVATIONS
 
 MODULES_FILE = "modules.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
 TRANSFORMER_FILE = "sentence_bert_config.json"
 
 WAY_OUT = "choose a pooling yourself by --pooling, with --normalize or --no-normalize, or export another --task"
-_LIBRARY = "sentence_transformers."
+#: What PyLate's folders state as their similarity.
+MAX_SIM = "MaxSim"
+_LIBRARY, _PYLATE = "sentence_transformers.", "pylate."
 #: Classes of the module that reads texts; the second one gives logits, as the first does where its config says so.
 TRANSFORMERS = ("Transformer", "MLMTransformer")
 
 
 @dataclass(frozen=True)
 class ModuleEntry:
-    """An entry of modules.json: the last part of its class, and its folder within the checkpoint."""
+    """An entry of modules.json: the last part of its class, its folder within the checkpoint, and whether the class is
+    PyLate's rather than sentence-transformers'."""
 
     kind: str
     folder: str
+    pylate: bool = False
 
 
 def module_entries(root: Path) -> tuple[ModuleEntry, ...] | None:
@@ -62,11 +67,11 @@ def _entry(path: Path, value: Any) -> ModuleEntry:
         raise CheckpointError(f"{path} has an entry without type and path: {str(value)[:120]}; {WAY_OUT}.")
     if ".." in PurePosixPath(place).parts or place.startswith("/") or set(place) & set("\\:\0"):
         raise CheckpointError(f"{path} names the path {place[:120]!r}, which leads out of its folder.")
-    if not kind.startswith(_LIBRARY):
+    if not kind.startswith((_LIBRARY, _PYLATE)):
         raise CheckpointError(
             f"{path} names {kind[:120]!r}, a class of the checkpoint's own, whose code is never run; {WAY_OUT}."
         )
-    return ModuleEntry(kind.rpartition(".")[2], place)
+    return ModuleEntry(kind.rpartition(".")[2], place, kind.startswith(_PYLATE))
 
 
 def read_json(path: Path) -> Any:
@@ -85,6 +90,25 @@ def read_size(values: Mapping[str, Any], key: str) -> int:
     if not isinstance(size, int) or isinstance(size, bool) or not 0 < size < 2**31:
         raise ValueError(f"{key} is {str(size)[:80]}, which is not a size")
     return size
+
+
+def torch_activation(path: Any, key: str, known: Sequence[str] = ACTIVATIONS) -> str:
+    """The class of torch.nn that the path of an activation ends with.
+
+    Args:
+        path: what a config has for `key`.
+        known: the classes that may be named.
+
+    Raises:
+        ValueError: it is the path of something else.
+    """
+    package, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
+    if name not in known or package not in ("torch.nn", "torch.nn.modules.activation", "torch.nn.modules.linear"):
+        shown = str(path)[:120]
+        raise ValueError(
+            f"{key} {shown!r} is no activation of torch.nn that needs no arguments; those are {', '.join(known)}"
+        )
+    return name
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
-from bert_onnx.checkpoint.sentence_files import MODULES_FILE, SETTINGS_FILE, read_json, read_size
+from bert_onnx.checkpoint.sentence_files import MAX_SIM, MODULES_FILE, SETTINGS_FILE, read_json, read_size
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.sentence_settings import SentenceSettings
 
@@ -23,6 +23,7 @@ def read_settings(checkpoint: Checkpoint, sparse: bool = False) -> SentenceSetti
     if not path.is_file() or not (checkpoint.root / MODULES_FILE).is_file():
         return SentenceSettings(similarity_fn_name=similarity)
     values = read_json(path)
+    stated = values.get("similarity_fn_name") if isinstance(values, dict) else None
     prompts = values.get("prompts") or {} if isinstance(values, dict) else None
     if not isinstance(prompts, dict) or not all(text is None or isinstance(text, str) for text in prompts.values()):
         raise CheckpointError(f"{path} does not hold an object whose prompts are texts by name; mend or remove it.")
@@ -30,7 +31,8 @@ def read_settings(checkpoint: Checkpoint, sparse: bool = False) -> SentenceSetti
         return SentenceSettings(
             prompts={name: text or "" for name, text in prompts.items()},
             default_prompt_name=values.get("default_prompt_name"),
-            similarity_fn_name=values.get("similarity_fn_name") or similarity,
+            # MaxSim compares vectors of single tokens by cosine.
+            similarity_fn_name=stated if stated and stated != MAX_SIM else similarity,
             truncate_dim=None if sparse or values.get("truncate_dim") is None else read_size(values, "truncate_dim"),
         )
     except (UsageError, ValueError, TypeError) as error:

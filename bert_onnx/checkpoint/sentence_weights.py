@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
+from bert_onnx.checkpoint.header import TensorInfo
+from bert_onnx.checkpoint.late_interaction import STANFORD_WEIGHT
 from bert_onnx.checkpoint.names import listed
 from bert_onnx.checkpoint.planning import FLOAT_DTYPES, Slot
 from bert_onnx.checkpoint.reading import SINGLE_FILE, read_tensors
 from bert_onnx.checkpoint.sentence_files import TRANSFORMERS, module_entries
 from bert_onnx.errors import CheckpointError
-from bert_onnx.sentence_modules import Dense, LayerNorm
+from bert_onnx.sentence_modules import Dense, LayerNorm, Module, Projection
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,15 +47,23 @@ def load_module_weights(chain: SentenceChain, checkpoint: Checkpoint) -> None:
         CheckpointError: weights that are missing, unexpected, misshapen, damaged, or in a pickle format only.
     """
     for module, layer in zip(chain.chain, chain.layers, strict=True):
-        if isinstance(module, (Dense, LayerNorm)):
-            _load(layer, checkpoint.root / module.folder)
+        if isinstance(module, Projection) and not module.folder:
+            tensors = read_tensors(checkpoint.folder)
+            _load(layer, checkpoint.folder, {name: tensors[name] for name in tensors if name == STANFORD_WEIGHT})
+        elif isinstance(module, (Dense, LayerNorm, Projection)):
+            folder = checkpoint.root / module.folder
+            _load(layer, folder, read_tensors(folder))
 
 
-def _load(layer: nn.Module, folder: Path) -> None:
+def elsewhere(modules: Sequence[Module]) -> tuple[str, ...]:
+    """Names of tensors among those of the transformer that `modules` read."""
+    return tuple(STANFORD_WEIGHT for module in modules if isinstance(module, Projection) and not module.folder)
+
+
+def _load(layer: nn.Module, folder: Path, tensors: Mapping[str, TensorInfo]) -> None:
     from bert_onnx.checkpoint.filling import fill
 
     slots = {name: Slot((name,), tuple(parameter.shape)) for name, parameter in layer.named_parameters()}
-    tensors = read_tensors(folder)
     if slots.keys() != tensors.keys():
         parts = [f"lacks {listed(sorted(slots.keys() - tensors.keys()))}"] if slots.keys() - tensors.keys() else []
         parts += [f"holds {listed(sorted(tensors.keys() - slots.keys()))}"] if tensors.keys() - slots.keys() else []

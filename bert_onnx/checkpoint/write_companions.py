@@ -12,22 +12,24 @@ from pathlib import Path
 from bert_onnx.checkpoint.companions import TOKENIZER_FILES, companion_files
 from bert_onnx.checkpoint.cross_encoder import has_modules
 from bert_onnx.checkpoint.finding import Checkpoint
+from bert_onnx.checkpoint.late_interaction import read_late_interaction, written_settings
 from bert_onnx.checkpoint.sentence_files import (
     SETTINGS_FILE,
     TRANSFORMER_FILE,
     TransformerConfig,
     read_transformer_config,
 )
-from bert_onnx.checkpoint.write_sentence_modules import write_model_type, write_sentence_modules
+from bert_onnx.checkpoint.write_sentence_modules import write_json, write_model_type, write_sentence_modules
 from bert_onnx.config import BertConfig
-from bert_onnx.errors import RuntimeUnavailableError
-from bert_onnx.sentence_modules import is_sparse
+from bert_onnx.errors import CheckpointError, RuntimeUnavailableError
+from bert_onnx.late_interaction import LateInteraction
+from bert_onnx.sentence_modules import is_sparse, keeps_tokens
 from bert_onnx.tasks import Task, TaskOptions
-from bert_onnx.tokenization import check_vocabulary, load_tokenizer, missing_files
+from bert_onnx.tokenization import FastTokenizer, check_vocabulary, load_tokenizer, missing_files
 from bert_onnx.tokenization.artifact import write_tokenizer
 
 #: Tasks whose texts are cut where sentence-transformers cuts them.
-_EMBEDDING_TASKS = ("sentence-similarity", "sparse-embedding", "feature-extraction")
+_EMBEDDING_TASKS = ("sentence-similarity", "sparse-embedding", "late-interaction", "feature-extraction")
 
 
 def write_companions(
@@ -49,7 +51,10 @@ def write_companions(
         for name in (SETTINGS_FILE, TRANSFORMER_FILE):
             if name in found:
                 shutil.copyfile(found[name], stage / name)
-    if task.embedding and options.modules:
+    late = read_late_interaction(checkpoint) if keeps_tokens(options.modules) else None
+    if late is not None:
+        write_json(stage / SETTINGS_FILE, written_settings(checkpoint, late))
+    elif task.embedding and options.modules:
         write_sentence_modules(stage, checkpoint, options.modules)
         if is_sparse(options.modules):
             write_model_type(stage / SETTINGS_FILE, "SparseEncoder")
@@ -66,10 +71,29 @@ def write_companions(
         _copy(stage, found)
         return config.max_position_embeddings, (f"The graph is exported, but text cannot be read: {error}",)
     unreachable = check_vocabulary(tokenizer, config.vocab_size)
+    if late is not None:
+        _add_markers(tokenizer, late, config.vocab_size, checkpoint.source.model)
     stated = read_transformer_config(checkpoint) if cut_as_stated else TransformerConfig()
     tokenizer, warnings = write_tokenizer(tokenizer, checkpoint.folder, stage, stated.do_lower_case)
-    longest = min(config.max_position_embeddings, stated.max_seq_length or tokenizer.model_max_length)
+    stated_length = stated.max_seq_length if late is None else late.document_length
+    longest = min(config.max_position_embeddings, stated_length or tokenizer.model_max_length)
     return int(longest), (*warnings, *unreachable)
+
+
+def _add_markers(tokenizer: FastTokenizer, late: LateInteraction, vocab_size: int, model: str) -> None:
+    """Let the tokenizer find markers whole in texts, as PyLate does.
+
+    Raises:
+        CheckpointError: one is no token of the model.
+    """
+    known = tokenizer.get_vocab()
+    unknown = [marker for marker in late.markers if known.get(marker, vocab_size) >= vocab_size]
+    if unknown:
+        raise CheckpointError(
+            f"the marker {unknown[0]!r} of {model} is no token of its vocabulary, so that it has no trained vector; "
+            f"state markers that it has as query_prefix and document_prefix in {SETTINGS_FILE}."
+        )
+    tokenizer.add_tokens(late.markers)
 
 
 def _copy(stage: Path, found: dict[str, Path]) -> None:

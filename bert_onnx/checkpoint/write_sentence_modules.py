@@ -49,7 +49,7 @@ def write_sentence_modules(stage: Path, checkpoint: Checkpoint, modules: Sequenc
         {"idx": index, "name": str(index), "path": folder, "type": f"{_package(kind)}.{kind}"}
         for index, (folder, kind) in enumerate(kinds)
     ]
-    _write(stage / "modules.json", listed)
+    write_json(stage / "modules.json", listed)
     width = checkpoint.config.vocab_size if sparse else checkpoint.config.hidden_size
     for module, (folder, _) in zip(modules, kinds[1:], strict=True):
         if isinstance(module, Dense) and module.writes == TOKENS:
@@ -57,7 +57,7 @@ def write_sentence_modules(stage: Path, checkpoint: Checkpoint, modules: Sequenc
         config = _config(module, width)
         if config is not None:
             (stage / folder).mkdir()
-            _write(stage / folder / "config.json", config)
+            write_json(stage / folder / "config.json", config)
         if isinstance(module, (Dense, LayerNorm)) and checkpoint.source.kind != "random":
             _copy_weights(checkpoint.root / module.folder, stage / folder)
 
@@ -69,7 +69,7 @@ def write_model_type(path: Path, model_type: str) -> None:
     """
     values = read_json(path) if path.is_file() else {"prompts": {}, "default_prompt_name": None}
     if values.get("model_type") != model_type:
-        _write(path, {**values, "model_type": model_type})
+        write_json(path, {**values, "model_type": model_type})
 
 
 def _package(kind: str) -> str:
@@ -118,5 +118,6 @@ def _copy_weights(source: Path, target: Path) -> None:
     shutil.copyfile(path, target / SINGLE_FILE)
 
 
-def _write(path: Path, values: Any) -> None:
+def write_json(path: Path, values: Any) -> None:
+    """Write `values` as the files of the library are written."""
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

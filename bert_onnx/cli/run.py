@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--top-k", type=int, metavar="K", help="how many predictions (labels, tokens, spans, documents)"
     )
-    parser.add_argument("--query", metavar="TEXT", help="rank the texts, which are documents, for it (text-ranking)")
+    parser.add_argument("--query", metavar="TEXT", help="rank the texts, which are documents, for it (ranking)")
     parser.add_argument("--labels", metavar="A,B,C", help="judge texts by these labels (classification, by NLI models)")
     parser.add_argument("--multi-label", action="store_true", help="with --labels: several of them may be right")
     parser.add_argument("--hypothesis-template", metavar="TEXT", help='with --labels (default: "This example is {}.")')

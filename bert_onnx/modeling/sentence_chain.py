@@ -15,7 +15,9 @@ from bert_onnx.sentence_modules import (
     LayerNorm,
     Module,
     Normalize,
+    NormalizeTokens,
     Pooling,
+    Projection,
     SpladePooling,
 )
 
@@ -35,13 +37,20 @@ class SentenceChain(nn.Module):
         self.chain = tuple(chain)
         self.layers = nn.ModuleList(_layer(module) for module in self.chain)
 
-    def embed(self, tokens: Tensor, attention_mask: Tensor, prompt_length: Tensor | None = None) -> Tensor:
-        """[B, S, D] token vectors to [B, E].
+    def embed(
+        self,
+        tokens: Tensor,
+        attention_mask: Tensor,
+        prompt_length: Tensor | None = None,
+        makes: str = SENTENCE,
+    ) -> Tensor:
+        """[B, S, D] token vectors to [B, E]; or to [B, S, E].
 
         Args:
             tokens: last hidden state; or logits, with V for D, where a SpladePooling reads them.
             attention_mask: [B, S], 1 for real tokens.
             prompt_length: [1], how many of the first real tokens belong to the prompt; None for none.
+            makes: TOKENS for the tokens as the modules leave them.
         """
         features, mask = {TOKENS: tokens}, attention_mask
         for module, layer in zip(self.chain, self.layers, strict=True):
@@ -53,11 +62,15 @@ class SentenceChain(nn.Module):
                 features[SENTENCE] = splade(features[TOKENS], mask, module)
             elif isinstance(module, Dense):
                 features[module.writes] = layer(features[module.reads])
+            elif isinstance(module, Projection):
+                features[TOKENS] = layer(features[TOKENS])
+            elif isinstance(module, NormalizeTokens):
+                features[TOKENS] = functional.normalize(features[TOKENS], p=2.0, dim=-1)
             elif isinstance(module, LayerNorm):
                 features[SENTENCE] = layer(features[SENTENCE])
             elif isinstance(module, Normalize) and SENTENCE in features:
                 features[SENTENCE] = functional.normalize(features[SENTENCE], p=2.0, dim=-1)
-        return features[SENTENCE]
+        return features[TOKENS if makes == TOKENS else SENTENCE]
 
 
 class DenseLayer(nn.Module):
@@ -72,6 +85,26 @@ class DenseLayer(nn.Module):
         """[..., in_features] to [..., E]."""
         result: Tensor = self.activation_function(self.linear(x))
         return result
+
+
+class ProjectionLayer(nn.Module):
+    """activation(W x + b), and perhaps x or R x beside it; its parameters are named as PyLate saves them."""
+
+    def __init__(self, described: Projection) -> None:
+        super().__init__()
+        self.linear = nn.Linear(described.in_features, described.out_features, described.bias)
+        self.activation_function = _activation(described.activation)
+        self.residual: nn.Module | None = None
+        if described.residual:
+            same = described.in_features == described.out_features
+            self.residual = (
+                nn.Identity() if same else nn.Linear(described.in_features, described.out_features, bias=False)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, S, in_features] to [B, S, E]."""
+        result: Tensor = self.activation_function(self.linear(x))
+        return result if self.residual is None else result + self.residual(x)
 
 
 class Softplus(nn.Module):
@@ -115,6 +148,8 @@ class NormLayer(nn.Module):
 def _layer(module: Module) -> nn.Module:
     if isinstance(module, Dense):
         return DenseLayer(module)
+    if isinstance(module, Projection):
+        return ProjectionLayer(module)
     return NormLayer(module) if isinstance(module, LayerNorm) else nn.Identity()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_onnx.postprocess import postprocess_names
-from bert_onnx.sentence_modules import SENTENCE, SPARSE
+from bert_onnx.sentence_modules import SENTENCE, SPARSE, TOKENS
 from bert_onnx.tasks import BATCH, CHOICES, SEQUENCE
 from export.evaluation.budgets import INVARIANCE_LIMIT
 from export.evaluation.examples import TextSet
@@ -21,7 +21,7 @@ _PROBES = 8
 _MATES = 3
 
 #: Compared alone where there is one: it is what the user came for.
-_EMBEDDINGS = (SENTENCE, SPARSE)
+_EMBEDDINGS = (SENTENCE, SPARSE, TOKENS)
 _SKIPPED = ("present", "attentions", "cross_attentions", "hidden_states")
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from bert_onnx.checkpoint import Checkpoint, load_weights
-from bert_onnx.checkpoint.sentence_weights import load_module_weights
+from bert_onnx.checkpoint.sentence_weights import elsewhere, load_module_weights
 from bert_onnx.config import BertConfig
 from bert_onnx.modeling.classes import model_class
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
@@ -69,7 +69,13 @@ def load_eager(
     else:
         with NoRandomNumbers():  # the weights come from the checkpoint
             model = build(config)
-        report = load_weights(model, checkpoint, allow_new_heads=allow_new_heads, strict=strict_weights)
+        report = load_weights(
+            model,
+            checkpoint,
+            allow_new_heads=allow_new_heads,
+            strict=strict_weights,
+            elsewhere=elsewhere(options.modules),
+        )
         torch.manual_seed(0)
         initialise_named(model, report.newly_initialised, config.initializer_range)
         warnings = report.messages()

@@ -77,8 +77,8 @@ class GraphModule(nn.Module):
     def _pick(self, name: str, result: Any, named: dict[str, Tensor]) -> Tensor:
         """The tensor that output port `name` stands for."""
         if name == self.task.embedding:
-            tokens = getattr(result, self.task.outputs[0][0])
-            return self.chain.embed(tokens, named["attention_mask"], named.get(PROMPT_LENGTH))
+            tokens = getattr(result, self.task.reads)
+            return self.chain.embed(tokens, named["attention_mask"], named.get(PROMPT_LENGTH), name)
         family, _, rest = name.partition(".")
         if family == "present":
             layer, part = rest.split(".")

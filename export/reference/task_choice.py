@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bert_onnx.checkpoint import Checkpoint, read_modules, tensor_names
 from bert_onnx.checkpoint.cross_encoder import check_modules, has_modules, is_cross_encoder, read_activation_fn
 from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.postprocess import postprocess_of
-from bert_onnx.sentence_modules import Module, Normalize, SpladePooling, is_sparse, pooled
+from bert_onnx.sentence_modules import Module, Normalize, SpladePooling, is_sparse, keeps_tokens, pooled
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task, infer_task
 from export.request import AUTO, ExportRequest
 
-_SENTENCES, _SPARSE = "sentence-similarity", "sparse-embedding"
+_SENTENCES, _SPARSE, _LATE = "sentence-similarity", "sparse-embedding", "late-interaction"
 _CLASSES, _RANKING = "text-classification", "text-ranking"
 
 
@@ -28,12 +30,12 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     ranks_by_modules = has_modules(checkpoint)
     if ranks_by_modules and request.task == AUTO:
         check_modules(checkpoint)
-    chained = request.task in (AUTO, _SENTENCES, _SPARSE) and not ranks_by_modules
+    chained = request.task in (AUTO, *_MODULES) and not ranks_by_modules
     stated = _stated_modules(request, checkpoint) if chained else None
     if request.task != AUTO:
         task = find_task(request.task)
     elif stated and request.pooling is None:
-        task = TASKS[_SPARSE if is_sparse(stated) else _SENTENCES]
+        task = TASKS[_task_of(stated)]
     else:
         task = TASKS[_SENTENCES] if stated else infer_task(checkpoint.config, request.pooling is not None)
         task = TASKS[_RANKING] if task.name == _CLASSES and _ranks(checkpoint) else task
@@ -56,6 +58,12 @@ def _ranks(checkpoint: Checkpoint) -> bool:
     return config.num_labels == 1 and (config.problem_type != "regression" or is_cross_encoder(checkpoint))
 
 
+def _task_of(modules: Sequence[Module]) -> str:
+    if keeps_tokens(modules):
+        return _LATE
+    return _SPARSE if is_sparse(modules) else _SENTENCES
+
+
 def _stated_modules(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Module, ...] | None:
     """What the checkpoint says of its modules; one that we do not compute matters only if it is to be used."""
     try:
@@ -70,8 +78,8 @@ def _sentence_modules(request: ExportRequest, stated: tuple[Module, ...] | None)
     """What was asked for, else what the checkpoint says, else mean and normalised."""
     if request.pooling == "none":
         return ()
-    if request.pooling is None and stated and is_sparse(stated):
-        raise UsageError("modules.json makes sparse embeddings; leave --task out, or choose a --pooling, too.")
+    if request.pooling is None and stated and _task_of(stated) != _SENTENCES:
+        raise UsageError(f"the checkpoint is for {_task_of(stated)}; leave --task out, or choose a --pooling, too.")
     modules = (stated or pooled("mean")) if request.pooling is None else _repooled(request.pooling, stated)
     if request.normalize is None or (bool(modules) and isinstance(modules[-1], Normalize) is request.normalize):
         return modules
@@ -85,12 +93,27 @@ def _repooled(pooling: str, stated: tuple[Module, ...] | None) -> tuple[Module, 
 
 def _sparse_modules(request: ExportRequest, stated: tuple[Module, ...] | None) -> tuple[Module, ...]:
     """What the checkpoint says, else what SparseEncoder makes of a masked language model."""
-    if request.normalize is not None:
-        raise UsageError("--normalize and --no-normalize have no meaning for sparse-embedding; leave them out.")
+    _check_as_stated(request, _SPARSE)
     return stated if stated and is_sparse(stated) else (SpladePooling(),)
 
 
-_MODULES = {_SENTENCES: _sentence_modules, _SPARSE: _sparse_modules}
+def _token_modules(request: ExportRequest, stated: tuple[Module, ...] | None) -> tuple[Module, ...]:
+    """What the checkpoint says."""
+    _check_as_stated(request, _LATE)
+    if not stated or not keeps_tokens(stated):
+        raise UsageError(
+            "the checkpoint has no trained projection of its tokens, as PyLate and Stanford's ColBERT save it; "
+            "choose the task that it was trained for."
+        )
+    return stated
+
+
+def _check_as_stated(request: ExportRequest, task: str) -> None:
+    if request.normalize is not None:
+        raise UsageError(f"--normalize and --no-normalize have no meaning for {task}; leave them out.")
+
+
+_MODULES = {_SENTENCES: _sentence_modules, _SPARSE: _sparse_modules, _LATE: _token_modules}
 
 
 def _has_pooler(checkpoint: Checkpoint) -> bool:

@@ -17,7 +17,7 @@ def check_text_input(task: Task, options: TaskOptions) -> None:
         RuntimeUnavailableError: onnxruntime-extensions is missing.
     """
     if task.name in WITHOUT_TEXT:
-        raise UsageError(f"--text-input has no meaning for {task.name}, which reads its own tokens; leave it out.")
+        raise UsageError(f"--text-input has no meaning for {task.name}, which {WITHOUT_TEXT[task.name]}; leave it out.")
     if excludes_prompt(options.modules):
         raise UsageError(
             "--text-input is not possible: the pooling leaves out the tokens of the prompt, and a graph that takes "

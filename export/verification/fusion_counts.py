@@ -13,7 +13,7 @@ import onnx_ir as ir
 from bert_onnx.config import BertConfig
 from bert_onnx.config_rules import GELUS
 from bert_onnx.errors import ExportError
-from bert_onnx.sentence_modules import TOKENS, Dense
+from bert_onnx.sentence_modules import TOKENS, Dense, Projection
 from bert_onnx.tasks import Task, TaskOptions
 from export.onnx_file.operators import count_operators
 from export.passes.table import Ledger
@@ -35,7 +35,7 @@ class Implied:
 
     Args:
         attentions: of tokens to tokens and, in decoders that read an encoder, of tokens to the encoder's.
-        gelus: activations, of layers, heads and Dense modules.
+        gelus: activations, of layers, heads and the modules behind them.
         plain_gelus: those without an Add of a bias before them: there is none, or a Gemm of vectors of texts has it.
         residuals: LayerNorms of a sum with what came before.
         probabilities: they are outputs of the graph.
@@ -118,11 +118,13 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     every_row = options.output_attentions or options.output_hidden_states or not absolute
     layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
     activations = layers + int(task.model_class in _TRANSFORMING)
-    dense = [module for module in options.modules if isinstance(module, Dense) and module.activation == "GELU"]
+    dense = [
+        module for module in options.modules if isinstance(module, (Dense, Projection)) and module.activation == "GELU"
+    ]
     return Implied(
         attentions=layers * (2 if cross else 1),
         gelus=(activations if config.hidden_act in GELUS else 0) + len(dense),
-        plain_gelus=sum(module.reads != TOKENS or not module.bias for module in dense),
+        plain_gelus=sum(not (_on_tokens(module) and module.bias) for module in dense),
         residuals=layers * (3 if cross else 2),
         probabilities=options.output_attentions,
         absolute=absolute,
@@ -165,3 +167,7 @@ def _miss(row: Expectation, target: Target, ledger: Ledger, wanted: int, got: in
     more = f"; and {len(reasons) - _QUOTED} more" if len(reasons) > _QUOTED else ""
     kind = row.kind.replace("_", " ")
     return f"the {target.name} graph must have {wanted} x {kind} and has {got}: {said}{more}."
+
+
+def _on_tokens(module: Dense | Projection) -> bool:
+    return isinstance(module, Projection) or module.reads == TOKENS

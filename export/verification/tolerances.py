@@ -63,6 +63,7 @@ _KIND_OF_FAMILY = {
     "pooler_output": "unit",
     "sentence_embedding": "embedding",  # of length 1 only where the chain normalises
     "sparse_embedding": "logits",
+    "token_embeddings": "unit",
     "attentions": "unit",
     "cross_attentions": "unit",
     "present": "hidden",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_samples import ALL_TASKS, tiny_eager
+from export_samples import ALL_TASKS, tiny_config, tiny_eager
+from pipeline_models import has_postprocess
 
-from bert_onnx.tasks import RIGHT_PADDING, TaskOptions, find_task
+from bert_onnx.tasks import RIGHT_PADDING, TaskOptions
 from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
@@ -33,7 +34,7 @@ _SLACK = 10
 
 def make_graph(task: str, target: str, precision: str, path: Path) -> Eager:
     """The graph of a tiny model, written to `path`, and the model."""
-    postprocess = task != "feature-extraction" and find_task(task).embedding is None
+    postprocess = has_postprocess(task, tiny_config(task))
     eager = tiny_eager(task, TaskOptions(postprocess=postprocess), num_hidden_layers=1)
     row = TARGETS[target]
     graph = trace(eager.module.without_postprocess(), row.opset)

@@ -136,7 +136,7 @@ def test_what_does_not_fit_together_is_refused(saved: Path, tmp_path: Path) -> N
             check_export(ExportRequest(str(folder), task, str(tmp_path / "out"), **options))
         return str(caught.value)
 
-    assert "makes sparse embeddings" in refusal(UsageError, saved, "sentence-similarity")
+    assert "is for sparse-embedding; leave" in refusal(UsageError, saved, "sentence-similarity")
     assert "no meaning for sparse-embedding" in refusal(UsageError, saved, normalize=True)
     encoder = save_checkpoint(tmp_path / "encoder", "feature-extraction")
     for name in ("modules.json", "1_SpladePooling"):

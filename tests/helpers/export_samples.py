@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,16 @@ def tiny_eager(task: str, options: TaskOptions | None = None, **changes: Any) ->
 
 
 def save_checkpoint(folder: Path, task: str, tokenizer: bool = True, **changes: Any) -> Path:
-    """A tiny checkpoint folder of the class that serves `task`."""
-    tiny_model(task, tiny_config(task, **changes)).save_pretrained(folder)
+    """A tiny checkpoint folder of the class that serves `task`; of Stanford's ColBERT for late-interaction."""
+    model = tiny_model(task, tiny_config(task, **changes))
+    if task == "late-interaction":
+        model.linear = torch.nn.Linear(model.config.hidden_size, 8, bias=False)
+    model.save_pretrained(folder)
+    if task == "late-interaction":
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}), encoding="utf-8")
+        markers = {"query_token_id": "[UNK]", "doc_token_id": "[MASK]", "query_maxlen": 12, "doc_maxlen": 24}
+        (folder / "artifact.metadata").write_text(json.dumps(markers), encoding="utf-8")
     if tokenizer:
         (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     return folder

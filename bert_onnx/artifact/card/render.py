@@ -11,7 +11,7 @@ from bert_onnx.artifact.card.text_input import text_section
 from bert_onnx.artifact.card.usage import other_tools, python_example, runtime_example
 from bert_onnx.artifact.contract.manifest import Manifest, Variant
 from bert_onnx.artifact.contract.parity import Rounding
-from bert_onnx.sentence_modules import Normalize, describe, is_sparse
+from bert_onnx.sentence_modules import Normalize, describe, is_sparse, keeps_tokens
 from bert_onnx.source import Source
 from bert_onnx.tasks import Port
 
@@ -23,6 +23,7 @@ _PIPELINE_TAGS = {
     "feature-extraction": "feature-extraction",
     "sentence-similarity": "sentence-similarity",
     "sparse-embedding": "feature-extraction",
+    "late-interaction": "feature-extraction",
     "fill-mask": "fill-mask",
     "text-classification": "text-classification",
     "text-ranking": "text-ranking",
@@ -103,8 +104,12 @@ def _sentence_lines(manifest: Manifest) -> list[str]:
     """What makes an embedding, and what has to stand before its text."""
     sentence, modules = manifest.sentence, manifest.options.modules
     length = "scaled to length 1" if isinstance(modules[-1], Normalize) else "not scaled"
-    kind = "sparse" if is_sparse(modules) else "sentence"
-    lines = [f"- inside the graph: {describe(modules)}; {kind} embeddings are {length}"]
+    if keeps_tokens(modules):
+        lines = [f"- inside the graph: {describe(modules)}; markers, expansion of queries and skipped words are not"]
+        lines.append("- `config_sentence_transformers.json` says how queries and documents are read, by PyLate's names")
+    else:
+        kind = "sparse" if is_sparse(modules) else "sentence"
+        lines = [f"- inside the graph: {describe(modules)}; {kind} embeddings are {length}"]
     lines += _prompt_lines(manifest)
     if sentence.truncate_dim is not None:
         lines.append(f"- the first {sentence.truncate_dim} values of an embedding are kept")

@@ -14,6 +14,7 @@ _CALLS: dict[str, str] = {
     "feature-extraction": f"pipeline({_TEXTS})",
     "sentence-similarity": f"pipeline({_TEXTS})",
     "sparse-embedding": f"pipeline({_TEXTS})",
+    "late-interaction": f'pipeline.rank("A question?", {_TEXTS})',
     "fill-mask": 'pipeline("The capital of France is [MASK].", top_k=5)',
     "next-sentence-prediction": 'pipeline("He went to the shop.", pairs="He bought some milk.")',
     "pretraining": 'pipeline("The capital of France is [MASK].", pairs="It lies on the Seine.")',
@@ -27,6 +28,7 @@ _CALLS: dict[str, str] = {
 }
 
 _COMMANDS: dict[str, str] = {
+    "late-interaction": 'bert-onnx run DIR "The first text." "Another one." --query "A question?"',
     "fill-mask": 'bert-onnx run DIR "The capital of France is [MASK]."',
     "next-sentence-prediction": 'bert-onnx run DIR "He went to the shop." --pair "He bought some milk."',
     "pretraining": 'bert-onnx run DIR "The capital of France is [MASK]." --pair "It lies on the Seine."',

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from export.evaluation.examples import Example
 from export.evaluation.measures.base import Measure
-from export.evaluation.measures.embeddings import EmbeddingMeasure
+from export.evaluation.measures.embeddings import EmbeddingMeasure, LateInteractionMeasure
 from export.evaluation.measures.labels import ChoiceMeasure, LabelMeasure, PairMeasure
 from export.evaluation.measures.spans import SpanMeasure
 from export.evaluation.measures.tokens import TokenMeasure
@@ -17,6 +17,7 @@ MEASURES: dict[str, Callable[[Subject, Sequence[Example]], Measure]] = {
     "feature-extraction": EmbeddingMeasure,
     "sentence-similarity": EmbeddingMeasure,
     "sparse-embedding": EmbeddingMeasure,
+    "late-interaction": LateInteractionMeasure,
     "fill-mask": MaskMeasure,
     "next-sentence-prediction": PairMeasure,
     "pretraining": MaskMeasure,

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from bert_onnx.sentence_modules import SENTENCE, SPARSE
+from bert_onnx.sentence_modules import SENTENCE, SPARSE, TOKENS
 from export.quantization.feeds import Feed
 from export.quantization.sessions import GraphSession
 
-_PREFERRED = (SENTENCE, SPARSE, "last_hidden_state", "logits", "start_logits", "prediction_logits")
+_PREFERRED = (SENTENCE, SPARSE, TOKENS, "last_hidden_state", "logits", "start_logits", "prediction_logits")
 _SMALLEST = 1e-12
 
 

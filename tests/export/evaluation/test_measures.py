@@ -23,6 +23,7 @@ FIGURES = {
     "feature-extraction": {"cosine_mean", "cosine_min", "neighbour_agreement", "spearman"},
     "sentence-similarity": {"cosine_mean", "cosine_min", "neighbour_agreement", "spearman"},
     "sparse-embedding": {"cosine_mean", "cosine_min", "neighbour_agreement", "spearman"},
+    "late-interaction": {"cosine_mean", "cosine_min", "neighbour_agreement", "spearman"},
     "fill-mask": {"top1_agreement", "top5_agreement"},
     "pretraining": {"top1_agreement", "top5_agreement"},
     "next-sentence-prediction": {"label_agreement", "kl_mean"},

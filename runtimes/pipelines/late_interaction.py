@@ -1,0 +1,219 @@
+"""late-interaction: a vector for each token of queries and of documents, which meet in MaxSim; as PyLate has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_onnx.artifact import Artifact
+from bert_onnx.errors import ArtifactError, InputError, UsageError
+from bert_onnx.late_interaction import LateInteraction
+from bert_onnx.sentence_modules import TOKENS
+from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
+from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, pad, pieces, run_rows
+from runtimes.pipelines.encoding import Window, check_texts
+from runtimes.pipelines.late_tokens import TokenReader
+from runtimes.pipelines.max_sim import max_sim
+from runtimes.pipelines.ranked import RankedDocument, rank_documents
+from runtimes.pipelines.results import Result
+from runtimes.progress import ProgressLine
+
+_SETTINGS = "config_sentence_transformers.json"
+
+
+@dataclass(frozen=True, eq=False)
+class TokenEmbeddings(Result):
+    """The vectors of a text that count in MaxSim.
+
+    Args:
+        tokens: their tokens [S], markers and special ones included.
+        vectors: float32 [S, E], each of length 1.
+        truncated: the end of the text is missing.
+    """
+
+    tokens: tuple[str | None, ...]
+    vectors: np.ndarray
+    truncated: bool
+
+
+class LateInteractionEmbedding(TokenizingPipeline):
+    """Vectors of tokens, made inside the graph; markers, expansion and skipped words here."""
+
+    def __init__(self, parts: PipelineParts) -> None:
+        super().__init__(parts)
+        self.sentence = parts.sentence
+        self.settings = LateInteraction() if parts.folder is None else _read(parts.folder)
+        self._reader = TokenReader(self.tokenizer, self.settings, self.config.max_position_embeddings)
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        is_query: bool = False,
+        batch_size: int = 32,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> list[TokenEmbeddings]:
+        """The tokens of each text that count and their vectors, in the order of the texts.
+
+        Raises:
+            InputError: something among `texts` is not a text.
+            UsageError: there is no such prompt.
+        """
+        return self._embed(check_texts(texts), is_query, batch_size, False, self.sentence.resolve(prompt_name, prompt))
+
+    def encode_query(
+        self,
+        texts: str | Iterable[str],
+        batch_size: int | None = None,
+        progress: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> list[np.ndarray]:
+        """Vectors of the tokens of each query, float32 [S, E]: those of the expansion to `query_length` are among them.
+
+        Args:
+            texts: any iterable.
+            batch_size: texts of one call; None puts texts of like length together up to a number of tokens.
+            progress: show a line with the progress; None does where the work is long and standard error a terminal.
+            prompt_name, prompt: what is put before each text, by name or itself; None for the model's default.
+
+        Raises:
+            InputError: something among `texts` is not a text.
+            UsageError: there is no such prompt; `batch_size` is not a number of at least 1.
+        """
+        made = self._embed(texts, True, batch_size, progress, self.sentence.resolve(prompt_name, prompt))
+        return [one.vectors for one in made]
+
+    def encode_document(
+        self,
+        texts: str | Iterable[str],
+        batch_size: int | None = None,
+        progress: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> list[np.ndarray]:
+        """Vectors of the tokens of each document, float32 [S, E], without the words that are skipped.
+
+        Args and errors as for `encode_query`.
+        """
+        made = self._embed(texts, False, batch_size, progress, self.sentence.resolve(prompt_name, prompt))
+        return [one.vectors for one in made]
+
+    def similarity(self, queries: Sequence[np.ndarray], documents: Sequence[np.ndarray]) -> np.ndarray:
+        """MaxSim of each query and each document, float32 [N, M]; larger is better.
+
+        Args:
+            queries, documents: what `encode_query` and `encode_document` return.
+
+        Raises:
+            InputError: something else.
+        """
+        return max_sim([np.asarray(one) for one in queries], [np.asarray(one) for one in documents])
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+    ) -> list[RankedDocument]:
+        """`documents` by their MaxSim with `query`, the best first.
+
+        Args:
+            top_k: most documents to return; None for all.
+            return_documents: with their texts.
+            prompt_name, prompt: what is put before the query, and nothing before the documents.
+            batch_size: documents that are run together.
+
+        Raises:
+            InputError: something is not a text.
+            UsageError: `top_k` or `batch_size` is not a number of at least 1; there is no such prompt.
+        """
+        if not isinstance(query, str):
+            raise InputError(f"the query is a {type(query).__name__}; it must be a string.")
+        texts = check_texts(documents, "document")
+        (asked,) = self._embed([query], True, None, False, self.sentence.resolve(prompt_name, prompt))
+        found = self._embed(texts, False, batch_size, False, self.sentence.default_prompt)
+        scores = max_sim([asked.vectors], [one.vectors for one in found])[0]
+        return rank_documents(
+            scores, texts, [asked.truncated or one.truncated for one in found], top_k, return_documents
+        )
+
+    def close(self) -> None:
+        """Give back what the runtime holds, and that of queries, where it is another."""
+        other = self.__dict__.pop("_for_queries", None)
+        if other is not None and other is not self:
+            other.close()
+        super().close()
+
+    def _embed(
+        self, texts: str | Iterable[str], is_query: bool, batch_size: int | None, progress: bool | None, prompt: str
+    ) -> list[TokenEmbeddings]:
+        options = BatchOptions() if batch_size is None else BatchOptions.of_size(batch_size)
+        given = [texts] if isinstance(texts, str) else texts
+        line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
+        made: list[TokenEmbeddings] = []
+        try:
+            for piece in pieces(given, options.piece):
+                rows = self._reader.rows([prompt + text for text in check_texts(piece)], is_query)
+                made += self._run_rows(rows, is_query, options)
+                line.update(len(made))
+        finally:
+            line.close()
+        return made
+
+    def _run_rows(self, rows: Sequence[Window], is_query: bool, options: BatchOptions) -> list[TokenEmbeddings]:
+        """The vectors of `rows`; queries are expanded here."""
+        windows = self._reader.expanded(rows) if is_query else rows
+        hidden = is_query and self.settings.do_query_expansion and not self.settings.attends
+        seen = np.array([len(window.ids) for window in (rows if hidden else windows)])
+        runtime = self._for_queries.runtime if hidden else self.runtime
+
+        def run(batch: list[int]) -> Outputs:
+            arrays = pad([windows[index] for index in batch], self.tokenizer.padding_id)
+            places = np.arange(arrays["input_ids"].shape[1])
+            arrays["attention_mask"] = (places < seen[batch][:, None]).astype(np.int64)
+            return runtime.run(arrays, [TOKENS])
+
+        def finish(index: int, row: Row) -> TokenEmbeddings:
+            ids = windows[index].ids
+            kept = self._reader.kept(ids, is_query)
+            tokens = self.tokenizer.convert_ids_to_tokens([ids[place] for place in kept])
+            return TokenEmbeddings(tuple(tokens), row[TOKENS][kept], windows[index].truncated)
+
+        return run_rows(BatchInputs([len(window.ids) for window in windows], run), options, finish)
+
+    @cached_property
+    def _for_queries(self) -> LateInteractionEmbedding:
+        """This model with a graph that computes at padding, too: expansion tokens that nobody sees are padding, and
+        their vectors count. A graph that skips the padding gives zeros there."""
+        if self.folder is None or self.request is None or self._load is None:
+            return self
+        manifest = Artifact.open(self.folder, check_hashes=False).manifest
+        own = manifest.variant(self._description.variant)
+        if not own.target.endswith("-unpadded"):
+            return self
+        others = [other for other in manifest.variants if not other.target.endswith("-unpadded")]
+        alike = [other for other in others if other.precision == own.precision] or others
+        opened = self._load(self.folder, replace(self.request, variant=alike[0].name, precision=None))
+        assert isinstance(opened, LateInteractionEmbedding)
+        return opened
+
+
+def _read(folder: Path) -> LateInteraction:
+    """Raises ArtifactError: the settings are missing or damaged."""
+    path = folder / _SETTINGS
+    try:
+        values: Any = json.loads(path.read_bytes())
+        return LateInteraction.from_dict(values)
+    except (OSError, ValueError, AttributeError, UsageError) as error:
+        raise ArtifactError(f"{path} does not say how queries and documents are read: {error}; export again.") from None
