@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bert_onnx.errors import InputError, TokenizerError, UsageError
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
 from runtimes.pipelines.batches import Row
-from runtimes.pipelines.encoding import Window, check_texts, read_pairs
+from runtimes.pipelines.encoding import Window, check_texts, check_truncation, encode, read_pairs
 from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import best, softmax
 from runtimes.pipelines.sentence_pair import NextSentence, next_sentence
+
+logger = logging.getLogger(__name__)
+
+#: What fill-mask lets a caller choose about tokens; padding changes no result.
+_TOKENIZER_OPTIONS = ("truncation", "max_length", "add_special_tokens", "padding")
 
 
 @dataclass(frozen=True)
@@ -82,17 +89,32 @@ class _MaskPipeline(TokenizingPipeline):
             guesses.append(TokenGuess(token, self.tokenizer.decode([token]), float(scores[token]), sequence))
         return tuple(guesses)
 
-    def _target_ids(self, targets: Sequence[str] | None) -> np.ndarray | None:
+    def _target_ids(self, targets: str | Sequence[str] | None) -> np.ndarray | None:
+        """The token of each target, each once. Of a word that is no token its first piece stands for it.
+
+        Raises:
+            UsageError: nothing is left of the targets, or the model has no output for one.
+        """
         if targets is None:
             return None
-        words = check_texts(targets, "target")
-        ids = [self.tokenizer.convert_tokens_to_ids(word) for word in words]
-        without = {None, self.tokenizer.unk_token_id, *self.tokenizer.unknown_to_model}
-        unknown = [word for word, token in zip(words, ids, strict=True) if token in without]
-        if unknown or not words:
-            named = f"{unknown[0]!r} is not a token of this model" if unknown else "there are no targets"
-            raise UsageError(f"{named}; each target must be one token of the vocabulary.")
-        return np.array(list(dict.fromkeys(ids)), np.int64)
+        ids = list(dict.fromkeys(token for word in check_texts(targets, "target") for token in self._target(word)))
+        if not ids:
+            raise UsageError("there are no targets, or none that has a token; give at least one word.")
+        for token in ids:
+            if token in self.tokenizer.unknown_to_model:
+                name = self.tokenizer.convert_ids_to_tokens(token)
+                raise UsageError(f"the model has no output for the target {name!r}; leave it out.")
+        return np.array(ids, np.int64)
+
+    def _target(self, word: str) -> list[int]:
+        """The token `word`; else the first of its pieces, with a warning, or none."""
+        token = self.tokenizer.convert_tokens_to_ids(word)
+        if token is not None and (token != self.tokenizer.unk_token_id or word == self.tokenizer.unk_token):
+            return [token]
+        pieces = self.tokenizer.convert_tokens_to_ids(self.tokenizer.tokenize(word))[:1]
+        stands = f"{self.tokenizer.convert_ids_to_tokens(pieces[0])!r} stands for it" if pieces else "it is left out"
+        logger.warning("the target %r is not a token of this model; %s.", word, stands)
+        return list(pieces)
 
 
 class FillMask(_MaskPipeline):
@@ -102,24 +124,27 @@ class FillMask(_MaskPipeline):
         self,
         texts: str | Sequence[str],
         top_k: int = 5,
-        targets: Sequence[str] | None = None,
+        targets: str | Sequence[str] | None = None,
         batch_size: int = 8,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
     ) -> list[FilledText]:
         """The tokens for the masks of each text, in their order.
 
         Args:
             texts: each with at least one [MASK].
             top_k: most tokens a mask.
-            targets: choose among these tokens only; probabilities stay those over the whole vocabulary.
+            targets: choose among these tokens only; probabilities stay those over the whole vocabulary. A word that is no
+                token is taken for its first piece, with a warning.
             batch_size: texts that are run together; logits take S x V x 4 bytes a text.
+            tokenizer_kwargs: `truncation` (True where it is not given), `max_length`, `add_special_tokens`.
 
         Raises:
             InputError: a text has no mask, or none before it is cut.
-            UsageError: a target is not a token.
+            UsageError: there are no targets, or an option does not exist.
         """
         check_count("top_k", top_k)
         target_ids = self._target_ids(targets)
-        windows = self._encode(check_texts(texts))
+        windows = self._read(check_texts(texts), tokenizer_kwargs or {})
         for window in windows:
             if not self._mask_positions(window):
                 where = f" in its first {len(window.ids)} tokens" if window.truncated else ""
@@ -129,6 +154,18 @@ class FillMask(_MaskPipeline):
             return FilledText(self._guesses(window, row["logits"], top_k, target_ids), window.truncated)
 
         return self._run(windows, ["logits"], batch_size, finish)
+
+    def _read(self, texts: list[str], options: Mapping[str, Any]) -> list[Window]:
+        unknown = options.keys() - _TOKENIZER_OPTIONS
+        if unknown:
+            raise UsageError(
+                f"tokenizer_kwargs has {sorted(unknown)[0]!r}; it may have {', '.join(_TOKENIZER_OPTIONS)}."
+            )
+        longest = self.max_length
+        if options.get("max_length") is not None:
+            longest = min(longest, check_count("max_length", options["max_length"]))
+        special, truncation = options.get("add_special_tokens", True), check_truncation(options.get("truncation", True))
+        return encode(self.tokenizer, texts, None, longest, bool(special), truncation)
 
 
 class Pretraining(_MaskPipeline):

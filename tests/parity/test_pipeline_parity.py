@@ -68,6 +68,44 @@ def test_fill_mask_targets(opened: Opened) -> None:
     np.testing.assert_allclose([g.score for g in answer.masks[0]], [w["score"] for w in expected], atol=TOLERANCE)
 
 
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ["antidisestablishmentarianism", "the", "paris"],  # several pieces
+        "Germany",
+        ["東京", "🙂🙂", "france"],  # unknown
+        ["[UNK]", "[PAD]", "##ing", "ing", "The", "the", " the "],
+        ["", "a b c", "x"],
+    ],
+)
+@pytest.mark.parametrize("top_k", [1, 50])
+def test_fill_mask_targets_that_are_no_tokens(
+    opened: Opened, targets: Any, top_k: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, model = opened("fill-mask", "BertForMaskedLM")
+    text = "The capital of [MASK] is Paris."
+    expected = theirs("fill-mask", model)(text, targets=targets, top_k=top_k)
+    (answer,) = ours(text, targets=targets, top_k=top_k)
+    assert [(g.token, g.token_str, g.sequence) for g in answer.masks[0]] == [
+        (w["token"], w["token_str"], w["sequence"]) for w in expected
+    ]
+    assert ("is not a token of this model" in caplog.text) == (targets[0] != "[UNK]" or " the " in targets)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"truncation": True}, {"truncation": True, "max_length": 9}, {"add_special_tokens": False}, {"padding": True}],
+)
+def test_fill_mask_tokenizer_kwargs(opened: Opened, options: dict[str, Any]) -> None:
+    ours, model = opened("fill-mask", "BertForMaskedLM")
+    text = "The capital of [MASK] is Paris, " + "and a text " * (40 if options.get("truncation") else 2)
+    expected = theirs("fill-mask", model)(text, top_k=3, tokenizer_kwargs=options)
+    (answer,) = ours(text, top_k=3, tokenizer_kwargs=options)
+    assert [(g.token, g.sequence) for g in answer.masks[0]] == [(w["token"], w["sequence"]) for w in expected]
+    np.testing.assert_allclose([g.score for g in answer.masks[0]], [w["score"] for w in expected], atol=TOLERANCE)
+    assert answer.truncated == ("truncation" in options)
+
+
 # -- text-classification
 
 

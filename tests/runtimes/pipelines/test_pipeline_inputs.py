@@ -39,8 +39,12 @@ def refused(folder: Path, task: str, *arguments: Any, **options: Any) -> BertOnn
     [
         ("fill-mask", (["[MASK]", "a b"],), {}, InputError, "text 1 has no [MASK]"),
         ("fill-mask", (["a " * 20 + "[MASK]"],), {}, InputError, "text 0 has no [MASK] in its first 12 tokens"),
-        ("fill-mask", ("[MASK]",), {"targets": ["a", "abc"]}, UsageError, "'abc' is not a token"),
         ("fill-mask", ("[MASK]",), {"targets": []}, UsageError, "no targets"),
+        ("fill-mask", ("[MASK]",), {"targets": ["", " "]}, UsageError, "none that has a token"),
+        ("fill-mask", ("[MASK]",), {"targets": ["a", 5]}, InputError, "target 1 is a int"),
+        ("fill-mask", ("[MASK]",), {"tokenizer_kwargs": {"stride": 1}}, UsageError, "has 'stride'; it may have"),
+        ("fill-mask", ("[MASK]",), {"tokenizer_kwargs": {"max_length": 0}}, UsageError, "max_length is 0"),
+        ("fill-mask", ("[MASK]" * 20,), {"tokenizer_kwargs": {"truncation": False}}, InputError, "12"),
         ("fill-mask", ("[MASK]",), {"top_k": 0}, UsageError, "top_k is 0"),
         ("pretraining", ("[MASK]",), {"top_k": -1}, UsageError, "top_k is -1"),
         ("text-classification", ("a",), {"top_k": 1.5}, UsageError, "top_k is 1.5"),
