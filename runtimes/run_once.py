@@ -110,10 +110,8 @@ def _call(pipeline: Pipeline, task: str, texts: list[str], given: dict[str, Any]
         return list(pipeline.rank(given.pop("query"), texts, return_documents=True, **given))
     if "labels" in given:
         return list(pipeline.zero_shot(texts, given.pop("labels"), **given))
-    if "pair" in given:
-        return list(pipeline(texts, given.pop("pair"), **given))
-    if task in _PAIRED:
-        return list(pipeline(texts, None, **given))
+    if "pair" in given or task in _PAIRED:
+        return list(pipeline(texts, given.pop("pair", None), **given))
     return list(pipeline(texts, **given))
 
 

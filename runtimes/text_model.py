@@ -14,7 +14,7 @@ from bert_onnx.sentence_modules import SENTENCE
 from bert_onnx.text_input import TRUNCATED
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.text import TextRuntime
-from runtimes.pipelines.activations import activate
+from runtimes.pipelines.activations import find_activation
 from runtimes.pipelines.base import Pipeline, PipelineParts
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, run_rows, stream_vectors
 from runtimes.pipelines.classification import label_scores, ranked_labels
@@ -148,7 +148,7 @@ class TextModel(SentencePipeline):
         truncated = bool(np.any(row[TRUNCATED]))
         if self.task in ("text-classification", "text-ranking"):
             logits, name = row["logits"], self._activation_fn
-            scores = label_scores(logits, self.config.problem_type) if name is None else activate(name, logits)
+            scores = label_scores(logits, self.config.problem_type) if name is None else find_activation(name)(logits)
             return ranked_labels(scores, self.config.id2label, None, truncated)
         if self.task == "next-sentence-prediction":
             return next_sentence(row["logits"], truncated)

@@ -16,15 +16,16 @@ from bert_onnx.errors import UsageError
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
-def activate(name: str, logits: np.ndarray) -> np.ndarray:
-    """Scores, float32 as `logits` [..., N]: the activation called `name`, with the arguments that torch has by default.
+def find_activation(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes scores of logits [..., N], float32 both: the activation called `name`, with torch's own arguments.
 
     Raises:
         UsageError: there is no such activation; the message lists those that there are.
     """
-    if name not in _FUNCTIONS:
+    function = _FUNCTIONS.get(name) if isinstance(name, str) else None
+    if function is None:
         raise UsageError(f"the activation {name!r} is unknown; choose from {', '.join(_FUNCTIONS)}.")
-    return np.asarray(_FUNCTIONS[name](logits.astype(np.float64)), np.float32)
+    return lambda logits: np.asarray(function(logits.astype(np.float64)), np.float32)
 
 
 def _erf(x: np.ndarray) -> np.ndarray:

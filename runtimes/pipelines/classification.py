@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_onnx.errors import UsageError
+from runtimes.pipelines.base import PipelineParts
 from runtimes.pipelines.batches import Row
 from runtimes.pipelines.encoding import Window, check_truncation, encode, read_pairs
 from runtimes.pipelines.options import check_count
@@ -91,6 +92,11 @@ class TextClassification(ZeroShotClassification):
     A regression model's score is the number that it predicts.
     """
 
+    def __init__(self, parts: PipelineParts) -> None:
+        super().__init__(parts)
+        #: The model's own scores of logits [..., N].
+        self._scores: Scoring = lambda logits: label_scores(logits, self.config.problem_type)
+
     def __call__(
         self,
         texts: str | Mapping[str, str] | Sequence[str | Mapping[str, str]],
@@ -133,10 +139,6 @@ class TextClassification(ZeroShotClassification):
             return ranked_labels(scoring(row["logits"]), self.config.id2label, options.top_k, window.truncated)
 
         return self._run(windows, ["logits"], batch_size, finish)
-
-    def _scores(self, logits: np.ndarray) -> np.ndarray:
-        """The model's own scores of logits [N]."""
-        return label_scores(logits, self.config.problem_type)
 
 
 def label_scores(logits: np.ndarray, problem: str | None) -> np.ndarray:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.errors import InputError, UsageError
-from runtimes.pipelines.activations import activate
+from runtimes.pipelines.activations import find_activation
 from runtimes.pipelines.base import PipelineParts
-from runtimes.pipelines.classification import Classification, ClassificationOptions, TextClassification
+from runtimes.pipelines.classification import Classification, ClassificationOptions, Scoring, TextClassification
 from runtimes.pipelines.encoding import Window, check_texts, read_pairs
+from runtimes.pipelines.options import check_count
 from runtimes.pipelines.ranked import RankedDocument, rank_documents
 from runtimes.pipelines.scores import softmax
 
@@ -28,7 +29,7 @@ class TextRanking(TextClassification):
     def __init__(self, parts: PipelineParts) -> None:
         super().__init__(parts)
         self.sentence = parts.sentence
-        self._activation_fn = parts.activation_fn or "Identity"
+        self._scores = find_activation(parts.activation_fn or "Identity")
 
     def __call__(
         self,
@@ -85,8 +86,9 @@ class TextRanking(TextClassification):
             UsageError: an activation or a prompt that does not exist.
         """
         alone, first, second = _read(pairs)
+        scoring = self._scores if activation_fn is None else find_activation(activation_fn)
         windows = self._windows(first, second, prompt_name, prompt)
-        scores = self._score(windows, batch_size, activation_fn, apply_softmax)
+        scores = self._score(windows, batch_size, lambda x: softmax(scoring(x)) if apply_softmax else scoring(x))
         found: np.ndarray = scores[0] if alone else scores
         return found
 
@@ -120,12 +122,12 @@ class TextRanking(TextClassification):
         if not isinstance(query, str):
             raise InputError(f"the query is a {type(query).__name__}; it must be a string.")
         texts = check_texts(documents, "document")
+        scoring = self._scores if activation_fn is None else find_activation(activation_fn)
+        if top_k is not None:
+            check_count("top_k", top_k)
         windows = self._windows([query] * len(texts), texts, prompt_name, prompt)
-        scores = self._score(windows, batch_size, activation_fn)
+        scores = self._score(windows, batch_size, scoring)
         return rank_documents(scores, texts, [window.truncated for window in windows], top_k, return_documents)
-
-    def _scores(self, logits: np.ndarray) -> np.ndarray:
-        return activate(self._activation_fn, logits)
 
     def _windows(
         self, first: list[str], second: Sequence[str | None] | None, prompt_name: str | None, prompt: str | None
@@ -133,15 +135,10 @@ class TextRanking(TextClassification):
         before = self.sentence.resolve(prompt_name, prompt)
         return self._encode([before + text for text in first], second)
 
-    def _score(
-        self, windows: list[Window], batch_size: int, activation_fn: str | None, apply_softmax: bool = False
-    ) -> np.ndarray:
+    def _score(self, windows: list[Window], batch_size: int, scoring: Scoring) -> np.ndarray:
         """Scores [N] or [N, labels]."""
         rows = self._run(windows, ["logits"], batch_size, lambda window, row: row["logits"])
-        logits = np.stack(rows) if rows else np.empty((0, self.config.num_labels), np.float32)
-        scores = self._scores(logits) if activation_fn is None else activate(activation_fn, logits)
-        if apply_softmax:
-            scores = softmax(scores)
+        scores = scoring(np.stack(rows) if rows else np.empty((0, self.config.num_labels), np.float32))
         return scores[:, 0] if self.config.num_labels == 1 else scores
 
 

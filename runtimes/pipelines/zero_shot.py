@@ -67,14 +67,10 @@ class ZeroShotClassification(TokenizingPipeline):
 
         Raises:
             InputError: there are no labels, or something is not a text; a label alone is too long.
-            UsageError: the template has no place for the label; the model has one label, so that it judges no pairs.
+            UsageError: the template has no place for the label.
         """
         first, labels = check_texts(texts), _labels(candidate_labels)
         hypotheses = _hypotheses(hypothesis_template, labels)
-        if self.config.num_labels < 2:
-            raise UsageError(
-                "zero-shot classification needs a model of natural language inference; this one has one label."
-            )
         entailment = entailment_id(self.config.id2label)
         windows = [window for text in first for window in self._pairs(text, hypotheses)]
         rows = self._run(windows, ["logits"], batch_size, lambda window, row: row["logits"])

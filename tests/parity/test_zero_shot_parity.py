@@ -32,6 +32,13 @@ def test_scores(opened: Opened, names: dict[int, str], multi_label: bool, labels
     _same(ours.zero_shot(TEXTS, labels, multi_label=multi_label, batch_size=3), expected)
 
 
+def test_a_model_with_one_label(opened: Opened) -> None:
+    ours, model = opened("text-classification", "BertForSequenceClassification", num_labels=1)
+    for multi_label in (False, True):
+        expected = _theirs(model)(TEXTS, LABELS, multi_label=multi_label)
+        _same(ours.zero_shot(TEXTS, LABELS, multi_label=multi_label), expected)
+
+
 def test_templates_and_one_text(opened: Opened) -> None:
     ours, model = _opened(opened, NLI)
     template = "{} is what it is about"
@@ -71,9 +78,6 @@ def test_refusals(opened: Opened) -> None:
             ours.zero_shot("a", ["b"], hypothesis_template=template)
     with pytest.raises(InputError, match="label 1 is a int"):
         ours.zero_shot("a", ["b", 1])
-    alone, _ = opened("text-classification", "BertForSequenceClassification", num_labels=1)
-    with pytest.raises(UsageError, match="this one has one label"):
-        alone.zero_shot("a", ["b", "c"])
     assert ours.zero_shot([], ["b"]) == []
 
 
