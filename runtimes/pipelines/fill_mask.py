@@ -133,8 +133,8 @@ class FillMask(_MaskPipeline):
         Args:
             texts: each with at least one [MASK].
             top_k: most tokens a mask.
-            targets: choose among these tokens only; probabilities stay those over the whole vocabulary. A word that is no
-                token is taken for its first piece, with a warning.
+            targets: choose among these tokens only; probabilities stay those over the whole vocabulary. A word that is
+                no token is taken for its first piece, with a warning.
             batch_size: texts that are run together; logits take S x V x 4 bytes a text.
             tokenizer_kwargs: `truncation` (True where it is not given), `max_length`, `add_special_tokens`.
 
