@@ -10,9 +10,9 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bert_onnx.config_labels import mended
 from bert_onnx.config_rules import (
@@ -45,8 +45,22 @@ logger = logging.getLogger(__name__)
 _ALIASES = {"torch_dtype": "dtype", "_attn_implementation": "attn_implementation"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _OtherNames:
+    """Arguments that BertConfig takes as well, as transformers' does; properties give what was made of them."""
+
+    if TYPE_CHECKING:  # mypy drops the properties of InitVars
+        num_labels: int = 2
+        label2id: dict[str, int] = field(default_factory=dict)
+        torch_dtype: str = "float32"
+    else:
+        num_labels: InitVar[int | None] = None
+        label2id: InitVar[Mapping[str, int] | None] = None
+        torch_dtype: InitVar[Any] = None
+
+
 @dataclass(frozen=True)
-class BertConfig:
+class BertConfig(_OtherNames):
     """Sizes and switches of a BERT model.
 
     Args:
@@ -71,7 +85,8 @@ class BertConfig:
         classifier_dropout: dropout before a classification head; None means `hidden_dropout_prob`.
         problem_type: which loss a classifier takes, and whether its scores are softmax or sigmoid;
             None means: decide from the number of labels and the dtype of the labels.
-        id2label: label names by class id. Its length is `num_labels`.
+        id2label: label names by class id; None makes `num_labels` unnamed ones, and two without that.
+        num_labels, label2id: what `id2label` says, where it is given, too.
         tie_word_embeddings: the language-modelling head uses the input embedding matrix.
         chunk_size_feed_forward: tokens that the feed-forward layer takes at once; 0 means all.
         output_attentions: return attention probabilities by default.
@@ -79,7 +94,8 @@ class BertConfig:
         return_dict: return output objects rather than tuples by default.
         pruned_heads: heads that were removed, by layer.
         architectures: class names that the checkpoint was saved from.
-        dtype: floating-point type of the checkpoint's weights.
+        dtype: floating-point type of the checkpoint's weights, or the torch dtype of that name.
+        torch_dtype: an older name of `dtype`.
         attn_implementation: `eager` (plain matmul and softmax) or `sdpa` (torch's fused attention).
         bos_token_id, eos_token_id, sep_token_id, cls_token_id, mask_token_id: ids of special tokens,
             where the checkpoint states them; several may end a text.
@@ -109,7 +125,7 @@ class BertConfig:
     use_cache: bool = True
     classifier_dropout: float | None = None
     problem_type: str | None = None
-    id2label: Mapping[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"})
+    id2label: Mapping[int, str] = None  # type: ignore[assignment]  # __post_init__ makes labels of it
     tie_word_embeddings: bool = True
     chunk_size_feed_forward: int = 0
     output_attentions: bool = False
@@ -129,9 +145,18 @@ class BertConfig:
 
     model_type = "bert"  # a class attribute, not a field: there is no other
 
-    def __post_init__(self) -> None:
-        labels = _mapping("id2label", self.id2label)
+    def __post_init__(  # type: ignore[override]
+        self, num_labels: int | None, label2id: Mapping[str, int] | None, torch_dtype: Any
+    ) -> None:
+        dtype = self.dtype if torch_dtype is None else torch_dtype
+        _freeze(self, "dtype", str(dtype).removeprefix("torch.") if str(dtype).startswith("torch.") else dtype)
+        unnamed = _unnamed_labels(2 if num_labels is None else num_labels)
+        labels = unnamed if self.id2label is None else _mapping("id2label", self.id2label)
+        if num_labels is not None and len(labels) != num_labels:
+            raise ConfigError(f"num_labels is {num_labels}, but id2label has {len(labels)} labels; leave one out.")
         _freeze(self, "id2label", {_as_int("id2label", key): str(label) for key, label in labels.items()})
+        if label2id is not None and dict(label2id) != self.label2id:
+            raise ConfigError("label2id says other than id2label; leave it out.")
         pruned = _mapping("pruned_heads", self.pruned_heads)
         layers = {_as_int("pruned_heads", key): _list("pruned_heads", heads) for key, heads in pruned.items()}
         _freeze(self, "pruned_heads", layers)
@@ -146,15 +171,20 @@ class BertConfig:
         ends = self.eos_token_id
         return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
 
-    @property
+    @property  # type: ignore[misc]
     def num_labels(self) -> int:
         """Number of classes, the length of `id2label`."""
         return len(self.id2label)
 
-    @property
+    @property  # type: ignore[misc]
     def label2id(self) -> dict[str, int]:
         """Class ids by label name."""
         return {label: index for index, label in self.id2label.items()}
+
+    @property  # type: ignore[misc]
+    def torch_dtype(self) -> str:
+        """`dtype`, by its older name."""
+        return self.dtype
 
     @property
     def head_size(self) -> int:
@@ -171,12 +201,9 @@ class BertConfig:
         Raises:
             ConfigError: a value that does not fit, or `id2label` with another number of labels than `num_labels`.
         """
-        if "num_labels" in changes:
-            unnamed = _unnamed_labels(changes.pop("num_labels"))
-            named = changes.setdefault("id2label", unnamed)
-            if len(named) != len(unnamed):
-                raise ConfigError(f"num_labels is {len(unnamed)}, but id2label has {len(named)} labels; leave one out.")
-        return dataclasses.replace(self, **changes)
+        if changes.get("num_labels") is not None:
+            changes.setdefault("id2label", None)
+        return dataclasses.replace(self, **{"num_labels": None, "label2id": None, "torch_dtype": None, **changes})
 
     @classmethod
     def from_dict(

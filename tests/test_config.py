@@ -355,3 +355,38 @@ def test_transformers_reads_what_we_write(options: dict[str, Any], tmp_path: Pat
     stated_by_us = {"architectures": [], "dtype": "float32"}  # where transformers leaves None
     for key in theirs.keys() - {"_name_or_path"}:
         assert ours[key] == (stated_by_us.get(key) if theirs[key] is None else theirs[key]), key
+
+
+def test_labels_and_dtype_by_their_other_names() -> None:
+    """As transformers' BertConfig takes them."""
+    import torch
+    from transformers import BertConfig as Reference
+
+    options: list[dict[str, Any]] = [
+        {}, {"num_labels": 3}, {"num_labels": 1}, {"id2label": {0: "a", 1: "b", 2: "c"}},
+        {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}}, {"id2label": {0: "a"}, "num_labels": 1},
+    ]  # fmt: skip
+    for chosen in options:
+        ours, theirs = BertConfig(**chosen), Reference(**chosen)
+        assert (ours.num_labels, ours.id2label) == (theirs.num_labels, theirs.id2label), chosen
+        assert ours.label2id == {name: index for index, name in ours.id2label.items()}
+        assert pickle.loads(pickle.dumps(ours)) == ours
+    for dtype in ("float16", torch.float16, "torch.float16"):
+        assert BertConfig(torch_dtype=dtype).dtype == BertConfig(dtype=dtype).torch_dtype == "float16"
+    assert BertConfig(num_labels=3).replace(hidden_size=24).num_labels == 3
+    assert BertConfig(num_labels=3).replace(id2label={0: "a"}).num_labels == 1
+    assert BertConfig(num_labels=3).replace(num_labels=5) == BertConfig(num_labels=5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_labels": 0}, "num_labels is 0"), ({"num_labels": True}, "num_labels is True"),
+        ({"num_labels": "3"}, "num_labels is '3'"), ({"num_labels": 10**9}, "num_labels is 1000000000"),
+        ({"num_labels": 3, "id2label": {0: "a"}}, "id2label has 1 labels"),
+        ({"id2label": {0: "a"}, "label2id": {"b": 0}}, "label2id says other"), ({"torch_dtype": "int4"}, "dtype is"),
+    ],
+)  # fmt: skip
+def test_labels_and_names_that_contradict(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BertConfig(**values)

@@ -59,7 +59,11 @@ class BertPreTrainedModel(nn.Module):
         config: BertConfig | None = None,
         *,
         dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
         attn_implementation: str | None = None,
+        num_labels: int | None = None,
+        id2label: Mapping[int, str] | None = None,
+        label2id: Mapping[str, int] | None = None,
         allow_new_heads: bool = False,
         revision: str | None = None,
         offline: bool = False,
@@ -71,7 +75,9 @@ class BertPreTrainedModel(nn.Module):
             config: used in place of the checkpoint's own.
             dtype: type of the weights in memory, `float32`, `float16`, `bfloat16`, the torch dtype of that name,
                 or `auto` for the checkpoint's; None means float32.
+            torch_dtype: an older name of `dtype`.
             attn_implementation: `eager` or `sdpa`, in place of the config's.
+            num_labels, id2label, label2id: labels in place of the config's.
             allow_new_heads: weights of a head that the checkpoint lacks are drawn at random, with a warning that
                 names them, rather than refused.
             revision: branch, tag or commit on the hub.
@@ -89,9 +95,11 @@ class BertPreTrainedModel(nn.Module):
         config = checkpoint.config if config is None else config
         if attn_implementation is not None:
             config = config.replace(attn_implementation=attn_implementation)
-        torch_dtype = _torch_dtype(dtype, config)
+        if num_labels is not None or id2label is not None:
+            config = config.replace(num_labels=num_labels, id2label=id2label, label2id=label2id)
+        kind = _torch_dtype(torch_dtype if dtype is None else dtype, config)
         with NoRandomNumbers():
-            model = cls(config.replace(dtype=_dtype_name(torch_dtype))).to(torch_dtype)
+            model = cls(config.replace(dtype=_dtype_name(kind))).to(kind)
         report = weights.load_weights(model, checkpoint, allow_new_heads=allow_new_heads)
         initialise_named(model, report.newly_initialised, config.initializer_range)
         if report.newly_initialised:

@@ -53,6 +53,24 @@ def test_we_read_what_transformers_writes(class_name: str, tmp_path: Path) -> No
     torch.testing.assert_close(got[0], theirs(**tiny_inputs(class_name))[0], atol=1e-5, rtol=0)
 
 
+def test_arguments_by_the_names_of_transformers(tmp_path: Path) -> None:
+    tiny_model("BertModel").save_pretrained(tmp_path)
+    for dtype in ("float16", torch.float16):
+        assert BertModel.from_pretrained(tmp_path, torch_dtype=dtype).dtype is torch.float16
+    assert BertModel.from_pretrained(tmp_path, torch_dtype="auto").dtype is torch.float32
+    heads = {"allow_new_heads": True}
+    model = BertForSequenceClassification.from_pretrained(tmp_path, num_labels=3, **heads)
+    assert (model.config.num_labels, model.classifier.out_features) == (3, 3)
+    names = {0: "bad", 1: "good"}
+    named = BertForSequenceClassification.from_pretrained(
+        tmp_path, id2label=names, label2id={"bad": 0, "good": 1}, **heads
+    )
+    assert named.config.id2label == names
+    model.save_pretrained(tmp_path / "three")
+    with pytest.raises(CheckpointError, match="classifier"):
+        BertForSequenceClassification.from_pretrained(tmp_path / "three", num_labels=2)
+
+
 def test_tied_weights_are_stored_once_and_tied_again(tmp_path: Path) -> None:
     tiny_model("BertForMaskedLM").save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
