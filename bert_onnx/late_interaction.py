@@ -5,12 +5,14 @@ The names are PyLate's; an artifact keeps them in config_sentence_transformers.j
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
-from bert_onnx.errors import UsageError
+from bert_onnx.errors import ArtifactError, UsageError
 
 #: Shortest text of a special token before, the marker, and a special token after it.
 _SHORTEST = 3
@@ -76,6 +78,20 @@ class LateInteraction:
             _check("skiplist_words", isinstance(given["skiplist_words"], list), "a list of texts")
             given["skiplist_words"] = tuple(given["skiplist_words"])
         return cls(**given)
+
+
+def read_late_interaction(folder: Path) -> LateInteraction:
+    """The settings of the artifact in `folder`.
+
+    Raises:
+        ArtifactError: they are missing or damaged.
+    """
+    path = folder / "config_sentence_transformers.json"
+    try:
+        values = json.loads(path.read_bytes())
+        return LateInteraction.from_dict(values)
+    except (OSError, ValueError, AttributeError, UsageError) as error:
+        raise ArtifactError(f"{path} does not say how queries and documents are read: {error}; export again.") from None
 
 
 def _check(name: str, fits: bool, wanted: str) -> None:

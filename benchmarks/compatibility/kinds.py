@@ -209,6 +209,28 @@ def _save_cross_encoder(folder: Path) -> None:
     model.save_pretrained(str(folder))
 
 
+def _save_splade(folder: Path, strategy: str, activation: str) -> None:
+    """As SparseEncoder 5.0 saved one: an MLMTransformer."""
+    save(folder, "BertForMaskedLM")
+    package = "sentence_transformers.sparse_encoder.models"
+    kinds = (("", "MLMTransformer"), ("1_SpladePooling", "SpladePooling"))
+    listed = [{"idx": i, "name": str(i), "path": p, "type": f"{package}.{kind}"} for i, (p, kind) in enumerate(kinds)]
+    write(folder / "modules.json", listed)
+    pooling = {"pooling_strategy": strategy, "activation_function": activation}
+    write(folder / "1_SpladePooling" / "config.json", {**pooling, "word_embedding_dimension": len(WORDS)})
+    write(folder / "config_sentence_transformers.json", {"model_type": "SparseEncoder", "prompts": {}})
+
+
+def _save_colbert(folder: Path) -> None:
+    """As Stanford's library saves one; markers are the tokens that the model has for them."""
+    save(folder, vocab_size=len(WORDS) + 2)
+    (folder / "vocab.txt").write_text("\n".join([*WORDS, "[unused0]", "[unused1]"]) + "\n", encoding="utf-8")
+    tensors = {f"bert.{name}": value for name, value in load_file(folder / _WEIGHTS).items()}
+    save_file(tensors | {"linear.weight": torch.randn(16, 32)}, folder / _WEIGHTS, metadata={"format": "pt"})
+    patch(folder / "config.json", architectures=["HF_ColBERT"])
+    write(folder / "artifact.metadata", {"query_token_id": "[unused0]", "doc_token_id": "[unused1]"})
+
+
 def _link_sample(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(sample_folder(), folder)
@@ -257,6 +279,12 @@ KINDS: tuple[Kind, ...] = (
     _cross_encoder("activation in config.json", sentence_transformers={"activation_fn": _IDENTITY}),
     _cross_encoder("activation under the old key", sbert_ce_default_activation_function=_IDENTITY),
     Kind("cross-encoder, files of sentence-transformers 5", libraries.RANKS, _save_cross_encoder),
+    Kind("SPLADE, max", libraries.WEIGHTS, partial(_save_splade, strategy="max", activation="relu")),
+    Kind(
+        "SPLADE, sum, two logarithms", libraries.WEIGHTS, partial(_save_splade, strategy="sum", activation="log1p_relu")
+    ),
+    _head("SPLADE of a masked language model", libraries.WEIGHTS, "BertForMaskedLM", task="sparse-embedding"),
+    Kind("ColBERT of Stanford's library", libraries.TOKEN_VECTORS, _save_colbert),
     _head("token-classification", libraries.ENTITIES, "BertForTokenClassification", num_labels=3),
     Kind(
         "token-classification, labels from 1",

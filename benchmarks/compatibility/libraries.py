@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ _TOPICS = ("town", "river", "big world")
 _PROMPTS = ("hello world", "the old town")
 #: What the ONNX backend of sentence-transformers is told about an artifact.
 _REOPENED = {"provider": "CPUExecutionProvider", "file_name": "onnx/model.onnx"}
+#: Tokens of a query that is filled up with [MASK].
+_QUERY_LENGTH = 32
 #: Tokens that are generated.
 _NEW_TOKENS = 8
 
@@ -157,6 +160,49 @@ def _our_sentences(model: Any) -> np.ndarray:
     return np.asarray(model.embed(list(TEXTS)))
 
 
+def _weights(folder: Path) -> np.ndarray:
+    return _sparse_encoder(str(folder), device="cpu")
+
+
+def _weights_reopened(folder: Path) -> np.ndarray:
+    return _sparse_encoder(str(folder), backend="onnx", device="cpu", model_kwargs=_REOPENED)
+
+
+def _sparse_encoder(folder: str, **options: Any) -> np.ndarray:
+    import sentence_transformers
+
+    encoded = sentence_transformers.SparseEncoder(folder, **options).encode(list(TEXTS))
+    return np.asarray(encoded.to_dense())
+
+
+def _token_vectors(folder: Path) -> np.ndarray:
+    """Vectors of the first text as a query and of all as documents, as PyLate makes them with its defaults."""
+    import torch
+    import transformers
+    from safetensors.torch import load_file
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    weight = load_file(folder / "model.safetensors")["linear.weight"]
+    skipped = set(tokenizer.convert_tokens_to_ids(list(string.punctuation)))
+    vectors = []
+    for text, marker, length in ((TEXTS[0], "[unused0]", _QUERY_LENGTH), *((t, "[unused1]", 0) for t in TEXTS)):
+        ids = tokenizer(text)["input_ids"]
+        ids.insert(1, tokenizer.convert_tokens_to_ids(marker))
+        seen = len(ids)
+        ids += [tokenizer.mask_token_id] * (length - seen)
+        mask = [int(place < seen) for place in range(len(ids))]
+        with torch.no_grad():
+            states = model(torch.tensor([ids]), torch.tensor([mask])).last_hidden_state[0] @ weight.T
+        kept = [place for place, token in enumerate(ids) if length or token not in skipped]
+        vectors.append(torch.nn.functional.normalize(states, dim=-1)[kept].numpy())
+    return np.concatenate(vectors)
+
+
+def _our_token_vectors(model: Any) -> np.ndarray:
+    return np.concatenate([*model.encode_query(TEXTS[0]), *model.encode_document(TEXTS)])
+
+
 STATES = Library("transformers", _states, _our_states, "AutoModel", "ORTModelForFeatureExtraction")
 MASKS = Library("transformers", _masks, _our_masks, "AutoModelForMaskedLM", "ORTModelForMaskedLM")
 _CLASSIFIERS = "AutoModelForSequenceClassification", "ORTModelForSequenceClassification"
@@ -176,3 +222,12 @@ SENTENCES = Library(
     "ORTModelForFeatureExtraction",
     _sentences_reopened,
 )
+WEIGHTS = Library(
+    "sentence-transformers",
+    _weights,
+    _our_sentences,
+    "AutoModelForMaskedLM",
+    "ORTModelForMaskedLM",
+    _weights_reopened,
+)
+TOKEN_VECTORS = Library("transformers, by PyLate's rules", _token_vectors, _our_token_vectors)

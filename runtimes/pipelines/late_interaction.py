@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bert_onnx.artifact import Artifact
-from bert_onnx.errors import ArtifactError, InputError, UsageError
-from bert_onnx.late_interaction import LateInteraction
+from bert_onnx.errors import InputError
+from bert_onnx.late_interaction import LateInteraction, read_late_interaction
 from bert_onnx.sentence_modules import TOKENS
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, pad, pieces, run_rows
@@ -23,8 +20,6 @@ from runtimes.pipelines.max_sim import max_sim
 from runtimes.pipelines.ranked import RankedDocument, rank_documents
 from runtimes.pipelines.results import Result
 from runtimes.progress import ProgressLine
-
-_SETTINGS = "config_sentence_transformers.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +43,7 @@ class LateInteractionEmbedding(TokenizingPipeline):
     def __init__(self, parts: PipelineParts) -> None:
         super().__init__(parts)
         self.sentence = parts.sentence
-        self.settings = LateInteraction() if parts.folder is None else _read(parts.folder)
+        self.settings = LateInteraction() if parts.folder is None else read_late_interaction(parts.folder)
         self._reader = TokenReader(self.tokenizer, self.settings, self.config.max_position_embeddings)
 
     def __call__(
@@ -207,13 +202,3 @@ class LateInteractionEmbedding(TokenizingPipeline):
         opened = self._load(self.folder, replace(self.request, variant=alike[0].name, precision=None))
         assert isinstance(opened, LateInteractionEmbedding)
         return opened
-
-
-def _read(folder: Path) -> LateInteraction:
-    """Raises ArtifactError: the settings are missing or damaged."""
-    path = folder / _SETTINGS
-    try:
-        values: Any = json.loads(path.read_bytes())
-        return LateInteraction.from_dict(values)
-    except (OSError, ValueError, AttributeError, UsageError) as error:
-        raise ArtifactError(f"{path} does not say how queries and documents are read: {error}; export again.") from None

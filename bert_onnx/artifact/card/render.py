@@ -61,6 +61,8 @@ def _front_matter(manifest: Manifest) -> str:
         tags += ["sentence-transformers", "feature-extraction"]
     if manifest.task == "sparse-embedding":
         tags += ["sentence-transformers", "sparse-encoder", "splade"]
+    if manifest.task == "late-interaction":
+        tags += ["ColBERT", "PyLate"]
     if manifest.task == "text-ranking":
         tags += ["sentence-transformers", "cross-encoder"]
     lines = ["library_name: onnx", "tags:", *(f"- {tag}" for tag in tags)]
@@ -113,7 +115,8 @@ def _sentence_lines(manifest: Manifest) -> list[str]:
     lines += _prompt_lines(manifest)
     if sentence.truncate_dim is not None:
         lines.append(f"- the first {sentence.truncate_dim} values of an embedding are kept")
-    return [*lines, f"- embeddings are compared by {sentence.similarity_fn_name}"]
+    measure = "MaxSim" if keeps_tokens(modules) else sentence.similarity_fn_name
+    return [*lines, f"- embeddings are compared by {measure}"]
 
 
 def _prompt_lines(manifest: Manifest) -> list[str]:
