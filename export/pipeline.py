@@ -142,8 +142,8 @@ def _make_variants(
     write_vectors(stage, vectors, reference, longest, variants, prompt)
     tools = before.tools | tool_versions(text_input=bool(text_graphs))
     manifest = replace(before, tools=tools, variants=variants, text_graphs=text_graphs, files={})
-    warnings = tuple(warning for one in built for warning in one.warnings)
-    return manifest, length_warnings(eager.config) + warnings
+    warnings = dict.fromkeys(warning for one in built for warning in one.warnings)  # what variants share is said once
+    return manifest, length_warnings(eager.config) + tuple(warnings)
 
 
 def _publish(stage: Path, manifest: Manifest, destination: Path, force: bool, progress: Progress) -> Path:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_ir as ir
 
 from bert_onnx.artifact import PassRecord, Quality, Quantization
 from export.evaluation.budgets import find_budget
-from export.evaluation.data import built_in, read_text_set
-from export.evaluation.evaluation import Evaluation
 from export.evaluation.examples import TextSet
-from export.evaluation.gate import GateReport, held_out_texts, require_quality, run_gate
-from export.evaluation.subject import Subject
+from export.evaluation.gate import GateReport, require_quality, run_gate
 from export.plan import HALVES, VariantPlan
-from export.quantization.feeds import CalibrationFeeds, calibration_feeds
+from export.precision_texts import PrecisionTexts
 from export.quantization.float16.convert import convert_to_half
 from export.quantization.float16.report import half_warnings
 from export.quantization.int8.adopt import Searched, adopt_recipes
@@ -80,10 +76,7 @@ class LowerPrecision:
     def __init__(self, request: PrecisionRequest, reference: Reference, folder: Path, max_length: int) -> None:
         self.request = request
         self._searched: dict[tuple[int, int | None], Searched] = {}
-        self._eager = reference.eager
-        self._reference = reference
-        self._folder = folder
-        self._max_length = max_length
+        self.texts = PrecisionTexts(request, reference, folder, max_length)
 
     def convert(
         self, model: ir.Model, plan: VariantPlan, searched: Callable[[], ir.Model] | None, progress: Progress
@@ -98,33 +91,38 @@ class LowerPrecision:
             UsageError, InputError: texts that cannot be used.
             ExportError, CheckpointError: weights that do not fit the precision.
         """
+        doubts = self.texts.doubts_of_evaluation()
         if plan.precision in HALVES:
             report = convert_to_half(model, plan.precision)
             record = PassRecord(f"convert_to_{plan.precision}", report.narrow)
             warnings = half_warnings(plan.precision, plan.target.name) + report.warnings()
-            return Lowered(model, (record,), warnings=warnings)
-        texts = None if plan.method == "dynamic" else self._calibration
-        return _lowered(self._quantize(model, plan, searched, progress), plan, texts)
+            return Lowered(model, (record,), warnings=doubts + warnings)
+        calibrated = plan.method != "dynamic"
+        if calibrated:
+            doubts = self.texts.doubts_of_calibration() + doubts
+        result = self._quantize(model, plan, searched, progress)
+        lowered = _lowered(result, plan, self.texts.calibration if calibrated else None)
+        return replace(lowered, warnings=doubts + lowered.warnings)
 
     def _quantize(
         self, model: ir.Model, plan: VariantPlan, searched: Callable[[], ir.Model] | None, progress: Progress
     ) -> QuantizationResult:
         if plan.method == "weights":
             nbits = plan.target.name.startswith("ort-")
-            return quantize_weights(model, plan.precision, nbits, self._calibration_feeds.fit, progress)
+            return quantize_weights(model, plan.precision, nbits, self.texts.feeds.fit, progress)
         assert plan.isa is not None
         if plan.method == "dynamic":
             return quantize_dynamic(model, plan.isa)
         adopted = None if searched is None else adopt_recipes(model, self._search(plan, plan.isa, searched, progress))
         if adopted is not None:
             return apply_recipes(model, adopted, plan.isa)
-        return quantize_static(model, plan.isa, self._calibration_feeds, self._goal(plan), progress)
+        return quantize_static(model, plan.isa, self.texts.feeds, self._goal(plan), progress)
 
     def _search(self, plan: VariantPlan, isa: Isa, searched: Callable[[], ir.Model], progress: Progress) -> Searched:
         """One search for all instruction sets that limit weights alike."""
         if isa.limits not in self._searched:
             graph = searched()
-            recipes = search_recipes(graph, isa, self._calibration_feeds, self._goal(plan), progress)
+            recipes = search_recipes(graph, isa, self.texts.feeds, self._goal(plan), progress)
             self._searched[isa.limits] = Searched(graph, recipes)
         return self._searched[isa.limits]
 
@@ -139,36 +137,13 @@ class LowerPrecision:
 
     def measure(self, runtime: Runtime, budget: str) -> GateReport:
         """What the gate finds of `runtime`, judged by the row `budget`."""
-        return run_gate(self._evaluation, runtime, find_budget(budget, self.request.budget))
+        return run_gate(self.texts.evaluation, runtime, find_budget(budget, self.request.budget))
 
     def _goal(self, plan: VariantPlan) -> Closeness:
         """What the search must keep, so that other texts are within the budget, too."""
         budget = find_budget(plan.budget, self.request.budget).thresholds
         cosines = budget.get("cosine_mean", _COSINE_MEAN), budget.get("cosine_min", _COSINE_MIN)
         return Closeness(*(1 - SEARCH_MARGIN * (1 - cosine) for cosine in cosines))
-
-    @cached_property
-    def _subject(self) -> Subject:
-        eager = self._eager
-        return Subject.of_artifact(self._folder, eager.task, eager.options, eager.config, self._max_length)
-
-    @cached_property
-    def _calibration(self) -> TextSet:
-        name = self.request.calibration
-        return built_in("calibration") if name is None else read_text_set(name)
-
-    @cached_property
-    def _calibration_feeds(self) -> CalibrationFeeds:
-        """The same for every variant: all graphs of a model take the same inputs."""
-        subject = self._subject
-        inputs = self._eager.module.inputs
-        return calibration_feeds(self._calibration.texts, inputs, subject.tokenizer, subject.max_length)
-
-    @cached_property
-    def _evaluation(self) -> Evaluation:
-        """On text that calibration does not see, whether this variant is calibrated or not."""
-        calibration = self._calibration if any(p in ("int8", "int4") for p in self.request.lower) else None
-        return Evaluation(self._subject, held_out_texts(self.request.evaluation, calibration), self._reference)
 
 
 def _isa_warnings(plan: VariantPlan) -> tuple[str, ...]:

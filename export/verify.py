@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from bert_onnx.artifact import Artifact, Parity, Variant
 from bert_onnx.errors import VerificationError
-from export.evaluation.data import BUILT_IN
+from export.evaluation.data import is_built_in
 from export.evaluation.gate import GateReport
 from export.onnx_file.check import check_file
 from export.plan import FP32
@@ -37,6 +37,7 @@ class VerifyReport:
         qualities: what the gate found of variants below fp32, by name, with the thresholds of their manifest.
         unjudged: variants that were judged on texts which are not here.
         texts: the new verdict of each graph that takes text, by name.
+        warnings: what the user should know.
     """
 
     artifact: Artifact
@@ -44,6 +45,7 @@ class VerifyReport:
     qualities: dict[str, GateReport]
     unjudged: tuple[str, ...] = ()
     texts: dict[str, Parity] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form for programs."""
@@ -53,6 +55,7 @@ class VerifyReport:
             "variants": {name: asdict(parity) for name, parity in self.parities.items()},
             "quality": {name: report.to_dict() for name, report in self.qualities.items()},
             "not_judged": list(self.unjudged),
+            "warnings": list(self.warnings),
             "text_graphs": {name: asdict(parity) for name, parity in self.texts.items()},
         }
 
@@ -81,6 +84,15 @@ class VerifyReport:
         return name in self.qualities and not self.qualities[name].passed and not degraded
 
 
+class _Verdicts(NamedTuple):
+    """What is found of variants; the fields are those of VerifyReport."""
+
+    parities: dict[str, Parity]
+    qualities: dict[str, GateReport]
+    unjudged: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
 def verify_artifact(
     folder: str,
     model: str | None = None,
@@ -106,19 +118,18 @@ def verify_artifact(
     progress("loading the checkpoint", 0.1)
     checkpoint = checkpoint_of(artifact, model, offline)
     eager = eager_of(artifact, checkpoint)
-    parities, qualities, unjudged = _verify_variants(artifact, eager, request, progress)
+    found = _verify_variants(artifact, eager, request, progress)
     texts = _verify_text_graphs(artifact, eager, progress)
     progress("done", 1.0)
-    return VerifyReport(artifact, parities, qualities, unjudged, texts)
+    return VerifyReport(artifact, found.parities, found.qualities, found.unjudged, texts, found.doubts)
 
 
-def _verify_variants(
-    artifact: Artifact, eager: Eager, request: PrecisionRequest, progress: Progress
-) -> tuple[dict[str, Parity], dict[str, GateReport], tuple[str, ...]]:
-    """Every graph against the eager model, and lower precisions on text; the last are those that are not judged."""
+def _verify_variants(artifact: Artifact, eager: Eager, request: PrecisionRequest, progress: Progress) -> _Verdicts:
+    """Every graph against the eager model, and lower precisions on text."""
     parities: dict[str, Parity] = {}
     qualities: dict[str, GateReport] = {}
     unjudged = []
+    doubts: tuple[str, ...] = ()
     variants, reference = artifact.manifest.variants, Reference(eager)
     cases = verification_cases(eager.task, eager.config, eager.module.inputs)
     progress("running the eager model", 0.15)
@@ -136,8 +147,9 @@ def _verify_variants(
                 unjudged.append(variant.name)
                 continue
             progress(f"measuring {variant.name} on held-out text", share)
+            doubts = lower.texts.doubts_of_evaluation()
             qualities[variant.name] = _judge(lower, runtime, variant)
-    return parities, qualities, tuple(unjudged)
+    return _Verdicts(parities, qualities, tuple(unjudged), doubts)
 
 
 def _verify_text_graphs(artifact: Artifact, eager: Eager, progress: Progress) -> dict[str, Parity]:
@@ -172,7 +184,7 @@ def _compare(runtime: Runtime, reference: Reference, variant: Variant, progress:
 
 
 def _judged_on_ours(variant: Variant) -> bool:
-    return variant.quality is None or variant.quality.texts in BUILT_IN.values()
+    return variant.quality is None or is_built_in(variant.quality.texts)
 
 
 def _judge(lower: LowerPrecision, runtime: Runtime, variant: Variant) -> GateReport:

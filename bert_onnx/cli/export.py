@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.precision_options import add_precision_options, precision_request
-from bert_onnx.cli.printing import print_json
+from bert_onnx.cli.printing import print_json, print_notes
 from bert_onnx.tasks import POOLINGS, TASKS
 
 if TYPE_CHECKING:
@@ -127,6 +126,5 @@ def _export_checked(request: ExportRequest, checked: CheckedExport, as_json: boo
         from export.pipeline import export  # while the bar is seen
 
         report = export(request, progress, second_process=True, checked=checked)
-    for warning in report.warnings:
-        print(f"bert-onnx: note: {warning}", file=sys.stderr)
+    print_notes(report.warnings)
     print_json(report.to_dict()) if as_json else show_artifact(report.artifact, report.seconds)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from bert_onnx.cli.parsing import add_command
 from bert_onnx.cli.precision_options import add_precision_options, precision_request
-from bert_onnx.cli.printing import print_json
+from bert_onnx.cli.printing import print_json, print_notes
 
 
 def add(commands: Any) -> None:
@@ -52,6 +51,5 @@ def _quantize(arguments: argparse.Namespace) -> None:
 
     with progress_bar(quiet=arguments.json) as progress:
         report = extend(request, progress)
-    for warning in report.warnings:
-        print(f"bert-onnx: note: {warning}", file=sys.stderr)
+    print_notes(report.warnings)
     print_json(report.to_dict()) if arguments.json else show_artifact(report.artifact, report.seconds)

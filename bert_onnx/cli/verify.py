@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
-from bert_onnx.cli.printing import print_json
+from bert_onnx.cli.printing import print_json, print_notes
 
 
 def add(commands: Any) -> None:
@@ -45,6 +45,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         report = verify_artifact(
             arguments.folder, arguments.checkpoint, arguments.offline, progress, arguments.evaluation
         )
+    print_notes(report.warnings)
     print_json(report.to_dict()) if arguments.json else show_verdicts(report)
     report.raise_if_failed()
 

@@ -15,6 +15,7 @@ from export.evaluation.data import built_in, read_text_set
 from export.evaluation.evaluation import FEWEST_TEXTS, Evaluation
 from export.evaluation.examples import TextSet
 from export.evaluation.invariance import Invariance, measure_invariance
+from export.evaluation.languages import ENGLISH
 from runtimes.engines.base import Runtime
 
 
@@ -75,13 +76,15 @@ def told_apart(figure: float, threshold: float) -> tuple[str, str]:
     return next((pair for pair in pairs if pair[0] != pair[1]), (f"{figure:.6g}", f"{threshold:.6g}"))
 
 
-def held_out_texts(evaluation: str | Path | None, calibration: TextSet | None) -> TextSet:
-    """The texts of the file `evaluation`, or the built-in ones, without those that calibration saw.
+def held_out_texts(
+    evaluation: str | Path | None, calibration: TextSet | None, languages: Sequence[str] = (ENGLISH,)
+) -> TextSet:
+    """The texts of the file `evaluation`, or the built-in ones of `languages`, without those that calibration saw.
 
     Raises:
         InputError: the file cannot be used, or too little of it is left.
     """
-    found = built_in("evaluation") if evaluation is None else read_text_set(evaluation)
+    found = built_in("evaluation", languages) if evaluation is None else read_text_set(evaluation)
     if calibration is None:
         return found.at_least(FEWEST_TEXTS, "evaluation")
     rest = found.without(calibration)
