@@ -201,6 +201,8 @@ def make_checkpoint(row: Row, folder: Path) -> tuple[Path, nn.Module]:
     fields = _CONFIGS[row.model] | {"is_decoder": task.decoder} | dict(row.changes)
     if row.task in _LABELLED:
         fields["num_labels"] = 3
+    if row.task == "text-ranking":
+        fields["num_labels"] = 1
     model = model_class(transformers.BertConfig(**fields, attn_implementation="eager")).eval()
     if row.task == "late-interaction":
         model.linear = nn.Linear(model.config.hidden_size, _PROJECTED, bias=False)
