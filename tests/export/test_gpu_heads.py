@@ -8,19 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_samples import ALL_TASKS, tiny_config, tiny_eager
-from pipeline_models import has_postprocess
+from cuda_graphs import make_graph
+from export_samples import ALL_TASKS
 
-from bert_onnx.tasks import RIGHT_PADDING, TaskOptions
-from export.onnx_file.save import save
-from export.passes.base import PassContext
-from export.passes.table import run_passes
-from export.postprocess import append_postprocess
-from export.quantization.float16.convert import convert_to_half
+from bert_onnx.tasks import RIGHT_PADDING
 from export.reference.load import Eager
 from export.reference.runtime import Reference
-from export.targets import TARGETS
-from export.trace.tracer import trace
 from export.verification.cases import verification_cases
 from export.verification.parity import real_tokens
 from export.verification.postprocess_parity import compare_postprocess
@@ -32,24 +25,10 @@ pytestmark = pytest.mark.slow
 _SLACK = 10
 
 
-def make_graph(task: str, target: str, precision: str, path: Path) -> Eager:
-    """The graph of a tiny model, written to `path`, and the model."""
-    postprocess = has_postprocess(task, tiny_config(task))
-    eager = tiny_eager(task, TaskOptions(postprocess=postprocess), num_hidden_layers=1)
-    row = TARGETS[target]
-    graph = trace(eager.module.without_postprocess(), row.opset)
-    run_passes(graph, row.passes, PassContext(row.opset, eager.config))
-    if precision == "fp16":
-        convert_to_half(graph, precision)
-    append_postprocess(graph, eager.module.postprocessing, eager.module.outputs)
-    save(graph, path)
-    return eager
-
-
 def misses(runtime: Any, eager: Eager, precision: str) -> Iterator[str]:
     """Outputs that differ by more than they may, with the case."""
     reference, postprocessing = Reference(eager), eager.module.postprocessing
-    judge = "emulated" if precision == "fp16" else "onnxruntime-cpu"
+    judge = "onnxruntime-cpu" if precision == "fp32" else "emulated"
 
     def limit(name: str, largest: float) -> float:
         return _SLACK * find_tolerance(precision, judge, name).limit(largest)
@@ -69,7 +48,7 @@ def misses(runtime: Any, eager: Eager, precision: str) -> Iterator[str]:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("task", ALL_TASKS)
 def test_every_head_on_a_real_gpu(task: str, precision: str, tmp_path: Path) -> None:
     from runtimes.engines.ort.cuda import OnnxRuntimeCuda

@@ -26,7 +26,6 @@ class FakeGpu:
         loads: whether the provider loads; where not, the session is on the CPU, as onnxruntime does it.
         on_cpu: operators that have no CUDA kernel.
         sessions: providers of each session, with options.
-        entries: session config entries.
         graph_ids: the `gpu_graph_id` of every bound run.
         allocated: shapes of buffers on the device.
     """
@@ -34,7 +33,6 @@ class FakeGpu:
     loads: bool = True
     on_cpu: tuple[str, ...] = ()
     sessions: list[list[Any]] = field(default_factory=list)
-    entries: dict[str, str] = field(default_factory=dict)
     graph_ids: list[str] = field(default_factory=list)
     allocated: list[tuple[int, ...]] = field(default_factory=list)
 
@@ -108,9 +106,6 @@ class FakeOnnxRuntime:
     ) -> _Session:
         return _Session(self._gpu, path, sess_options, providers, enable_fallback)
 
-    def SessionOptions(self) -> Any:  # noqa: N802
-        return _Options(self._gpu)
-
     def _allocate(self, shape: Sequence[int], dtype: Any, device: str, device_id: int) -> Any:
         assert device == "cuda"
         self._gpu.allocated.append(tuple(shape))
@@ -118,18 +113,6 @@ class FakeOnnxRuntime:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(onnxruntime, name)
-
-
-def _Options(gpu: FakeGpu) -> Any:  # noqa: N802
-    """Real options whose config entries are remembered."""
-
-    class Options(onnxruntime.SessionOptions):
-        def add_session_config_entry(self, key: str, value: str) -> None:
-            gpu.entries[key] = value
-            if key != "session.disable_cpu_ep_fallback":  # the CPU is all that computes here
-                super().add_session_config_entry(key, value)
-
-    return Options()
 
 
 def install(monkeypatch: pytest.MonkeyPatch, gpu: FakeGpu | None = None) -> FakeGpu:

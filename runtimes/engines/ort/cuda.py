@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from bert_onnx.errors import InputError, RuntimeUnavailableError
+from bert_onnx.errors import ArtifactError, InputError, RuntimeUnavailableError, UsageError
 from runtimes.engines.base import RuntimeOptions, chosen_outputs
 from runtimes.engines.graph_file import GraphFile, Opened
 from runtimes.engines.guard import GuardedRuntime
@@ -31,7 +31,8 @@ from runtimes.engines.table import find_runtime
 from runtimes.machine.nvidia import require_provider
 
 PROVIDER = "CUDAExecutionProvider"
-_NO_CPU = "session.disable_cpu_ep_fallback"
+#: Says onnxruntime where it cannot capture a graph since nodes are on the CPU.
+_NO_CAPTURE = "all compute graph nodes have not been partitioned to the CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
         if not engine.options.cuda_graphs:
             return run_session(engine.session, self._guard.model, names, inputs)
         try:
-            return self._run_graph(engine, names, inputs)
+            with engine.lock:
+                return self._run_graph(engine, names, inputs)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise run_failure(self._guard.model, error) from error
 
@@ -113,14 +115,13 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
         if bucket is None:
             values = {name: engine.library.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
             return _on_host(_run_bound(engine, values, names))
-        with engine.lock:
-            key = (bucket.batch, bucket.length)
-            if key not in engine.graphs:
-                ports = (self.inputs, self.outputs)
-                engine.graphs[key] = CapturedGraph(
-                    engine.library, engine.session, ports, bucket, len(engine.graphs) + 1, engine.options.device_id
-                )
-            return engine.graphs[key].run(inputs, names)
+        key = (bucket.batch, bucket.length)
+        if key not in engine.graphs:
+            ports = (self.inputs, self.outputs)
+            engine.graphs[key] = CapturedGraph(
+                engine.library, engine.session, ports, bucket, len(engine.graphs) + 1, engine.options.device_id
+            )
+        return engine.graphs[key].run(inputs, names)
 
 
 def open_gpu_session(
@@ -130,22 +131,47 @@ def open_gpu_session(
 
     Raises:
         RuntimeUnavailableError: onnxruntime went on without the provider, or a node has no kernel and must have one.
+        UsageError: CUDA graphs are wanted, and nodes that do more than compute sizes are on the CPU.
         ArtifactError: as `open_session`.
     """
     first = providers[0] if isinstance(providers[0], str) else providers[0][0]
     threads = options.threads or 1
-    settings = session_options(library, options, threads, record=True)
-    if not cuda.allow_cpu_nodes:
-        settings.add_session_config_entry(_NO_CPU, "1")
-    session = open_session(library, graph.path, settings, providers)
+    try:
+        session = open_session(library, graph.path, session_options(library, options, threads, record=True), providers)
+    except ArtifactError as error:
+        if _NO_CAPTURE not in str(error):
+            raise
+        raise UsageError(
+            f"CUDA graphs want every node on the GPU, and {graph.path.name} has others; leave cuda_graphs off, or "
+            "export the model for ort-cuda."
+        ) from error
     # A provider that fails to load is a warning for onnxruntime, which then runs on the CPU.
     if not session.get_providers() or session.get_providers()[0] != first:
         raise RuntimeUnavailableError(
             f"onnxruntime could not load {first} and would run {graph.path.name} on {session.get_providers()[0]}; "
             f"is there a GPU {cuda.device_id}? `bert-onnx doctor` shows what is missing."
         )
+    elsewhere = nodes_elsewhere(session, first)
+    if elsewhere and not cuda.allow_cpu_nodes and not _sizes_alone(library, graph, options, cuda):
+        raise RuntimeUnavailableError(
+            f"{graph.path.name} would compute in part on the CPU: {', '.join(elsewhere)}. Export the model for "
+            "ort-cuda, or allow that with CudaOptions(allow_cpu_nodes=True)."
+        )
     engine = GpuSession(library, session, cuda)
-    return opened(engine, session, f"onnxruntime {library.__version__}", threads, nodes_elsewhere(session, first))
+    return opened(engine, session, f"onnxruntime {library.__version__}", threads, elsewhere)
+
+
+def _sizes_alone(library: ModuleType, graph: GraphFile, options: RuntimeOptions, cuda: CudaOptions) -> bool:
+    """Whether nodes on the CPU do no more than compute sizes there: onnxruntime itself knows, since it captures a graph
+    of kernels only then. So it is asked, with a session that runs nothing."""
+    provider = replace(cuda, cuda_graphs=True).to_provider()
+    try:
+        open_session(library, graph.path, session_options(library, options, 1), [(PROVIDER, provider), CPU_PROVIDER])
+    except ArtifactError as error:
+        if _NO_CAPTURE not in str(error):
+            raise
+        return False
+    return True
 
 
 def _run_bound(engine: GpuSession, values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The CUDA runtime on a fake GPU: options, strictness, buckets, device tensors. With a real one: `make gpu`."""
+"""The CUDA runtime on a fake GPU that computes: options, buckets, device tensors. With a real one: `make gpu`; what the
+provider itself makes of graphs and options, without one: tests/cuda."""
 
 from __future__ import annotations
 
@@ -103,13 +104,6 @@ def test_nodes_on_the_cpu_are_told(monkeypatch: pytest.MonkeyPatch, graph: Path)
     install(monkeypatch, FakeGpu(on_cpu=("Gather", "Unsqueeze")))
     with opened(graph) as runtime:
         assert runtime.describe().notes == (f"1 Gather on {CPU}", f"2 Unsqueeze on {CPU}")
-
-
-def test_nodes_on_the_cpu_can_be_forbidden(gpu: FakeGpu, graph: Path) -> None:
-    opened(graph).close()
-    assert "session.disable_cpu_ep_fallback" not in gpu.entries
-    opened(graph, CudaOptions(allow_cpu_nodes=False)).close()
-    assert gpu.entries["session.disable_cpu_ep_fallback"] == "1"
 
 
 def test_buckets_are_the_smallest_that_hold_a_batch() -> None:
