@@ -43,7 +43,7 @@ def trained(folder: Path, codes: tuple[str, ...], size: int = 2500) -> FastToken
     """Word pieces of all built-in texts of some languages."""
     model = BertWordPieceTokenizer(lowercase=False)
     texts = [text for which in BUILT_IN for code in codes for text in built_in(which, [code]).texts]
-    model.train_from_iterator(texts, vocab_size=size, min_frequency=1, show_progress=False)
+    model.train_from_iterator(texts, size, min_frequency=1, limit_alphabet=6000, show_progress=False)
     tokens = model.get_vocab()
     return of_vocabulary(folder, sorted(tokens, key=tokens.__getitem__), do_lower_case=False)
 
@@ -110,8 +110,7 @@ def test_japanese_by_characters_and_by_mecab_gets_japanese_texts(tmp_path: Path)
 
 
 def test_a_multilingual_vocabulary_gets_a_mix(tmp_path: Path) -> None:
-    chosen = covered_languages(trained(tmp_path, CODES, 9000))
-    assert {"en", "de", "ru", "ar", "hi"} <= set(chosen)
+    assert covered_languages(trained(tmp_path, CODES, 9000)) == CODES
 
 
 def test_byte_pairs_have_no_unknown_token_and_words_have(tmp_path: Path) -> None:
