@@ -19,6 +19,7 @@ from bert_onnx.cli import (
     push,
     quantize,
     run,
+    serve,
     tune,
     verify,
 )
@@ -27,7 +28,7 @@ from bert_onnx.errors import BertOnnxError, exit_status
 from bert_onnx.version import __version__
 
 #: Every command, in the order of `--help`.
-COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, push, tune, doctor, convert_weights)
+COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, serve, push, tune, doctor, convert_weights)
 
 #: Set to 1 to see where an error came from.
 TRACEBACK_VARIABLE = "BERT_ONNX_TRACEBACK"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bert_onnx.errors import BertOnnxError, InputError, UsageError
 
 
-class Refusal(BertOnnxError):
+class RefusalError(BertOnnxError):
     """Base of what only a server says. `retry_after` is in seconds, where coming again helps."""
 
     def __init__(self, message: str, retry_after: int | None = None) -> None:
@@ -15,47 +15,47 @@ class Refusal(BertOnnxError):
         self.retry_after = retry_after
 
 
-class BadRequestError(Refusal):
+class BadRequestError(RefusalError):
     """A body that is not what the route takes."""
 
 
-class UnauthorizedError(Refusal):
+class UnauthorizedError(RefusalError):
     """A key that is missing or wrong."""
 
 
-class NotFoundError(Refusal):
+class NotFoundError(RefusalError):
     """A route or a model that there is not."""
 
 
-class MethodError(Refusal):
+class MethodError(RefusalError):
     """A method that the route does not have."""
 
 
-class SlowBodyError(Refusal):
+class SlowBodyError(RefusalError):
     """A body that did not arrive in time."""
 
 
-class TooLargeError(Refusal):
+class TooLargeError(RefusalError):
     """A body, or a number of inputs, characters or tokens, beyond a limit."""
 
 
-class MediaTypeError(Refusal):
+class MediaTypeError(RefusalError):
     """A body that is not plain JSON."""
 
 
-class QueueFullError(Refusal):
+class QueueFullError(RefusalError):
     """More tokens wait than the queue takes."""
 
 
-class DrainingError(Refusal):
+class DrainingError(RefusalError):
     """The server is about to stop, or not ready."""
 
 
-class ExpiredError(Refusal):
+class ExpiredError(RefusalError):
     """The deadline of a request passed."""
 
 
-class AbandonedError(Refusal):
+class AbandonedError(RefusalError):
     """The client has gone; nobody reads this."""
 
 

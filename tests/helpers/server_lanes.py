@@ -60,7 +60,12 @@ def window(name: int, length: int) -> Window:
 
 
 def lane(
-    scheduler: Scheduler, recorder: Recorder, tokens: int = 100, pads: bool = False, limit: int = 100_000, name: str = "m"
+    scheduler: Scheduler,
+    recorder: Recorder,
+    tokens: int = 100,
+    pads: bool = False,
+    limit: int = 100_000,
+    name: str = "m",
 ) -> Lane:
     made = Lane(name, recorder.run, Budget(tokens, pads), Ledger(limit), recorder)
     scheduler.add(made)
@@ -68,7 +73,12 @@ def lane(
 
 
 def ask(
-    scheduler: Scheduler, to: Lane, lengths: Mapping[int, int], client: str = "c", within: float = 1e9, group: Group = GROUP
+    scheduler: Scheduler,
+    to: Lane,
+    lengths: Mapping[int, int],
+    client: str = "c",
+    within: float = 1e9,
+    group: Group = GROUP,
 ) -> Work:
     """Hand in one work: rows by their name, with their lengths."""
     ticket = Ticket(client, scheduler.clock() + within)

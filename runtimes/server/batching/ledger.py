@@ -37,7 +37,7 @@ class Ledger:
         """Raises TooLargeError: a request of so many tokens is never admitted."""
         if tokens > self.largest:
             raise TooLargeError(
-                f"the request has {tokens} tokens, and one may have {self.largest}; send fewer or shorter texts at once."
+                f"the request has {tokens} tokens, and one may have {self.largest}; send fewer or shorter texts."
             )
 
     def admit(self, ticket: Ticket, tokens: int) -> None:

@@ -159,7 +159,7 @@ class Scheduler:
         with self._changed:
             lane.used += seconds
             lane.ledger.ran(sum(lengths), seconds)
-            over = []
+            over: list[Work] = []
             for row, result in zip(batch, results, strict=True):
                 work = row.work
                 row.window = None
@@ -191,9 +191,7 @@ class Scheduler:
         return len(queued)
 
 
-def _results(
-    lane: Lane, group: Group, windows: Sequence[Window]
-) -> list[Mapping[str, np.ndarray] | Exception]:
+def _results(lane: Lane, group: Group, windows: Sequence[Window]) -> list[Mapping[str, np.ndarray] | Exception]:
     """What each of `windows` gives, or what it fails with."""
     try:
         outputs = lane.run(group, list(windows))

@@ -70,6 +70,8 @@ class Work:
         self.ticket = ticket
         self.group = group
         self.rows = [Row(self, index, window, len(window.ids)) for index, window in enumerate(windows)]
+        #: For each row whether the end of its text is missing.
+        self.truncated = [window.truncated for window in windows]
         self.results: list[Mapping[str, Any]] = [{}] * len(self.rows)
         self.error: Exception | None = None
         self.waiting = len(self.rows)
@@ -85,5 +87,3 @@ class Work:
     def settle(self) -> None:
         """Tell whoever waits for it."""
         self._done(self)
-
-

@@ -62,7 +62,7 @@ def test_the_budget_counts_padding_where_the_graph_pads(scheduler: Scheduler, re
 def test_attention_is_padded_in_every_graph(scheduler: Scheduler, recorder: Recorder) -> None:
     """40 rows of 2 tokens beside one of 60 would be 2,460 places of attention."""
     model = lane(scheduler, recorder, tokens=150, pads=False)
-    ask(scheduler, model, {1: 60, **{name: 2 for name in range(2, 42)}})
+    ask(scheduler, model, {1: 60, **dict.fromkeys(range(2, 42), 2)})
     scheduler.step()
     assert len(recorder.shapes[0]) * 60 <= 4 * 150
 
@@ -215,7 +215,7 @@ def test_memory_that_runs_out_halves_the_batch(scheduler: Scheduler, clock: Cloc
             raise InferenceError("model ran out of memory; use a smaller batch (x).")
 
     model = lane(scheduler, Recorder(clock, short))
-    work = ask(scheduler, model, {name: 10 for name in range(1, 9)})
+    work = ask(scheduler, model, dict.fromkeys(range(1, 9), 10))
     run_all(scheduler)
     assert values(work) == [10, 20, 30, 40, 50, 60, 70, 80]
 

@@ -1,0 +1,172 @@
+"""One request on its way through the server: its body, its ticket, and what is said about it in log and headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from runtimes.server.batching.work import Ticket
+from runtimes.server.model import ServedModel
+from runtimes.server.refusals import (
+    AbandonedError,
+    BadRequestError,
+    ExpiredError,
+    MediaTypeError,
+    SlowBodyError,
+    TooLargeError,
+)
+from runtimes.server.service import Service
+
+Value = TypeVar("Value")
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+#: About so many characters make a token; what is counted for a request until its tokens are known.
+_CHARACTERS_A_TOKEN = 4
+_SPECIAL = 3
+
+
+@dataclass
+class Record:
+    """What log, metrics and headers say of a request."""
+
+    route: str = ""
+    model: str = ""
+    items: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    body_read: bool = False
+    error: BaseException | None = None
+
+
+class Exchange:
+    """A request, the service, and the record of it."""
+
+    def __init__(self, request: Request, service: Service, record: Record, began: float) -> None:
+        self.request = request
+        self.service = service
+        self.record = record
+        self._deadline = began + service.settings.limits.timeout
+
+    async def body(self, kind: type[Body]) -> Body:
+        """The body, as `kind`.
+
+        Raises:
+            MediaTypeError, TooLargeError, SlowBodyError, BadRequestError: it is not one.
+            AbandonedError: the client has gone.
+        """
+        raw = await self._read()
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except RecursionError:
+            raise BadRequestError("the JSON is nested too deeply.") from None
+        except UnicodeDecodeError:
+            raise BadRequestError("the body is not UTF-8.") from None
+        except msgspec.DecodeError as error:
+            raise BadRequestError(f"the body does not fit: {error}.") from None
+
+    async def _read(self) -> bytes:
+        headers, limits = self.request.headers, self.service.settings.limits
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise MediaTypeError("compressed bodies are not taken; send plain JSON.")
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise MediaTypeError("the body must be JSON; send the header content-type: application/json.")
+        length = headers.get("content-length", "0")
+        if len(length) > 18 or int(length) > limits.body_bytes:
+            raise TooLargeError(f"the body has more than {limits.body_bytes} bytes; send fewer inputs at once.")
+        try:
+            raw = await asyncio.wait_for(self._collect(limits.body_bytes), limits.body_seconds)
+        except asyncio.TimeoutError:
+            raise SlowBodyError(f"the body did not arrive within {limits.body_seconds:g} seconds.") from None
+        except ClientDisconnect:
+            raise AbandonedError("the client has gone.") from None
+        self.record.body_read = True
+        return raw
+
+    async def _collect(self, most: int) -> bytes:
+        raw = bytearray()
+        async for part in self.request.stream():
+            raw += part
+            if len(raw) > most:
+                raise TooLargeError(f"the body has more than {most} bytes; send fewer inputs at once.")
+        return bytes(raw)
+
+    def choose(self, name: str | None, tasks: Sequence[str], what: str) -> ServedModel:
+        """As `Service.find`; the record says which."""
+        model = self.service.find(name, tasks, what)
+        self.record.model = model.name
+        return model
+
+    def check_inputs(self, texts: Sequence[str | list[int]]) -> None:
+        """Raises BadRequestError for none, TooLargeError for too many inputs or characters."""
+        limits = self.service.settings.limits
+        self.record.items = len(texts)
+        if not texts:
+            raise BadRequestError("there is no input; send at least one.")
+        if len(texts) > limits.items:
+            raise TooLargeError(f"there are {len(texts)} inputs, and a request may have {limits.items}; send fewer.")
+        characters = sum(len(text) for text in texts if isinstance(text, str))
+        if characters > limits.characters:
+            raise TooLargeError(f"the texts have {characters} characters, and a request may have {limits.characters}.")
+
+    def ticket(self, model: ServedModel, texts: Sequence[str | list[int]], whole: bool = False) -> Ticket:
+        """A ticket, admitted for about as many tokens as `texts` have.
+
+        Args:
+            whole: long texts are read whole; else they are cut.
+
+        Raises:
+            TooLargeError, QueueFullError: as the ledger.
+        """
+        client = self.request.client
+        ticket = Ticket(self.request.scope.get("bert_onnx.key") or (client.host if client else ""), self._deadline)
+        tokens = 0
+        for text in texts:
+            about = len(text) // (_CHARACTERS_A_TOKEN if isinstance(text, str) else 1) + _SPECIAL
+            tokens += about if whole else min(about, model.max_length)
+        self.service.scheduler.admit(model.lane, ticket, tokens)
+        return ticket
+
+    async def attend(self, model: ServedModel, ticket: Ticket, coming: Awaitable[Value]) -> Value:
+        """What `coming` gives; the ticket is cancelled when its deadline passes or its client leaves.
+
+        Raises:
+            ExpiredError, AbandonedError: one of the two.
+            Exception: what `coming` raises.
+        """
+        scheduler = self.service.scheduler
+        work: asyncio.Future[Value] = asyncio.ensure_future(coming)
+        gone = asyncio.ensure_future(self._disconnect())
+        try:
+            left = ticket.deadline - scheduler.clock()
+            both: set[asyncio.Future[Any]] = {work, gone}
+            await asyncio.wait(both, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if gone.done():
+                raise AbandonedError("the client has gone.")
+            seconds = self.service.settings.limits.timeout
+            raise ExpiredError(f"no answer within {seconds:g} seconds; come again later, or send fewer texts.", 1)
+        except (AbandonedError, ExpiredError) as reason:
+            scheduler.cancel(model.lane, ticket, reason)
+            raise
+        finally:
+            self.record.tokens += ticket.tokens
+            gone.cancel()
+            if not work.done():
+                work.add_done_callback(_forget)
+            scheduler.release(model.lane, ticket)
+
+    async def _disconnect(self) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Take note of an outcome that nobody waits for, so that asyncio does not complain."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,116 @@
+"""A served model: its pipeline, whose graph runs through the scheduler, and how well it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_onnx.artifact import Artifact
+from bert_onnx.errors import UsageError
+from runtimes.loading import load_request
+from runtimes.pipelines.base import TokenizingPipeline
+from runtimes.pipelines.batches import pad
+from runtimes.pipelines.encoding import Window
+from runtimes.server.batching.batches import Budget
+from runtimes.server.batching.ledger import Ledger
+from runtimes.server.batching.scheduler import Lane, Scheduler
+from runtimes.server.batching.work import Group
+from runtimes.server.health import Probe
+from runtimes.server.logs import log
+from runtimes.server.metrics import Metrics, ModelMetrics
+from runtimes.server.queued_runtime import QueuedRuntime
+from runtimes.server.settings import Limits, ServerSettings
+
+#: Tasks that have a route.
+TASKS = (
+    "sentence-similarity", "text-classification", "text-ranking", "fill-mask", "token-classification",
+    "question-answering",
+)  # fmt: skip
+#: Most numbers of a batch's outputs: logits over a vocabulary are large.
+_OUTPUT_NUMBERS = 1 << 26
+_ERROR = 40  # of logging
+
+
+class ServedModel:
+    """One artifact.
+
+    Args:
+        name: what clients call it.
+        folder: the artifact.
+        pipeline: of the artifact; its runtime is replaced by one that queues.
+        pads: whether the graph computes padding.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, pipeline: TokenizingPipeline, pads: bool, scheduler: Scheduler, limits: Limits,
+        metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.task = pipeline.task
+        self.pipeline: Any = pipeline
+        self.tokenizer = pipeline.tokenizer
+        self.max_length = pipeline.max_length
+        self.description = pipeline.describe()
+        self.is_suspect = True
+        self._runtime = runtime = pipeline.runtime
+        self._probe = Probe(folder, self.description.variant, runtime)
+        ledger = Ledger(limits.queue_tokens)
+        self._metrics: ModelMetrics = metrics.watch(name, ledger, pads)
+        widest = max((int(port.axes[-1]) for port in runtime.outputs if isinstance(port.axes[-1], int)), default=1)
+        tokens = max(1, min(limits.batch_tokens, _OUTPUT_NUMBERS // widest))
+        self.lane = Lane(name, self._run, Budget(tokens, pads), ledger, self)
+        pipeline.runtime = QueuedRuntime(runtime, scheduler, self.lane)
+
+    def _run(self, group: Group, windows: list[Window]) -> Mapping[str, np.ndarray]:
+        further = {name: np.array([value], np.int64) for name, value in group.further}
+        return self._runtime.run({**pad(windows, self.tokenizer.padding_id), **further}, group.outputs)
+
+    def takes(self, name: str) -> bool:
+        """Whether the graph has an input of that name."""
+        return any(port.name == name for port in self._runtime.inputs)
+
+    def ran(self, lengths: Sequence[int], seconds: float) -> None:
+        """A batch ran."""
+        self._metrics.ran(lengths, seconds)
+
+    def dropped(self, rows: int, reason: str) -> None:
+        """Rows were dropped."""
+        self._metrics.dropped(rows, reason)
+
+    def fault(self, error: Exception) -> None:
+        """A row failed: until the probe says otherwise, the model may be ill."""
+        self.is_suspect = True
+        self._metrics.fault(error)
+        log(_ERROR, "the model failed on a text", error, model=self.name)
+
+    def check(self) -> None:
+        """Run the probe. Raises InferenceError: the model is ill."""
+        self.is_suspect = True
+        self._probe.check()
+        self.is_suspect = False
+
+    def close(self) -> None:
+        """Give back what the runtime holds."""
+        self.pipeline.close()
+
+
+def open_model(folder: Path, settings: ServerSettings, scheduler: Scheduler, metrics: Metrics) -> ServedModel:
+    """The model in `folder`, which has run once.
+
+    Raises:
+        UsageError: its task has no route.
+        InferenceError: it does not give what its vectors.json has.
+        ArtifactError, RuntimeUnavailableError, UsageError: as `runtimes.load`.
+    """
+    manifest = Artifact.open(folder, check_hashes=False, partial=True).manifest
+    if manifest.task not in TASKS:
+        raise UsageError(f"{folder.name} is for {manifest.task}, which is not served; these are: {', '.join(TASKS)}.")
+    pipeline: Any = load_request(folder, settings.runtime)
+    pads = not manifest.variant(pipeline.describe().variant).target.endswith("-unpadded")
+    model = ServedModel(folder.name, folder, pipeline, pads, scheduler, settings.limits, metrics)
+    model.check()
+    scheduler.add(model.lane)
+    return model

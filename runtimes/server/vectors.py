@@ -1,0 +1,80 @@
+"""Embeddings for a request: the rows of its texts, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bert_onnx.errors import InferenceError, UsageError
+from bert_onnx.sentence_modules import SENTENCE
+from bert_onnx.tasks import PROMPT_LENGTH
+from runtimes.pipelines.encoding import Window, prompt_length
+from runtimes.pipelines.sentences import ChosenEmbedding
+from runtimes.server.batching.work import Group
+from runtimes.server.exchange import Exchange
+from runtimes.server.model import ServedModel
+from runtimes.server.texts import Input, windows_of
+
+TASKS = ("sentence-similarity",)
+WHAT = "makes embeddings"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a request chooses.
+
+    Args:
+        prompt: put before texts.
+        dimensions: values to keep; None for as many as the model's settings say.
+        normalize: scale to length 1; what was cut is scaled afterwards.
+        truncate: cut what is too long; else refuse it.
+    """
+
+    prompt: str = ""
+    dimensions: int | None = None
+    normalize: bool = False
+    truncate: bool = True
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors [N, E], and for each text whether it was cut and its tokens."""
+
+    vectors: np.ndarray
+    truncated: list[bool]
+    tokens: list[int]
+
+
+async def embed(exchange: Exchange, model: ServedModel, inputs: Sequence[Input], choices: Choices) -> Embedded:
+    """The vectors of `inputs`, in their order.
+
+    Raises:
+        UsageError: more dimensions than the model has.
+        InferenceError: a vector is zero, or the graph failed.
+        RefusalError: as `Exchange`.
+    """
+    width = model.pipeline.width()
+    if choices.dimensions is not None and not 1 <= choices.dimensions <= width:
+        raise UsageError(f"dimensions is {choices.dimensions}; this model's vectors have 1 to {width}.")
+    exchange.check_inputs(inputs)
+    ticket = exchange.ticket(model, inputs)
+
+    def prepare() -> tuple[Group, list[Window]]:
+        tokenizer = model.tokenizer
+        further: tuple[tuple[str, int], ...] = ()
+        if model.takes(PROMPT_LENGTH):
+            further = ((PROMPT_LENGTH, prompt_length(tokenizer, choices.prompt, model.max_length)),)
+        windows = windows_of(tokenizer, inputs, choices.prompt, model.max_length, choices.truncate)
+        return Group((SENTENCE,), further), windows
+
+    work = await exchange.attend(model, ticket, exchange.service.rows(model, ticket, prepare))
+    truncated = list(work.truncated)
+    exchange.record.truncated += sum(truncated)
+    kept = choices.dimensions or model.pipeline.sentence.truncate_dim
+    vectors = np.stack([result[SENTENCE] for result in work.results])
+    if not np.abs(vectors).sum(axis=1).all():
+        raise InferenceError("a vector is zero, which no text has.")
+    vectors = ChosenEmbedding(choices.prompt, kept, choices.normalize).finish(vectors)
+    return Embedded(vectors, truncated, [row.length for row in work.rows])
