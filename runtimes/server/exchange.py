@@ -28,6 +28,9 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 #: About so many characters make a token; what is counted for a request until its tokens are known.
 _CHARACTERS_A_TOKEN = 4
 _SPECIAL = 3
+#: Bodies of up to so many times the limit are read to their end, though not kept.
+_FORGOTTEN = 4
+_DIGITS = 18
 
 
 @dataclass
@@ -75,25 +78,31 @@ class Exchange:
             raise MediaTypeError("compressed bodies are not taken; send plain JSON.")
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise MediaTypeError("the body must be JSON; send the header content-type: application/json.")
-        length = headers.get("content-length", "0")
-        if len(length) > 18 or int(length) > limits.body_bytes:
-            raise TooLargeError(f"the body has more than {limits.body_bytes} bytes; send fewer inputs at once.")
         try:
             raw = await asyncio.wait_for(self._collect(limits.body_bytes), limits.body_seconds)
         except asyncio.TimeoutError:
             raise SlowBodyError(f"the body did not arrive within {limits.body_seconds:g} seconds.") from None
         except ClientDisconnect:
             raise AbandonedError("the client has gone.") from None
+        if raw is None:
+            raise TooLargeError(f"the body has more than {limits.body_bytes} bytes; send fewer inputs at once.")
         self.record.body_read = True
         return raw
 
-    async def _collect(self, most: int) -> bytes:
-        raw = bytearray()
+    async def _collect(self, most: int) -> bytes | None:
+        """The body; None where it is larger than `most` bytes. What is just too large is read and forgotten: a client
+        that is cut off while it writes does not read why."""
+        length = self.request.headers.get("content-length", "0")
+        if len(length) > _DIGITS or int(length) > most * _FORGOTTEN:
+            return None
+        raw, size = bytearray(), 0
         async for part in self.request.stream():
-            raw += part
-            if len(raw) > most:
-                raise TooLargeError(f"the body has more than {most} bytes; send fewer inputs at once.")
-        return bytes(raw)
+            size += len(part)
+            if size > most * _FORGOTTEN:
+                return None
+            if size <= most:
+                raw += part
+        return bytes(raw) if size <= most else None
 
     def choose(self, name: str | None, tasks: Sequence[str], what: str) -> ServedModel:
         """As `Service.find`; the record says which."""

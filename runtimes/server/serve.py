@@ -43,6 +43,8 @@ def serve(settings: ServerSettings) -> None:
     sockets = [_listen(settings.host, settings.port)]
     if settings.metrics_port is not None:
         sockets.append(_listen(settings.host, settings.metrics_port))
+    if len(settings.folders) > 1:
+        _share_threads()
     service = open_service(settings)
     if settings.host not in LOOPBACK and not settings.keys:
         log(logging.WARNING, "everybody who reaches this address can use it; --api-key-file asks for keys")
@@ -57,8 +59,6 @@ def serve(settings: ServerSettings) -> None:
 
 def open_service(settings: ServerSettings) -> Service:
     """All models, open and probed. Raises as `open_model`."""
-    if len(settings.folders) > 1:
-        _share_threads()
     metrics, scheduler = Metrics(), Scheduler()
     models = []
     for folder in settings.folders:
