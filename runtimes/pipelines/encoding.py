@@ -48,15 +48,24 @@ def check_texts(texts: Any, what: str = "text") -> list[str]:
     Raises:
         InputError: something among them is not a text.
     """
-    if isinstance(texts, str):
-        return [texts]
-    if texts is None or isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
-        raise InputError(f"a {what} is a string, or several are a list of strings; this is a {type(texts).__name__}.")
-    checked = list(texts)
+    checked = list(iterable_texts(texts, what))
     for index, text in enumerate(checked):
         if not isinstance(text, str):
             raise InputError(f"{what} {index} is a {type(text).__name__}; it must be a string.")
     return checked
+
+
+def iterable_texts(texts: Any, what: str = "text") -> Iterable[Any]:
+    """`texts` to be gone through once, whatever is among them; one text alone becomes a list of one.
+
+    Raises:
+        InputError: it is neither a text nor several things.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    if texts is None or isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise InputError(f"a {what} is a string, or several are a list of strings; this is a {type(texts).__name__}.")
+    return texts
 
 
 def check_pairs(texts: list[str], pairs: str | Sequence[str] | None, what: str) -> list[str] | None:

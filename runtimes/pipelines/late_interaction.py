@@ -14,7 +14,7 @@ from bert_onnx.late_interaction import LateInteraction, read_late_interaction
 from bert_onnx.sentence_modules import TOKENS
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
 from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, pad, pieces, run_rows
-from runtimes.pipelines.encoding import Window, check_texts
+from runtimes.pipelines.encoding import Window, check_texts, iterable_texts
 from runtimes.pipelines.late_tokens import TokenReader
 from runtimes.pipelines.max_sim import max_sim
 from runtimes.pipelines.ranked import RankedDocument, rank_documents
@@ -154,7 +154,7 @@ class LateInteractionEmbedding(TokenizingPipeline):
         self, texts: str | Iterable[str], is_query: bool, batch_size: int | None, progress: bool | None, prompt: str
     ) -> list[TokenEmbeddings]:
         options = BatchOptions() if batch_size is None else BatchOptions.of_size(batch_size)
-        given = [texts] if isinstance(texts, str) else texts
+        given = iterable_texts(texts)
         line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
         made: list[TokenEmbeddings] = []
         try:
@@ -193,7 +193,7 @@ class LateInteractionEmbedding(TokenizingPipeline):
         their vectors count. A graph that skips the padding gives zeros there."""
         if self.folder is None or self.request is None or self._load is None:
             return self
-        manifest = Artifact.open(self.folder, check_hashes=False).manifest
+        manifest = Artifact.open(self.folder, check_hashes=False, partial=True).manifest
         own = manifest.variant(self._description.variant)
         if not own.target.endswith("-unpadded"):
             return self

@@ -10,6 +10,7 @@ import numpy as np
 from bert_onnx.sentence_modules import SENTENCE
 from runtimes.pipelines.base import Pipeline, PipelineParts
 from runtimes.pipelines.batches import BatchOptions
+from runtimes.pipelines.encoding import iterable_texts
 from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.similarity import similarity
@@ -103,7 +104,7 @@ class SentencePipeline(Pipeline):
         """
         options = None if batch_size is None else BatchOptions.of_size(batch_size)
         embedding = EmbeddingOptions(prompt_name, prompt, truncate_dim, normalize_embeddings)
-        given = [texts] if isinstance(texts, str) else texts
+        given = iterable_texts(texts)
         line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
         try:
             vectors = list(self.embed_stream(given, options, line.update, embedding))

@@ -12,7 +12,7 @@ import numpy as np
 from bert_onnx.sentence_modules import SPARSE
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
 from runtimes.pipelines.batches import BatchOptions, Row, pieces, run_rows, window_inputs
-from runtimes.pipelines.encoding import Window, check_texts
+from runtimes.pipelines.encoding import Window, check_texts, iterable_texts
 from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import best
@@ -193,7 +193,7 @@ class SparseEncoding(TokenizingPipeline):
     ) -> list[Made]:
         """`finish(window, row)` for each text, in their order; piece by piece, so that only results pile up."""
         options = BatchOptions() if batch_size is None else BatchOptions.of_size(batch_size)
-        given = [texts] if isinstance(texts, str) else texts
+        given = iterable_texts(texts)
         line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
         made: list[Made] = []
         try:

@@ -77,6 +77,10 @@ def test_prompts_and_wrong_texts(model: Any) -> None:
         model.embed(["b"], prompt_name="corpus")
     with pytest.raises(InputError, match="text 1 is a int"):
         model(["a", 3])
+    for wrong in (None, 3, {"a": 1}, b"a"):
+        for method in (model, model.embed, model.embed_sparse):
+            with pytest.raises(InputError, match="a text is a string"):
+                method(wrong)
 
 
 def test_an_id_without_a_token_is_none() -> None:
