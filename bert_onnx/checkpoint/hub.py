@@ -13,6 +13,7 @@ from bert_onnx.checkpoint.sentence_files import MODULES_FILE, transformer_folder
 from bert_onnx.config import CONFIG_NAME, BertConfig
 from bert_onnx.errors import HubError
 from bert_onnx.hub.client import cached, conversation, download, download_file, listing
+from bert_onnx.hub.errors import FETCH_CHECKPOINT
 from bert_onnx.hub.names import check_revision
 
 _SHARD = re.compile(r"model-[A-Za-z0-9_-]+\.safetensors")
@@ -40,7 +41,7 @@ def fetch(model: str, revision: str | None, *, offline: bool, weights: bool) -> 
         StorageError: the cache cannot be written.
     """
     check_revision(revision)
-    with conversation(model, revision, offline):
+    with conversation(model, revision, offline, FETCH_CHECKPOINT):
         folder = cached(model, revision) if offline else _download(model, revision, weights)
     _check_complete(folder, model, weights, offline)
     return folder, folder.name

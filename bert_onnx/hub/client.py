@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_onnx.errors import BertOnnxError, HubError
-from bert_onnx.hub.errors import explain
+from bert_onnx.hub.errors import Aim, explain
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -42,7 +42,7 @@ def cache_folder() -> str:
 
 
 @contextmanager
-def conversation(model: str, revision: str | None, offline: bool) -> Iterator[None]:
+def conversation(model: str, revision: str | None, offline: bool, aim: Aim) -> Iterator[None]:
     """Inside, the functions below may be called; whatever they meet becomes an error about `model`.
 
     Raises:
@@ -55,7 +55,7 @@ def conversation(model: str, revision: str | None, offline: bool) -> Iterator[No
         import huggingface_hub  # noqa: F401  # here to say it clearly where it is missing
     except ImportError:
         raise HubError(
-            f'{model} is on a hub, which needs huggingface_hub; install it with pip install "bert-onnx[hub]".'
+            f'without huggingface_hub {model} cannot be {aim.done}; install it with pip install "bert-onnx[hub]".'
         ) from None
     with _quiet():
         try:
@@ -63,7 +63,7 @@ def conversation(model: str, revision: str | None, offline: bool) -> Iterator[No
         except BertOnnxError:
             raise
         except Exception as error:  # whatever a network library meets becomes one sentence
-            raise explain(error, model, revision, offline) from error
+            raise explain(error, model, revision, offline, aim) from error
 
 
 def cached(model: str, revision: str | None) -> Path:

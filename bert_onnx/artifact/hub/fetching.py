@@ -27,6 +27,7 @@ from bert_onnx.hub.client import (
     listing,
     offline_by_environment,
 )
+from bert_onnx.hub.errors import FETCH_ARTIFACT
 from bert_onnx.hub.names import check_revision, is_hub_id
 
 #: A branch that moves while it is fetched is fetched again, so often.
@@ -59,7 +60,7 @@ def find_artifact(
     check_revision(revision)
     offline = offline or offline_by_environment()
     try:
-        with conversation(str(model), revision, offline):
+        with conversation(str(model), revision, offline, FETCH_ARTIFACT):
             return _from_cache(str(model), revision, whole) if offline else _from_hub(str(model), revision, whole)
     except HubError as error:
         raise HubError(f"there is no folder {model} here, and {error}") from error
@@ -78,7 +79,7 @@ def fetch_graph(artifact: Artifact, names: Iterable[str | None], offline: bool) 
         return
     if offline or offline_by_environment():
         raise HubError(f"the cache lacks {missing[0]} of {place.model}; run once without --offline.")
-    with conversation(place.model, place.commit, False):
+    with conversation(place.model, place.commit, False, FETCH_ARTIFACT):
         download(place.model, place.commit, missing, str(place.cache))
     for name in missing:
         if not os.path.lexists(artifact.folder / name):

@@ -12,6 +12,7 @@ from bert_onnx.artifact.contract.names import CARD_NAME, MANIFEST_NAME, is_harml
 from bert_onnx.artifact.contract.opening import Artifact
 from bert_onnx.errors import ArtifactError, HubError, UsageError
 from bert_onnx.hub.client import api, conversation, download_file, listing, offline_by_environment
+from bert_onnx.hub.errors import PUBLISH
 from bert_onnx.hub.names import check_revision, is_hub_id
 
 
@@ -52,7 +53,7 @@ def push(folder: str | os.PathLike[str], model: str, *, private: bool = False, r
     artifact = Artifact.open(folder)
     if offline_by_environment():
         raise HubError("HF_HUB_OFFLINE is set, and publishing needs the hub; unset it.")
-    with conversation(model, revision, False):
+    with conversation(model, revision, False, PUBLISH):
         client = api()
         client.create_repo(model, private=private or None, exist_ok=True)
         if revision is not None:

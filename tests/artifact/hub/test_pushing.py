@@ -101,10 +101,16 @@ def test_without_a_token_and_offline(hub: HubServer, artifact: Path, monkeypatch
 @pytest.mark.parametrize("pattern", ["POST /api/repos/create", "PUT /lfs/", "POST .*/commit/"])
 def test_a_hub_that_fails_publishes_nothing(pattern: str, logged_in: HubServer, artifact: Path) -> None:
     logged_in.faults.append(Fault(pattern, status=403))
-    with pytest.raises(HubError) as caught:
+    with pytest.raises(HubError, match=r"refuses access to somebody/new \(HTTP 403\)") as caught:
         push(artifact, NEW)
     assert "\n" not in str(caught.value)
     assert NEW not in logged_in.repositories or content(logged_in).keys() == {".gitattributes"}
+
+
+def test_no_network(logged_in: HubServer, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(HubError, match=r"cannot be published; check the network; nothing was published"):
+        push(artifact, NEW)
 
 
 def test_somebody_else_pushed_meanwhile(logged_in: HubServer, artifact: Path) -> None:
