@@ -26,6 +26,7 @@ from bert_onnx.checkpoint.sentence_files import (
     read_json,
     read_size,
     read_transformer_config,
+    refuse_others,
     torch_activation,
 )
 from bert_onnx.errors import CheckpointError, UsageError
@@ -53,12 +54,6 @@ _POOLING_SWITCHES = {
 }
 #: What the library takes for an activation that it does not trust, or that nobody named.
 _DEFAULT_ACTIVATION = "Tanh"
-#: Modules that are something else than a BERT with what stands behind it, and what a user may do.
-_BEYOND = {
-    "Router": "a model for queries and another one for documents; export the folder of the one that is a transformer",
-    "SparseAutoEncoder": f"an autoencoder behind an embedding (CSR), which bert-onnx does not compute; {WAY_OUT}",
-    "SparseStaticEmbedding": "a table of one weight a token: there is no transformer in it to export",
-}
 
 
 def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
@@ -75,9 +70,7 @@ def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
     if entries is None:
         return None
     path = checkpoint.root / MODULES_FILE
-    for entry in entries:
-        if entry.kind in _BEYOND:
-            raise CheckpointError(f"{path} has a {entry.kind}, {_BEYOND[entry.kind]}.")
+    refuse_others(path, entries)
     if entries[0].kind not in TRANSFORMERS:
         raise CheckpointError(f"{path} begins with {entries[0].kind}, not with a Transformer; {WAY_OUT}.")
     if is_late_interaction(checkpoint, entries):

@@ -23,6 +23,13 @@ MAX_SIM = "MaxSim"
 _LIBRARY, _PYLATE = "sentence_transformers.", "pylate."
 #: Classes of the module that reads texts; the second one gives logits, as the first does where its config says so.
 TRANSFORMERS = ("Transformer", "MLMTransformer")
+#: Modules that are something else than a BERT with what stands behind it, and what a user may do.
+_OTHERS = {
+    "Router": "one model for queries and another one for documents; save the one that is a transformer by itself and "
+    "export that: SparseEncoder(modules=[*model[0].sub_modules['document']]).save_pretrained(FOLDER)",
+    "SparseAutoEncoder": f"an autoencoder behind an embedding (CSR), which bert-onnx does not compute; {WAY_OUT}",
+    "SparseStaticEmbedding": "a table of one weight a token: there is no transformer in it to export",
+}
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,19 @@ def transformer_folder(root: Path) -> Path:
     """`root`; or where old versions of sentence-transformers put the transformer within it, such as 0_Transformer.
 
     Raises:
-        CheckpointError: as `module_entries`.
+        CheckpointError: as `module_entries` and `refuse_others`.
     """
     entries = None if (root / CONFIG_NAME).exists() else module_entries(root)
+    refuse_others(root / MODULES_FILE, entries or ())
     return root / entries[0].folder if entries and entries[0].kind in TRANSFORMERS else root
+
+
+def refuse_others(path: Path, entries: Sequence[ModuleEntry]) -> None:
+    """Raises CheckpointError where one of `entries` of `path` is something else than a transformer and what stands
+    behind it; the message has the way on."""
+    for entry in entries:
+        if entry.kind in _OTHERS:
+            raise CheckpointError(f"{path} has a {entry.kind}, {_OTHERS[entry.kind]}.")
 
 
 def _entry(path: Path, value: Any) -> ModuleEntry:

@@ -321,7 +321,7 @@ def test_a_transformer_says_whether_it_gives_logits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kinds", "reason"),
     [
-        (("Router",), "queries and another one for documents"),
+        (("Router",), r"queries and another one for documents.*sub_modules"),
         (("Transformer", "Pooling", "SparseAutoEncoder"), r"autoencoder .*CSR.*--task"),
         (("SparseStaticEmbedding",), "no transformer in it"),
     ],
@@ -330,3 +330,7 @@ def test_other_sparse_models_are_refused_with_the_reason(kinds: Any, reason: str
     folder = sentence_folder(tmp_path, modules(*kinds), switches("mean_tokens"))
     with pytest.raises(CheckpointError, match=reason):
         read_modules(find_checkpoint(str(folder)))
+    if kinds[0] != "Transformer":  # such a folder has no config.json
+        (folder / "config.json").unlink()
+        with pytest.raises(CheckpointError, match=reason):
+            find_checkpoint(str(folder))
