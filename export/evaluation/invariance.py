@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,40 +68,48 @@ def measure_invariance(subject: Subject, runtime: Runtime, texts: TextSet) -> In
     names = _compared(runtime)
     worst = Invariance(0.0, names[0], "alone", "")
     half = max(1, len(windows) // 2)
-    for probe in windows[:half][:: max(1, half // _PROBES)][:_PROBES]:
-        alone = _outputs(subject, runtime, [probe], 0, names)
-        for case, batch, place in _batches(probe, windows):
-            there = _outputs(subject, runtime, batch, place, names)
+    probes = windows[:half][:: max(1, half // _PROBES)][:_PROBES]
+    alone = [_outputs(subject, runtime, [probe], names)(0) for probe in probes]
+    for case, batch, places in _batches(probes, windows):
+        there = _outputs(subject, runtime, batch, names)
+        for index, place in places.items():
+            found = there(place)
             for name in names:
-                difference = _difference(alone[name], there[name])
+                difference = _difference(alone[index][name], found[name])
                 if difference > worst.largest:
-                    worst = Invariance(difference, name, case, texts.texts[probe.sample][:60])
+                    worst = Invariance(difference, name, case, texts.texts[probes[index].sample][:60])
     return worst
 
 
-def _batches(probe: Window, windows: Sequence[Window]) -> Iterator[tuple[str, list[Window], int]]:
-    """(name, batch, place of the probe in it); `windows` from short to long."""
+def _batches(probes: Sequence[Window], windows: Sequence[Window]) -> Iterator[tuple[str, list[Window], dict[int, int]]]:
+    """(name, batch, place of each probe in it by its number); `windows` from short to long."""
     like, long = list(windows[:_MATES]), list(windows[-_MATES:])
-    yield "among short texts", [probe, *like], 0
-    yield "first among long texts", [probe, *long], 0
-    yield "last among long texts", [*long, probe], len(long)
-    yield "beside one long text", [long[-1], probe], 1
+    first, last = ({index: start + index for index in range(len(probes))} for start in (0, len(long)))
+    yield "among short texts", [*probes, *like], first
+    yield "first among long texts", [*probes, *long], first
+    yield "last among long texts", [*long, *probes], last
+    for index, probe in enumerate(probes):
+        yield "beside one long text", [long[-1], probe], {index: 1}
 
 
 def _outputs(
-    subject: Subject, runtime: Runtime, batch: Sequence[Window], place: int, names: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """What `runtime` returns for the row `place`, without its padding."""
+    subject: Subject, runtime: Runtime, batch: Sequence[Window], names: Sequence[str]
+) -> Callable[[int], dict[str, np.ndarray]]:
+    """What `runtime` returns for the row at a place of `batch`, without its padding."""
     arrays = subject.arrays(runtime, batch)
     if subject.task.choices:  # every text is the only choice of its prompt
         arrays = {name: array[:, None] for name, array in arrays.items()}
     results = runtime.run(arrays, names)
     axes = {port.name: port.axes for port in runtime.outputs}
-    length = len(batch[place].ids)
-    return {
-        name: results[name][place][:length] if axes[name][1:2] == (SEQUENCE,) else results[name][place]
-        for name in names
-    }
+
+    def row(place: int) -> dict[str, np.ndarray]:
+        length = len(batch[place].ids)
+        return {
+            name: results[name][place][:length] if axes[name][1:2] == (SEQUENCE,) else results[name][place]
+            for name in names
+        }
+
+    return row
 
 
 def _compared(runtime: Runtime) -> list[str]:
