@@ -11,7 +11,7 @@ from starlette.routing import Route
 from runtimes.server.exchange import Exchange
 from runtimes.server.gate import Gate, Handler
 from runtimes.server.refusals import MethodError, NotFoundError
-from runtimes.server.routes import openai, operations
+from runtimes.server.routes import openai, operations, rerank, tasks, tei, tokens
 from runtimes.server.service import Service
 
 #: Method, path, handler.
@@ -21,6 +21,17 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/embeddings", openai.embeddings),
     ("GET", "/v1/models", openai.models),
     ("GET", "/v1/models/{name:path}", openai.model),
+    ("POST", "/v1/rerank", rerank.rerank),
+    ("POST", "/embed", tei.embed),
+    ("POST", "/similarity", tei.similar),
+    ("POST", "/predict", tei.predict),
+    ("POST", "/rerank", tei.rerank),
+    ("POST", "/tokenize", tokens.tokenize),
+    ("POST", "/decode", tokens.decode),
+    ("GET", "/info", tei.info),
+    ("POST", "/fill-mask", tasks.fill_mask),
+    ("POST", "/entities", tasks.entities),
+    ("POST", "/answers", tasks.answers),
 )
 _METRICS = ("GET", "/metrics", operations.metrics)
 #: Balancers ask these without a key.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,7 +55,7 @@ class Exchange:
         self.record = record
         self._deadline = began + service.settings.limits.timeout
 
-    async def body(self, kind: type[Body]) -> Body:
+    async def body(self, kind: type[Value]) -> Value:
         """The body, as `kind`.
 
         Raises:
@@ -70,6 +70,20 @@ class Exchange:
         except UnicodeDecodeError:
             raise BadRequestError("the body is not UTF-8.") from None
         except msgspec.DecodeError as error:
+            raise BadRequestError(f"the body does not fit: {error}.") from None
+
+    async def options(self, kind: type[Body]) -> Body:
+        """The body as `kind`; what stands in an object `parameters`, as huggingface_hub sends it, counts as well.
+
+        Raises:
+            RefusalError: as `body`.
+        """
+        given = await self.body(dict[str, Any])
+        parameters = given.pop("parameters", None)
+        given |= parameters if isinstance(parameters, dict) else {}
+        try:
+            return msgspec.convert(given, kind)
+        except msgspec.ValidationError as error:
             raise BadRequestError(f"the body does not fit: {error}.") from None
 
     async def _read(self) -> bytes:
@@ -110,15 +124,16 @@ class Exchange:
         self.record.model = model.name
         return model
 
-    def check_inputs(self, texts: Sequence[str | list[int]]) -> None:
-        """Raises BadRequestError for none, TooLargeError for too many inputs or characters."""
+    def check_inputs(self, texts: Sequence[str | list[int]], query: int = 0) -> None:
+        """Raises BadRequestError for none, TooLargeError for too many inputs or characters; those of a `query` count
+        once for each text."""
         limits = self.service.settings.limits
         self.record.items = len(texts)
         if not texts:
             raise BadRequestError("there is no input; send at least one.")
         if len(texts) > limits.items:
             raise TooLargeError(f"there are {len(texts)} inputs, and a request may have {limits.items}; send fewer.")
-        characters = sum(len(text) for text in texts if isinstance(text, str))
+        characters = sum(len(text) + query for text in texts if isinstance(text, str))
         if characters > limits.characters:
             raise TooLargeError(f"the texts have {characters} characters, and a request may have {limits.characters}.")
 
@@ -139,6 +154,22 @@ class Exchange:
             tokens += about if whole else min(about, model.max_length)
         self.service.scheduler.admit(model.lane, ticket, tokens)
         return ticket
+
+    async def run(
+        self, model: ServedModel, texts: Sequence[str], function: Callable[[], Value], whole: bool = False
+    ) -> Value:
+        """What `function` returns, which calls the pipeline of `model` for `texts`, on a thread.
+
+        Args:
+            whole: long texts are read whole; else they are cut.
+
+        Raises:
+            BadRequestError, TooLargeError, QueueFullError: as `check_inputs` and `ticket`.
+            Exception: as `attend`.
+        """
+        self.check_inputs(texts)
+        ticket = self.ticket(model, texts, whole)
+        return await self.attend(model, ticket, self.service.call(ticket, function))
 
     async def attend(self, model: ServedModel, ticket: Ticket, coming: Awaitable[Value]) -> Value:
         """What `coming` gives; the ticket is cancelled when its deadline passes or its client leaves.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from bert_onnx.version import __version__
 from runtimes.pipelines.encoding import Window
 from runtimes.server.batching.scheduler import Scheduler
 from runtimes.server.batching.work import Group, Ticket, Work
@@ -49,6 +50,7 @@ class Service:
         self.draining = False
         #: Requests that are being answered.
         self.busy = 0
+        self.version = __version__
         #: Seconds since 1970, whole.
         self.started = int(time.time())
         self._calls = 0

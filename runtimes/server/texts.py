@@ -96,8 +96,9 @@ def _ids_window(tokenizer: FastTokenizer, ids: list[int], max_length: int) -> Wi
     if ids[: len(before)] == before and ids[len(ids) - len(after) :] == after and len(ids) >= len(empty):
         ids = ids[len(before) : len(ids) - len(after)]
     room = max_length - len(empty)
-    row = tokenizer.build_inputs_with_special_tokens(ids[:room])
-    types = tokenizer.create_token_type_ids_from_sequences(ids[:room])
+    kept = ids[:room] if tokenizer.truncation_side == "right" else ids[-room:]
+    row = tokenizer.build_inputs_with_special_tokens(kept)
+    types = tokenizer.create_token_type_ids_from_sequences(kept)
     return Window(0, row, types, truncated=len(ids) > room)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,12 +31,14 @@ class Choices:
         dimensions: values to keep; None for as many as the model's settings say.
         normalize: scale to length 1; what was cut is scaled afterwards.
         truncate: cut what is too long; else refuse it.
+        side: where it is cut, `right` or `left`; None for the tokenizer's own.
     """
 
     prompt: str = ""
     dimensions: int | None = None
     normalize: bool = False
     truncate: bool = True
+    side: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ async def embed(exchange: Exchange, model: ServedModel, inputs: Sequence[Input],
     ticket = exchange.ticket(model, inputs)
 
     def prepare() -> tuple[Group, list[Window]]:
-        tokenizer = model.tokenizer
+        tokenizer: Any = model.tokenizer.with_limits(truncation_side=choices.side)
         further: tuple[tuple[str, int], ...] = ()
         if model.takes(PROMPT_LENGTH):
             further = ((PROMPT_LENGTH, prompt_length(tokenizer, choices.prompt, model.max_length)),)

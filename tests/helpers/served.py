@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtimes.server.model import ServedModel
 from runtimes.server.serve import GracefulServer, open_service
 from runtimes.server.settings import Limits, ServerSettings
 
@@ -121,12 +122,19 @@ def request(path: str, body: bytes, *headers: bytes, method: bytes = b"POST") ->
 
 
 @contextlib.contextmanager
-def serving(*folders: Path, limits: Limits = LIMITS, **settings: Any) -> Iterator[Served]:
-    """A server of the artifacts in `folders`, until the block ends: it drains and stops, or the test fails."""
+def serving(
+    *folders: Path, limits: Limits = LIMITS, pipelines: Mapping[str, Any] | None = None, **settings: Any
+) -> Iterator[Served]:
+    """A server of the artifacts in `folders`, and of `pipelines` by name, until the block ends: it drains and stops, or
+    the test fails."""
     sockets = [socket.create_server(("127.0.0.1", 0))]
     if settings.get("metrics_port") is not None:
         sockets.append(socket.create_server(("127.0.0.1", 0)))
     service = open_service(ServerSettings(tuple(folders), port=0, limits=limits, **settings))
+    for name, pipeline in (pipelines or {}).items():
+        model = ServedModel(name, Path(name), pipeline, True, service.scheduler, limits, service.metrics)
+        service.scheduler.add(model.lane)
+        service.models[name] = model
     server = GracefulServer(service, sockets)
     ports = [sock.getsockname()[1] for sock in sockets]
     thread = threading.Thread(target=server.run, name="server", daemon=True)

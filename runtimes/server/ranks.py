@@ -1,0 +1,44 @@
+"""Documents ranked for a query by a cross-encoder, for the routes of several APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from runtimes.pipelines.ranked import RankedDocument
+from runtimes.server.exchange import Exchange
+from runtimes.server.model import ServedModel
+from runtimes.server.texts import cut_text, refuse_cut
+
+TASKS = ("text-ranking",)
+WHAT = "ranks documents"
+
+
+async def rank(
+    exchange: Exchange, model: ServedModel, query: str, documents: Sequence[str], activation: str | None, truncate: bool
+) -> list[RankedDocument]:
+    """`documents`, the best first.
+
+    Args:
+        activation: what makes scores of logits, by its name in torch.nn; None for the model's own.
+        truncate: cut what is too long; else refuse it.
+
+    Raises:
+        UsageError: the model has several labels.
+        InputError: a pair is too long and must not be cut.
+        RefusalError: as `Exchange`.
+    """
+
+    def call() -> list[RankedDocument]:
+        first = cut_text(model.tokenizer, query, model.max_length)
+        texts = [cut_text(model.tokenizer, text, model.max_length) for text in documents]
+        found: list[RankedDocument] = model.pipeline.rank(first, texts, batch_size=len(texts), activation_fn=activation)
+        return found
+
+    exchange.check_inputs(documents, query=len(query))
+    # Each pair has the query's tokens, too.
+    ranked = await exchange.run(model, [query + " " + document for document in documents], call)
+    if not truncate:
+        refuse_cut([one.truncated for one in sorted(ranked, key=lambda one: one.corpus_id)], model.max_length)
+    exchange.record.truncated += sum(one.truncated for one in ranked)
+    return [replace(one, text=documents[one.corpus_id]) for one in ranked]

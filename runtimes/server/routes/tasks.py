@@ -1,0 +1,134 @@
+"""Routes for what the other APIs lack: masks, entities, answers, in the shapes of Hugging Face's inference API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from runtimes.pipelines.entities import Entity
+from runtimes.pipelines.fill_mask import FilledText
+from runtimes.server.answers import json_answer
+from runtimes.server.exchange import Exchange
+from runtimes.server.model import ServedModel
+from runtimes.server.texts import cut_text, refuse_cut
+
+
+class _Texts(msgspec.Struct, kw_only=True):
+    inputs: str | list[str]
+    model: str | None = None
+    truncate: bool = True
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.inputs] if isinstance(self.inputs, str) else self.inputs
+
+
+def _one_or_all(body: _Texts, found: list[Any]) -> Response:
+    return json_answer(found[0] if isinstance(body.inputs, str) else found)
+
+
+def _cut(model: ServedModel, texts: list[str]) -> list[str]:
+    return [cut_text(model.tokenizer, text, model.max_length) for text in texts]
+
+
+def _note_cuts(exchange: Exchange, model: ServedModel, truncated: list[bool], truncate: bool) -> None:
+    if not truncate:
+        refuse_cut(truncated, model.max_length)
+    exchange.record.truncated += sum(truncated)
+
+
+class FillMaskRequest(_Texts):
+    """The body of /fill-mask."""
+
+    top_k: int = 5
+    targets: list[str] | None = None
+
+
+async def fill_mask(exchange: Exchange) -> Response:
+    """POST /fill-mask: for one mask its likeliest tokens; for several, a list for each."""
+    body = await exchange.options(FillMaskRequest)
+    model = exchange.choose(body.model, ("fill-mask",), "fills masks")
+
+    def call() -> list[FilledText]:
+        found: list[FilledText] = model.pipeline(_cut(model, body.texts), top_k=body.top_k, targets=body.targets)
+        return found
+
+    found = await exchange.run(model, body.texts, call)
+    _note_cuts(exchange, model, [one.truncated for one in found], body.truncate)
+    masks = [[[guess.to_dict() for guess in mask] for mask in one.masks] for one in found]
+    return _one_or_all(body, [one[0] if len(one) == 1 else one for one in masks])
+
+
+class EntitiesRequest(_Texts):
+    """The body of /entities; for the fields see `TokenClassification`."""
+
+    aggregation_strategy: str = "simple"
+    ignore_labels: list[str] = msgspec.field(default_factory=lambda: ["O"])
+    stride: int | None = None
+
+
+async def entities(exchange: Exchange) -> Response:
+    """POST /entities: the named parts of each text."""
+    body = await exchange.options(EntitiesRequest)
+    model = exchange.choose(body.model, ("token-classification",), "finds entities")
+    whole = body.stride is not None
+
+    def call() -> Any:
+        texts = body.texts if whole else _cut(model, body.texts)
+        return model.pipeline(texts, body.aggregation_strategy, body.ignore_labels, body.stride)
+
+    found = await exchange.run(model, body.texts, call, whole)
+    _note_cuts(exchange, model, [one.truncated for one in found], body.truncate)
+    return _one_or_all(body, [[_entity(entity) for entity in one.entities] for one in found])
+
+
+def _entity(entity: Entity) -> dict[str, Any]:
+    """Tokens have a label `entity`, joined ones an `entity_group`."""
+    label = {"entity_group": entity.label} if entity.index is None else {"entity": entity.label, "index": entity.index}
+    return {**label, "score": entity.score, "word": entity.word, "start": entity.start, "end": entity.end}
+
+
+class Asked(msgspec.Struct):
+    """A question, and where its answer is."""
+
+    question: str
+    context: str
+
+
+class AnswersRequest(msgspec.Struct, kw_only=True):
+    """The body of /answers; for the fields see `QuestionAnswering`."""
+
+    inputs: Asked | list[Asked]
+    model: str | None = None
+    top_k: int = 1
+    max_answer_len: int = 15
+    max_seq_len: int | None = None
+    doc_stride: int | None = None
+    handle_impossible_answer: bool = False
+    align_to_words: bool = True
+
+
+async def answers(exchange: Exchange) -> Response:
+    """POST /answers: the best answer to each question, or a list of `top_k`. Long contexts are read in windows."""
+    body = await exchange.options(AnswersRequest)
+    model = exchange.choose(body.model, ("question-answering",), "answers questions")
+    asked = body.inputs if isinstance(body.inputs, list) else [body.inputs]
+
+    def call() -> Any:
+        return model.pipeline(
+            [one.question for one in asked],
+            [one.context for one in asked],
+            top_k=body.top_k,
+            max_answer_len=body.max_answer_len,
+            handle_impossible_answer=body.handle_impossible_answer,
+            max_seq_len=body.max_seq_len,
+            doc_stride=body.doc_stride,
+            align_to_words=body.align_to_words,
+        )
+
+    found = await exchange.run(model, [one.question + " " + one.context for one in asked], call, whole=True)
+    written = [[answer.to_dict() for answer in one.answers] for one in found]
+    chosen = [one[0] if body.top_k == 1 and one else one for one in written]
+    return json_answer(chosen if isinstance(body.inputs, list) else chosen[0])
