@@ -138,16 +138,6 @@ def test_pylate_with_residuals_expansion_that_is_seen_and_prompts(tmp_path: Path
         np.testing.assert_allclose(vectors, reference.encode("find paris", True), atol=TOLERANCE)
 
 
-def test_queries_that_are_not_expanded(tmp_path: Path) -> None:
-    layer = dense(8, 32)
-    folder = save_pylate(
-        tmp_path / "pylate", layer, query_prefix="[unused0]", document_prefix="[unused1]", do_query_expansion=False,
-        attend_to_expansion_tokens=True,
-    )  # fmt: skip
-    reference = Reference(folder, "[unused0]", "[unused1]", (32, 180), expand=False, project=lambda x: linear(layer, x))
-    check(export(ExportRequest(str(folder), output=str(tmp_path / "out"))).artifact, reference)
-
-
 def test_what_has_no_trained_vectors_is_refused(tmp_path: Path) -> None:
     def refusal(kind: type[Exception], folder: Path, task: str = "auto", full: bool = False, **options: Any) -> str:
         request = ExportRequest(str(folder), task, str(tmp_path / "out"), **options)

@@ -91,7 +91,6 @@ class Reference:
         self.tokenizer = transformers.BertTokenizerFast.from_pretrained(folder)
         self.tokenizer.add_tokens([marker for marker in (query, document) if marker])
         self.markers, self.lengths = (query, document), lengths
-        self.expand = options.get("expand", True)
         self.attend = options.get("attend", False)
         words = options.get("skip", list(string.punctuation))
         self.skipped = set(self.tokenizer.convert_tokens_to_ids(words))
@@ -105,7 +104,7 @@ class Reference:
             ids = [ids[0], self.tokenizer.convert_tokens_to_ids(marker), *ids[1:]]
             types = [0, *types]
         mask = [1] * len(ids)
-        if is_query and self.expand:
+        if is_query:
             missing = length - len(ids)
             ids, types = ids + [self.tokenizer.mask_token_id] * missing, types + [0] * missing
             mask += [int(self.attend)] * missing
