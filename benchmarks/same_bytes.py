@@ -26,8 +26,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _SEED = "3"
-_TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded", "ort-cuda", "web", "openvino", "openvino-unpadded")
-_FLOAT_ONLY = "ort-cuda"
+_FLOAT_ONLY = ("ort-cuda", "ort-cuda-unpadded")
+_TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded", "web", "openvino", "openvino-unpadded", *_FLOAT_ONLY)
 _TASKS = {
     "feature-extraction": "BertModel",
     "sentence-similarity": "BertModel",
@@ -106,7 +106,7 @@ def _commands(inputs: Path, out: Path, quick: bool) -> Iterator[list[str]]:
     targets = [word for target in _TARGETS for word in ("--target", target)]
     yield ["export", "sample", "--output", str(out / "sample"), *targets]
     if not quick:
-        targets = [word for target in _TARGETS if target != _FLOAT_ONLY for word in ("--target", target)]
+        targets = [word for target in _TARGETS if target not in _FLOAT_ONLY for word in ("--target", target)]
         yield ["export", "sample", "--output", str(out / "sample-int8"), *targets, "--precision", "int8"]
     for task in _TASKS:
         model = str(inputs / task)

@@ -13,10 +13,12 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish import check_destination
 from bert_onnx.checkpoint import Checkpoint, find_checkpoint, read_settings, tensor_names
 from bert_onnx.checkpoint.cross_encoder import read_prompts
+from bert_onnx.config import BertConfig
 from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.sentence_modules import is_sparse
 from bert_onnx.sentence_settings import SentenceSettings
-from bert_onnx.tasks import Task, TaskOptions
+from bert_onnx.tasks import Task, TaskOptions, find_task
+from export.plan import check_cache
 from export.reference.from_artifact import find_again
 from export.reference.task_choice import choose_task
 from export.request import ExportRequest, ExtendRequest, PrecisionRequest
@@ -58,6 +60,7 @@ def check_export(request: ExportRequest) -> CheckedExport:
     )
     tensor_names(checkpoint)
     task, options = choose_task(request, checkpoint)
+    check_cache(map(find_target, request.targets), task, checkpoint.config)
     sentence = SentenceSettings()
     if task.name == "text-ranking":
         sentence = read_prompts(checkpoint)
@@ -69,13 +72,16 @@ def check_export(request: ExportRequest) -> CheckedExport:
 
 
 def check_extend(request: ExtendRequest) -> None:
-    """Refuse an artifact that is damaged, or whose checkpoint is gone.
+    """Refuse an artifact that is damaged, or whose checkpoint is gone, or targets that do not serve its task.
 
     Raises:
+        UsageError: a target that does not serve the task.
         ArtifactError, CheckpointError, HubError: naming what is missing.
     """
     artifact = Artifact.open(request.folder, check_hashes=False)
     check_destination(request.folder, force=True)
+    task, config = find_task(artifact.manifest.task), BertConfig.from_pretrained(artifact.folder)
+    check_cache(map(find_target, request.targets), task, config)
     find_again(artifact.manifest.source, request.checkpoint, request.offline, digest=False)
 
 

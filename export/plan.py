@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
+from bert_onnx.tasks import Task
 from export.quantization.isa import Isa
 from export.targets import TARGETS, Target
 
@@ -37,7 +40,10 @@ LOWEST_OPSET = {"int4": 21}
 
 #: Why a precision does not run on a target, and what to do instead.
 _INSTEAD: dict[str, str] = {
-    "fp16": "its fused operators have no fp16 kernels on CPUs; use --target portable, web, openvino or ort-cuda",
+    "fp16": (
+        "its fused operators have no fp16 kernels on CPUs; use --target portable, web, openvino, ort-cuda or "
+        "ort-cuda-unpadded"
+    ),
     "bf16": (
         "ONNX Runtime has no bf16 kernels on CPUs; use --target ort-cuda, or run the fp32 file on OpenVINO, "
         "which computes in bf16 where the CPU can"
@@ -47,6 +53,13 @@ _INSTEAD: dict[str, str] = {
         "openvino, openvino-unpadded or web, and fp16 on CUDA"
     ),
     "int4": "use --target portable, ort-cpu-unpadded or web",
+}
+
+#: The same for one target.
+_INSTEAD_ON: dict[tuple[str, str], str] = {
+    ("bf16", "ort-cuda-unpadded"): (
+        "ONNX Runtime's operators that skip the padding have no bf16; use fp16, or --target ort-cuda"
+    ),
 }
 
 
@@ -104,7 +117,23 @@ def check_precision(precision: str, target: Target) -> None:
         UsageError: with what to do instead.
     """
     if precision not in target.precisions:
-        raise UsageError(f"{precision} does not run on the target {target.name}: {_INSTEAD[precision]}.")
+        instead = _INSTEAD_ON.get((precision, target.name), _INSTEAD[precision])
+        raise UsageError(f"{precision} does not run on the target {target.name}: {instead}.")
+
+
+def check_cache(targets: Iterable[Target], task: Task, config: BertConfig) -> None:
+    """Refuse targets whose graphs would skip no padding in a decoder that keeps a cache or reads an encoder.
+
+    Raises:
+        UsageError: naming the target, and which to take instead.
+    """
+    for target in targets:
+        if "remove_padding" in target.passes and (task.cached or (task.decoder and config.add_cross_attention)):
+            kept = "keeps a cache" if task.cached else "reads the states of an encoder"
+            raise UsageError(
+                f"{target.name} skips the padding, and {task.name} {kept}, which holds padding, too; "
+                "use --target ort-cuda."
+            )
 
 
 #: What every export makes: fp32 for every client, the reference of the others.

@@ -44,6 +44,11 @@ MICROSOFT_OPERATORS = frozenset(
 #: What counting real tokens and sorting texts by length needs beside them.
 UNPADDING_OPERATORS = frozenset({"CumSum", "Mod", "NonZero", "Pad", "ScatterElements", "TopK"})
 
+#: What skipping the padding on CUDA needs beside them.
+PACKED_OPERATORS = frozenset(
+    f"com.microsoft.{name}" for name in ("PackedMultiHeadAttention", "RemovePadding", "RestorePadding")
+)
+
 #: Clean-up that every traced graph goes through before anything else.
 PREPARE = ("name_by_scope", "transpose_weights", "fold_constants", "simplify_shapes", "simplify")
 
@@ -193,6 +198,32 @@ TARGETS: dict[str, Target] = {
             purpose="ONNX Runtime on NVIDIA GPUs; padding on the right only",
             requires=("right_padding",),
             before_bf16=(*PREPARE, *RAISE, *LENGTHS, *FUSE, "lower_plain", *CLOSE),
+        ),
+        # Queries, keys and values apart: only so does PackedMultiHeadAttention take FlashAttention at every length. Its
+        # bias would cost a copy of all three, so the queries keep an Add. No kernel of bf16.
+        Target(
+            name="ort-cuda-unpadded",
+            opset=18,
+            domains=("", "com.microsoft"),
+            operators=PORTABLE_OPERATORS | MICROSOFT_OPERATORS | PACKED_OPERATORS,
+            passes=(
+                *PREPARE,
+                *RAISE,
+                "fold_token_type",
+                "drop_key_bias",
+                "fold_value_bias",
+                "remove_padding",
+                "lower_packed_attention",
+                "lower_mha",
+                "fuse_embeddings",
+                *FUSE,
+                "lower_plain",
+                *CLOSE,
+            ),
+            precisions=("fp32", "fp16"),
+            purpose="ONNX Runtime on NVIDIA GPUs, for batches of texts of different lengths: skips the padding",
+            requires=("right_padding",),
+            zero_padding=True,
         ),
         # onnxruntime-web's wasm build runs ONNX Runtime's operators no faster than plain ones, and its WebGPU build
         # does not have all of them; opset 18 is the highest that every reader of the last three years has.

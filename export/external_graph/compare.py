@@ -11,6 +11,7 @@ import numpy as np
 
 from bert_onnx.errors import ArtifactError, ExportError, VerificationError
 from export.verification.cases import Case
+from export.verification.emulated import twin_of
 from export.verification.tolerances import find_tolerance
 from runtimes.engines.ort.library import import_onnxruntime
 
@@ -62,7 +63,9 @@ def compare_graphs(source: Path, written: Path, cases: Iterable[Case], padding: 
         ExportError: it does not open `written`, or `source` runs on none of the cases.
         VerificationError: `written` fails on a case, or has other outputs.
     """
-    old, new = _open(source, ArtifactError), _open(written, ExportError)
+    old = _open(source, ArtifactError)
+    with twin_of(written, rounding=False) as (twin, _):
+        new = _open(twin, ExportError)
     names = [port.name for port in old.get_outputs()]
     if names != [port.name for port in new.get_outputs()]:
         raise VerificationError(f"{written.name} does not have the outputs of {source.name}; nothing was written.")

@@ -49,7 +49,7 @@ _OWN_GRAPHS_ONLY = ("name_by_scope",)
 _PLAIN_LOWERING = "lower_plain"
 
 #: What a target is chosen for: a user wants to know if it did not happen.
-_DECISIVE = ("unpad",)
+_DECISIVE = ("unpad", "remove_padding")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ FUSED_OPERATORS: dict[str, frozenset[tuple[str, str]]] = {
             ("", "Attention"),
             ("com.microsoft", "Attention"),
             ("com.microsoft", "MultiHeadAttention"),
+            ("com.microsoft", "PackedMultiHeadAttention"),
         }
     ),
     "layer_norm": frozenset(

@@ -32,6 +32,7 @@ from export.passes.lowering.fuse_integer_products import fuse_integer_products
 from export.passes.lowering.fuse_skip_layer_norm import fuse_skip_layer_norm
 from export.passes.lowering.gelu import lower_gelu
 from export.passes.lowering.multi_head_attention import lower_mha, lower_mha_biases_apart
+from export.passes.lowering.packed_attention import lower_packed_attention
 from export.passes.lowering.plain import lower_plain
 from export.passes.raising.attention import raise_attention
 from export.passes.raising.attention_operator import raise_attention_operator
@@ -42,6 +43,7 @@ from export.passes.raising.masked_scores import raise_masked_scores
 from export.passes.raising.masks import raise_masks
 from export.passes.raising.positions import raise_positions
 from export.passes.shapes.infer_shapes import infer_shapes
+from export.passes.unpadding.remove_padding import remove_padding
 from export.passes.unpadding.share_rows import share_rows
 from export.passes.unpadding.unpad import unpad
 
@@ -64,6 +66,7 @@ PASSES: dict[str, Pass] = {
     "lower_attention_microsoft": lower_attention_microsoft,
     "lower_mha": lower_mha,
     "lower_mha_biases_apart": lower_mha_biases_apart,
+    "lower_packed_attention": lower_packed_attention,
     "merge_qkv": merge_qkv,
     "lower_gelu": lower_gelu,
     "lower_plain": lower_plain,
@@ -84,6 +87,7 @@ PASSES: dict[str, Pass] = {
     "first_row": first_row,
     "unpad": unpad,
     "share_rows": share_rows,
+    "remove_padding": remove_padding,
     "set_opset": set_opset,
     "finish": finish,
 }

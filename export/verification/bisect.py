@@ -18,6 +18,7 @@ from export.passes.table import run_passes
 from export.reference.load import Eager
 from export.reference.runtime import Reference
 from export.verification.cases import verification_cases
+from export.verification.packed_operators import expand_packed_operators
 from export.verification.parity import compare, require_parity
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
@@ -65,6 +66,7 @@ def check_each_pass(
             try:
                 runnable = model.clone()
                 run_passes(runnable, _MAKE_RUNNABLE, context)
+                expand_packed_operators(runnable)
                 save(runnable, path)
                 check_file(path)
                 module = eager.module.without_postprocess()  # no pass has to do with them

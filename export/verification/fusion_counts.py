@@ -41,7 +41,9 @@ class Implied:
         probabilities: they are outputs of the graph.
         absolute: positions are embedded.
         cached: positions start after a cache.
-        packed: everything but attention runs on real tokens only.
+        packed: the embeddings, too, run on real tokens only.
+        unpadded: everything but attention and, unless `packed`, the embeddings runs on real tokens only.
+        packable: attention, too, can run on them: nothing but a key mask is added to its scores.
         first_row: only the first row of the last layer is used.
     """
 
@@ -53,6 +55,8 @@ class Implied:
     absolute: bool
     cached: bool
     packed: bool
+    unpadded: bool
+    packable: bool
     first_row: bool
 
 
@@ -88,6 +92,11 @@ def _fused_attentions(implied: Implied) -> int:
     return 0 if implied.probabilities else implied.attentions
 
 
+def _packed_attentions(implied: Implied) -> int:
+    """An attention of the first row alone reads keys and values that were restored."""
+    return implied.attentions - int(implied.first_row) if implied.unpadded and implied.packable else 0
+
+
 #: A row holds for a target that has one of its passes.
 EXPECTATIONS = (
     Expectation("attention", ("raise_attention",), (), lambda implied: implied.attentions),
@@ -95,9 +104,25 @@ EXPECTATIONS = (
     Expectation("merged_projections", ("merge_qkv",), (), lambda implied: implied.attentions),
     Expectation(
         "fused_attention",
-        ("lower_attention_microsoft", "lower_attention_lengths", "lower_mha", "lower_mha_biases_apart"),
-        ("com.microsoft.Attention", "com.microsoft.MultiHeadAttention"),
+        (
+            "lower_attention_microsoft",
+            "lower_attention_lengths",
+            "lower_packed_attention",
+            "lower_mha",
+            "lower_mha_biases_apart",
+        ),
+        (
+            "com.microsoft.Attention",
+            "com.microsoft.MultiHeadAttention",
+            "com.microsoft.PackedMultiHeadAttention",
+        ),
         _fused_attentions,
+    ),
+    Expectation(
+        "packed_attention",
+        ("lower_packed_attention",),
+        ("com.microsoft.PackedMultiHeadAttention",),
+        _packed_attentions,
     ),
     Expectation(
         "fused_gelu",
@@ -107,7 +132,12 @@ EXPECTATIONS = (
     ),
     Expectation("skip_layer_norm", ("fuse_skip_layer_norm",), ("com.microsoft.SkipLayerNormalization",), _residuals),
     Expectation("embeddings", ("fuse_embeddings",), ("com.microsoft.EmbedLayerNormalization",), _embeddings),
-    Expectation("unpadded_attention", ("unpad",), (), lambda implied: implied.attentions if implied.packed else None),
+    Expectation(
+        "unpadded_attention",
+        ("unpad", "remove_padding"),
+        (),
+        lambda implied: implied.attentions if implied.unpadded else None,
+    ),
     Expectation("first_row", ("first_row",), (), lambda implied: int(implied.first_row)),
 )
 
@@ -121,6 +151,7 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     dense = [
         module for module in options.modules if isinstance(module, (Dense, Projection)) and module.activation == "GELU"
     ]
+    unpadded = bool({"unpad", "remove_padding"} & set(target.passes)) and not task.cached and not cross
     return Implied(
         attentions=layers * (2 if cross else 1),
         gelus=(activations if config.hidden_act in GELUS else 0) + len(dense),
@@ -129,7 +160,9 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
         probabilities=options.output_attentions,
         absolute=absolute,
         cached=task.cached,
-        packed="unpad" in target.passes and not task.cached and not cross,
+        packed=unpadded and "unpad" in target.passes,
+        unpadded=unpadded,
+        packable=absolute and not task.decoder and not options.output_attentions,
         first_row=task.model_class in _FIRST_ROW_ONLY and not every_row,
     )
 

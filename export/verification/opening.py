@@ -7,23 +7,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bert_onnx.errors import RuntimeUnavailableError
-from export.quantization.float16.emulation import open_emulated
 from export.reference.load import Eager
+from export.verification.emulated import open_emulated
 from runtimes.engines.base import Runtime, RuntimeOptions
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.ort.session import open_session, session_options
 
+#: Targets of which no graph has kernels on CPUs.
+CUDA_ONLY = ("ort-cuda-unpadded",)
+
 
 @contextmanager
 def open_variant(path: Path, eager: Eager, target: str, precision: str) -> Iterator[Runtime]:
-    """What verifies the file `path`: ONNX Runtime on the CPU, which emulates 16 bits where it has no kernels for them.
+    """What verifies the file `path`: ONNX Runtime on the CPU, with a twin of what it has no kernels for there.
 
     Raises:
         ArtifactError, RuntimeUnavailableError: it does not open.
     """
     ports, limits = (eager.module.inputs, eager.module.outputs), eager.config
-    if precision == "bf16" or (precision == "fp16" and target == "ort-cuda"):
+    if precision == "bf16" or target in CUDA_ONLY or (precision == "fp16" and target == "ort-cuda"):
         require_valid(path)
         with open_emulated(path, *ports, limits) as emulated:
             yield emulated

@@ -100,6 +100,9 @@ _HALF = "all-MiniLM-L6-v2, tiny random models of every head with large weights, 
 #: Single values on random tokens say little of integers: these rows only catch graphs that are wrong. The gate judges.
 _BOUND = "a bound, not a budget: all-MiniLM-L6-v2 0.46 beside 6.3 in int8; a classifier 6.4 beside 9 in int4"
 
+_PACKED = "tiny random models of every head for ort-cuda-unpadded: at most 1.3e-6 of the largest value"
+_FLOATS = ("unit", "embedding", "hidden", "logits")
+
 #: Two runs of the same operators on the same tokens name the same ids; otherwise see `postprocess_parity`.
 _SAME = "ids that differ are other ids"
 
@@ -110,6 +113,7 @@ TOLERANCES: dict[tuple[str, str, str], Tolerance] = {
     ("fp32", "onnxruntime-cpu", "hidden"): Tolerance(1e-5, 1e-5, _MINILM),
     ("fp32", "onnxruntime-cpu", "logits"): Tolerance(1e-5, 1e-5, _MINILM),
     ("fp32", "onnxruntime-cpu", "ids"): Tolerance(0.5, 0.0, _SAME),
+    **{("fp32", "emulated", kind): Tolerance(1e-5, 0.0 if kind == "unit" else 1e-5, _PACKED) for kind in _FLOATS},
     ("fp16", "onnxruntime-cpu", "unit"): Tolerance(4e-3, 0.0, _HALF + "0.0017 (an attention probability)"),
     ("fp16", "onnxruntime-cpu", "embedding"): Tolerance(4e-3, 3e-3, _HALF + "as hidden states, of which it is a mean"),
     ("fp16", "onnxruntime-cpu", "hidden"): Tolerance(3e-3, 3e-3, _HALF + "0.0065 beside 4.5 (a cached key)"),

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cuda_graphs import CUDA_TARGETS, make_graph
+from cuda_graphs import CUDA_TARGETS, make_graph, tasks_of
 from cuda_page import row
 from cuda_placement import kernels, place, shape_nodes
-from export_samples import ALL_TASKS
 
 from bert_onnx.errors import RuntimeUnavailableError, UsageError
 from bert_onnx.tasks import BATCH, SEQUENCE
@@ -26,8 +25,8 @@ pytestmark = pytest.mark.cuda
 
 GRAPHS = [
     (task, target, precision)
-    for task in ALL_TASKS
     for target in CUDA_TARGETS
+    for task in tasks_of(target)
     for precision in TARGETS[target].precisions
 ]
 #: All options that are off by default, on.

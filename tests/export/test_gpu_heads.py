@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_graphs import make_graph
-from export_samples import ALL_TASKS
+from cuda_graphs import CUDA_TARGETS, make_graph, tasks_of
 
 from bert_onnx.tasks import RIGHT_PADDING
 from export.reference.load import Eager
 from export.reference.runtime import Reference
+from export.targets import TARGETS
 from export.verification.cases import verification_cases
 from export.verification.parity import real_tokens
 from export.verification.postprocess_parity import compare_postprocess
@@ -48,12 +48,19 @@ def misses(runtime: Any, eager: Eager, precision: str) -> Iterator[str]:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-@pytest.mark.parametrize("task", ALL_TASKS)
-def test_every_head_on_a_real_gpu(task: str, precision: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "task", "precision"),
+    [
+        (target, task, precision)
+        for target in CUDA_TARGETS
+        for task in tasks_of(target)
+        for precision in TARGETS[target].precisions
+    ],
+)
+def test_every_head_on_a_real_gpu(target: str, task: str, precision: str, tmp_path: Path) -> None:
     from runtimes.engines.ort.cuda import OnnxRuntimeCuda
 
-    eager = make_graph(task, "ort-cuda", precision, tmp_path / "model.onnx")
+    eager = make_graph(task, target, precision, tmp_path / "model.onnx")
     with OnnxRuntimeCuda.open(tmp_path / "model.onnx", eager.module.inputs, eager.module.outputs) as runtime:
         assert list(misses(runtime, eager, precision)) == []
 

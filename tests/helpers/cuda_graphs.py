@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-from export_samples import tiny_config, tiny_eager
+from export_samples import ALL_TASKS, tiny_config, tiny_eager
 
 from bert_onnx.errors import UsageError
 from bert_onnx.postprocess import postprocess_of
-from bert_onnx.tasks import TaskOptions
+from bert_onnx.tasks import TaskOptions, find_task
 from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
@@ -24,6 +24,12 @@ from export.trace.tracer import trace
 
 #: Targets for NVIDIA's GPUs, and each precision that they have.
 CUDA_TARGETS = tuple(name for name in TARGETS if name.startswith("ort-cuda"))
+
+
+def tasks_of(target: str) -> tuple[str, ...]:
+    """The tasks that a target serves: a cache holds padding, which cannot be skipped."""
+    skips = "remove_padding" in TARGETS[target].passes
+    return tuple(task for task in ALL_TASKS if not (skips and find_task(task).cached))
 
 
 def has_postprocess(task: str) -> bool:

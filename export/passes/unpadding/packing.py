@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from export.passes.graph.match import constant_vector
 from export.passes.graph.values import constant_array, is_operator
-from export.passes.graph.writer import Writer
+from export.passes.graph.writer import Writer, scope_of
 
 #: Name of the axis of kept tokens, T, in annotations.
 TOKENS = "tokens"
@@ -33,11 +33,17 @@ class Packing:
     Args:
         graph: where the nodes go; the caller sorts it afterwards.
         mask: [B, S] int64, 1 for real tokens and 0 for padding.
+        scope: what the nodes are named after.
     """
 
-    def __init__(self, graph: ir.Graph, mask: ir.Value) -> None:
-        self.op = Writer(graph, "unpad")
+    def __init__(self, graph: ir.Graph, mask: ir.Value, scope: str = "unpad") -> None:
+        self.op = Writer(graph, scope)
         self.mask = mask
+
+    def enter(self, value: ir.Value) -> ir.Value:
+        """[B, S, D] -> [T, D], for what all tokens come from where their ids are not packed."""
+        width = value.shape[-1] if value.shape is not None else -1
+        return self.pack(value, width if isinstance(width, int) else -1, scope_of(value.producer()))
 
     def pack_ids(self, ids: ir.Value) -> ir.Value:
         """[B, S] -> [T]."""
@@ -48,7 +54,7 @@ class Packing:
         """[B, S, D] -> [T, D], where D is `width`."""
         flat = self.op.Reshape(value, self.op.integers([-1, width]), _scope=scope)
         packed = self.op.Gather(flat, self.places, axis=0, _scope=scope)
-        return _annotated(packed, [TOKENS, width])
+        return annotated(packed, [TOKENS, width])
 
     def pack_positions(self, value: ir.Value, scope: str) -> ir.Value:
         """[S, D] or [1, S, D], the same for all rows of the batch -> [T, D]."""
@@ -144,10 +150,10 @@ class Packing:
 
     def _unpacked(self, packed: ir.Value, unpacked: ir.Value) -> ir.Value:
         width = packed.shape[-1] if packed.shape is not None else None
-        return unpacked if self.mask.shape is None else _annotated(unpacked, [*self.mask.shape, width])
+        return unpacked if self.mask.shape is None else annotated(unpacked, [*self.mask.shape, width])
 
 
-def _annotated(value: ir.Value, axes: Sequence[int | str | ir.SymbolicDim | None]) -> ir.Value:
+def annotated(value: ir.Value, axes: Sequence[int | str | ir.SymbolicDim | None]) -> ir.Value:
     """`value` with a shape, where its element type is known: one is not written without the other."""
     if value.type is not None:
         value.shape = ir.Shape(axes)

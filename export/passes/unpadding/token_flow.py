@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from export.passes.graph import canonical
-from export.passes.graph.canonical import BIAS, KEY, QUERY, VALUE
+from export.passes.graph.canonical import BIAS, KEY, PROBABILITIES, QUERY, VALUE
 from export.passes.graph.values import constant_array, is_operator
 from export.passes.raising.head_layout import last_axis
 from export.passes.unpadding.token_wise import first_row_reader, token_operands
@@ -28,6 +29,7 @@ class TokenFlow:
     Args:
         values: the values [B, S, D] that may be computed as [T, D], in the order of the graph.
         lookups: nodes that look ids [B, S] up in a table.
+        entries: nodes that stay on [B, S, D] and whose results are packed, where it is not the ids that are.
         nodes: nodes whose operands are in `values`, or are made so (`positions`, `padded`).
         splits: Split nodes of merged projections, along the last axis.
         attentions: nodes whose keys and values are in `values`, and, unless it was narrowed to one row, the query.
@@ -37,6 +39,7 @@ class TokenFlow:
 
     values: dict[ir.Value, None] = field(default_factory=dict)
     lookups: list[ir.Node] = field(default_factory=list)
+    entries: list[ir.Node] = field(default_factory=list)
     nodes: list[ir.Node] = field(default_factory=list)
     splits: list[ir.Node] = field(default_factory=list)
     attentions: list[ir.Node] = field(default_factory=list)
@@ -44,8 +47,8 @@ class TokenFlow:
     padded: dict[ir.Value, int] = field(default_factory=dict)
 
 
-def find_token_flow(graph: ir.Graph, mask: ir.Value) -> TokenFlow:
-    """Follow the embeddings of ids that have the axes of `mask` through the graph."""
+def find_token_flow(graph: ir.Graph, mask: ir.Value, entries: Collection[ir.Node] = ()) -> TokenFlow:
+    """Follow embeddings of ids that have the axes of `mask` through the graph, or the results of `entries` alone."""
     flow, axes = TokenFlow(), _input_axes(mask)
     for node in graph:
         if is_operator(node, canonical.ATTENTION, domain=canonical.DOMAIN):
@@ -53,7 +56,10 @@ def find_token_flow(graph: ir.Graph, mask: ir.Value) -> TokenFlow:
                 flow.attentions.append(node)
                 if node.inputs[QUERY] in flow.values and last_axis(node.inputs[QUERY]) is not None:
                     flow.values[node.outputs[canonical.CONTEXT]] = None
-        elif _is_lookup(node, axes):
+        elif node in entries:
+            flow.entries.append(node)
+            flow.values[node.outputs[0]] = None
+        elif not entries and _is_lookup(node, axes):
             flow.lookups.append(node)
             flow.values[node.outputs[0]] = None
         elif _is_split_projection(node, flow):
@@ -153,7 +159,7 @@ def find_fates(graph: ir.Graph, flow: TokenFlow, bias_nodes: set[ir.Node]) -> di
 
     Nodes of biases see other numbers than zeros at padding.
     """
-    inside = {*flow.lookups, *flow.nodes, *flow.splits}
+    inside = {*flow.lookups, *flow.entries, *flow.nodes, *flow.splits}
     fates: dict[ir.Value, Fate] = dict.fromkeys(flow.values, Fate(per_token=True, zero=True))
     for node in graph:
         if node in inside or is_operator(node, "Shape"):
@@ -195,3 +201,10 @@ def _reduces_sequence(node: ir.Node) -> bool:
     if "axes" in node.attributes:
         axes = list(node.attributes["axes"].as_ints())
     return axes in _SEQUENCE_AXES
+
+
+def is_probabilities(value: ir.Value) -> bool:
+    """Whether `value` is what a canonical Attention returns as probabilities."""
+    return (
+        is_operator(value.producer(), canonical.ATTENTION, domain=canonical.DOMAIN) and value.index() == PROBABILITIES
+    )

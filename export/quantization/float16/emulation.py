@@ -8,62 +8,17 @@ provider has no kernels for bf16 at all; for fp16 it puts casts around operators
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 
-from bert_onnx.tasks import Port
 from export.passes.graph.values import constant_array
-from runtimes.engines.base import RuntimeDescription, RuntimeOptions
-from runtimes.engines.inputs import Limits
-from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
-class EmulatedRuntime:
-    """ONNX Runtime on the float32 graph that rounds as the one of 16 bits would."""
-
-    name = "emulated"
-
-    def __init__(self, runtime: OnnxRuntimeCpu, model: str) -> None:
-        self.inputs = runtime.inputs
-        self.outputs = runtime.outputs
-        self._runtime = runtime
-        self._model = model
-
-    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs by name."""
-        return self._runtime.run(inputs, outputs)
-
-    def describe(self) -> RuntimeDescription:
-        """What runs."""
-        inner = self._runtime.describe()
-        library = f"{inner.library}, rounding emulated in float32"
-        return RuntimeDescription(self.name, inner.providers, library, inner.threads, self._model)
-
-    def close(self) -> None:
-        """Give back what the session holds."""
-        self._runtime.close()
-
-
-@contextmanager
-def open_emulated(
-    path: Path, inputs: Sequence[Port], outputs: Sequence[Port], limits: Limits | None = None
-) -> Iterator[EmulatedRuntime]:
-    """A runtime for the file `path`, a graph of 16 bits; its float32 twin lives in a temporary file meanwhile."""
-    model = emulate_half(ir.load(path))
-    # Without optimisation: nothing may take the casts for superfluous.
-    options = RuntimeOptions(optimization="none")
-    with tempfile.TemporaryDirectory(prefix="bert-onnx-") as folder:
-        twin = Path(folder) / path.name
-        ir.save(model, twin, external_data=f"{path.name}_data", size_threshold_bytes=1024)
-        with OnnxRuntimeCpu.open(twin, inputs, outputs, options, limits) as runtime:
-            yield EmulatedRuntime(runtime, path.name)
+def is_half(model: ir.Model) -> bool:
+    """Whether anything in `model` is computed in 16 bits."""
+    return any(output.dtype in _HALVES for node in model.graph for output in node.outputs)
 
 
 def emulate_half(model: ir.Model) -> ir.Model:

@@ -17,7 +17,7 @@ _NARROW = frozenset(
         ("", "Attention"), ("", "Einsum"), ("", "Gelu"), ("", "Gemm"), ("", "LayerNormalization"), ("", "MatMul"),
         *((MICROSOFT, name) for name in (
             "Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "Gelu", "MultiHeadAttention",
-            "SkipLayerNormalization",
+            "PackedMultiHeadAttention", "SkipLayerNormalization",
         )),
     }
 )  # fmt: skip
@@ -33,6 +33,9 @@ _FOLLOWING = frozenset(
         "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
+
+#: ONNX Runtime's own that only move what they are given.
+_MOVING = frozenset({"RemovePadding", "RestorePadding"})
 
 #: Of constants alone, these are look-ups in weights; whatever else has only constants, such as a Where between 0 and a
 #: fill value, makes a mask.
@@ -74,7 +77,7 @@ def computes_in(node: ir.Node, inputs: Sequence[str], precision: str) -> str:
         return OTHER
     if (node.domain, node.op_type) in _NARROW:
         return WIDE if precision == "bf16" and (node.domain, node.op_type) in _NO_BF16 else NARROW
-    if node.domain == "" and node.op_type in _FOLLOWING:
+    if node.op_type in (_FOLLOWING if node.domain == "" else _MOVING):
         computed = [kind for kind in floats if kind != CONSTANT]
         if not computed:
             return NARROW if node.op_type in _LOOK_UPS else WIDE
@@ -97,7 +100,9 @@ _INTEGER_OUTPUTS = frozenset(
      "Shape", "Size"}
 )  # fmt: skip
 
-_INTEGER_PLACES = frozenset({(MICROSOFT, "EmbedLayerNormalization", 1)})
+_INTEGER_PLACES = frozenset(
+    {(MICROSOFT, "EmbedLayerNormalization", 1), *((MICROSOFT, "RemovePadding", place) for place in (1, 2, 3))}
+)
 
 
 def is_float(value: ir.Value, mode: str) -> bool:

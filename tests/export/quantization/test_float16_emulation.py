@@ -18,9 +18,10 @@ from export.evaluation.evaluation import Evaluation
 from export.evaluation.gate import run_gate
 from export.onnx_file.save import save
 from export.quantization.float16.convert import convert_to_half
-from export.quantization.float16.emulation import emulate_half, open_emulated
+from export.quantization.float16.emulation import emulate_half
 from export.reference.runtime import Reference
 from export.verification.cases import verification_cases
+from export.verification.emulated import open_emulated
 from export.verification.parity import compare
 
 FORMATS = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}

@@ -1,0 +1,93 @@
+"""The maps of `packing` for padding on the right alone, in ONNX Runtime's operators for CUDA.
+
+    lengths  = Max(ReduceSum(mask, 1), 1)                                     [B]     int32
+    packed, offsets, starts, longest = RemovePadding(x [B, S, D], lengths)    packed [T, D]
+    offsets  = B * S places, those of the T kept tokens first                 [B, S]  int32
+    starts   = where each text begins in T, and T itself                      [B + 1] int32
+    x        = RestorePadding(packed, offsets)                                [B, S, D], zeros at padding
+
+ONNX Runtime, docs/ContribOperators.md. RemovePadding waits for the GPU, since the host must know T: it is run once, for
+what all tokens come from, and whatever else has to be packed is gathered. A text without any token counts as one of
+one token, so that no row begins behind the last token. What is said of such a text means nothing; runtimes refuse it.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import onnx_ir as ir
+
+from export.passes.graph.writer import MICROSOFT, scope_of
+from export.passes.unpadding.packing import TOKENS, Packing, annotated
+
+_INT32, _INT64 = ir.DataType.INT32, ir.DataType.INT64
+
+
+class RightPacking(Packing):
+    """Writes RemovePadding once and RestorePadding wherever a padded value is needed."""
+
+    def __init__(self, graph: ir.Graph, mask: ir.Value) -> None:
+        super().__init__(graph, mask, "remove_padding")
+        self._packed: ir.Value | None = None
+        self._offsets: ir.Value | None = None
+        self._starts: ir.Value | None = None
+
+    def enter(self, value: ir.Value) -> ir.Value:
+        """[B, S, D] -> [T, D]."""
+        if self._packed is not None:
+            return super().enter(value)
+        types = (value.dtype, _INT32, _INT32, _INT32)
+        outputs = self.op.node(
+            "RemovePadding", [value, self._lengths], {}, types, MICROSOFT, scope_of(value.producer())
+        )
+        self._packed, self._offsets, self._starts, longest = outputs
+        self._offsets.shape, longest.shape = self.mask.shape, ir.Shape([1])
+        width = value.shape[-1] if value.shape is not None else None
+        return annotated(self._packed, [TOKENS, width])
+
+    def unpack(self, value: ir.Value, scope: str) -> ir.Value:
+        """[T, D] -> [B, S, D], with zeros at padding."""
+        restored = self.op.RestorePadding(value, self._offsets, _domain=MICROSOFT, _scope=scope)
+        return self._unpacked(value, restored)
+
+    def restore(self, value: ir.Value, scope: str) -> ir.Value:
+        """The same."""
+        return self.unpack(value, scope)
+
+    def first_row(self, value: ir.Value, keeps_axis: bool, scope: str) -> ir.Value:
+        """[T, D] -> the first token of each text, [B, 1, D] or [B, D]."""
+        first = super().first_row(value, keeps_axis, scope)
+        if self.mask.shape is None or value.shape is None:
+            return first
+        return annotated(first, [self.mask.shape[0], *([1] if keeps_axis else []), value.shape[-1]])
+
+    def clear_empty(self, value: ir.Value, scope: str) -> ir.Value:
+        """As it is: there is no text without a token."""
+        return value
+
+    @cached_property
+    def places(self) -> ir.Value:
+        """[T]: where each kept token stands in B * S."""
+        count = self.op.Shape(self._packed, start=0, end=1)
+        flat = self.op.Reshape(self._offsets, self.op.integers([-1]))
+        kept = self.op.Slice(flat, self.op.integers([0]), count)
+        places = self.op.Cast(kept, to=_INT64)
+        places.shape = ir.Shape([TOKENS])
+        return places
+
+    @cached_property
+    def first_slots(self) -> ir.Value:
+        """[B]: where the first token of each text stands in T."""
+        return self.op.Slice(self._starts, self.op.integers([0]), self.op.integers([-1]))
+
+    @cached_property
+    def first_slots_kept(self) -> ir.Value:
+        """[B, 1]: the same."""
+        return self.op.Unsqueeze(self.first_slots, self.op.integers([1]))
+
+    @cached_property
+    def _lengths(self) -> ir.Value:
+        """[B]: how many tokens each text has, at least one."""
+        total = self.op.ReduceSum(self.mask, self.op.integers([1]), keepdims=0)
+        return self.op.Max(self.op.Cast(total, to=_INT32), self.op.constant("one", np.array([1], np.int32)))
