@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from cuda_graphs import CUDA_TARGETS, make_graph, tasks_of
 from cuda_page import row
@@ -46,7 +47,8 @@ def open_every_way(path: Path, eager: Eager) -> None:
     """With default options, with others, and for CUDA graphs where the inputs allow it."""
     ports = (eager.module.inputs, eager.module.outputs)
     every = [CudaOptions(), CHANGED]
-    if all(port.axes == (BATCH, SEQUENCE) for port in ports[0]):
+    waits = "RemovePadding" in (node.op_type for node in onnx.load(path).graph.node)
+    if all(port.axes == (BATCH, SEQUENCE) for port in ports[0]) and not waits:
         every.append(CudaOptions(cuda_graphs=True))
     for options in every:
         OnnxRuntimeCuda.open(path, *ports, RuntimeOptions(cuda=options), eager.config).close()
@@ -107,6 +109,14 @@ def test_sizes_may_be_computed_on_the_cpu_where_other_nodes_may_not(task: str, t
     options = RuntimeOptions(cuda=CudaOptions(allow_cpu_nodes=False))
     with OnnxRuntimeCuda.open(path, eager.module.inputs, eager.module.outputs, options) as runtime:
         assert runtime.describe().providers[0] == PROVIDER
+
+
+def test_a_graph_that_waits_for_the_gpu_is_not_captured(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    eager = make_graph("feature-extraction", "ort-cuda-unpadded", "fp16", path)
+    ports = (eager.module.inputs, eager.module.outputs)
+    with pytest.raises(UsageError, match=r"model\.onnx has RemovePadding, which waits for the GPU"):
+        OnnxRuntimeCuda.open(path, *ports, RuntimeOptions(cuda=CudaOptions(cuda_graphs=True)))
 
 
 def test_an_option_that_there_is_not_is_refused(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from bert_onnx.errors import ArtifactError, InputError, RuntimeUnavailableError,
 from runtimes.engines.base import RuntimeOptions, chosen_outputs
 from runtimes.engines.graph_file import GraphFile, Opened
 from runtimes.engines.guard import GuardedRuntime
-from runtimes.engines.ort.cuda_graphs import NO_GRAPH, CapturedGraph, find_bucket, run_options
+from runtimes.engines.ort.cuda_graphs import NO_GRAPH, CapturedGraph, check_nodes, find_bucket, run_options
 from runtimes.engines.ort.cuda_graphs import check_ports as check_graph_ports
 from runtimes.engines.ort.cuda_options import CudaOptions
 from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
 from runtimes.engines.ort.session import (
     Providers,
+    nodes_by_provider,
     nodes_elsewhere,
     open_session,
     opened,
@@ -131,7 +132,7 @@ def open_gpu_session(
 
     Raises:
         RuntimeUnavailableError: onnxruntime went on without the provider, or a node has no kernel and must have one.
-        UsageError: CUDA graphs are wanted, and nodes that do more than compute sizes are on the CPU.
+        UsageError: CUDA graphs are wanted, and a node waits for the GPU, or does more than compute sizes on the CPU.
         ArtifactError: as `open_session`.
     """
     first = providers[0] if isinstance(providers[0], str) else providers[0][0]
@@ -151,6 +152,8 @@ def open_gpu_session(
             f"onnxruntime could not load {first} and would run {graph.path.name} on {session.get_providers()[0]}; "
             f"is there a GPU {cuda.device_id}? `bert-onnx doctor` shows what is missing."
         )
+    if cuda.cuda_graphs:
+        check_nodes([name for counts in nodes_by_provider(session).values() for name in counts], graph.path.name)
     elsewhere = nodes_elsewhere(session, first)
     if elsewhere and not cuda.allow_cpu_nodes and not _sizes_alone(library, graph, options, cuda):
         raise RuntimeUnavailableError(

@@ -6,7 +6,7 @@ buffers of its own on the device; a smaller batch is padded to the bucket, and i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,9 @@ from bert_onnx.tasks import BATCH, SEQUENCE, Port
 _GRAPH_ID = "gpu_graph_id"
 #: The number that onnxruntime takes for "do not capture".
 NO_GRAPH = -1
+
+#: Operators that wait for the GPU while they run.
+_WAITING = frozenset({"RemovePadding"})
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,24 @@ def check_ports(inputs: Sequence[Port]) -> None:
             raise UsageError(
                 f"CUDA graphs are for models whose inputs are [{BATCH}, {SEQUENCE}]; {port.name} is "
                 f"[{', '.join(str(axis) for axis in port.axes)}]. Leave cuda_graphs off for this model."
+            )
+
+
+def check_nodes(operators: Iterable[str], model: str) -> None:
+    """Refuse a graph that waits for the GPU in the middle: what follows depends on a number that the host must know.
+
+    Args:
+        operators: of its nodes.
+        model: the file's name.
+
+    Raises:
+        UsageError: naming the operator.
+    """
+    for operator in operators:
+        if operator in _WAITING:
+            raise UsageError(
+                f"{model} has {operator}, which waits for the GPU to say how many tokens there are, and CUDA graphs "
+                "cannot capture that. Leave cuda_graphs off, or take the variant for ort-cuda."
             )
 
 

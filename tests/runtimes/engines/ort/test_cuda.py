@@ -17,7 +17,7 @@ from bert_onnx.errors import InferenceError, InputError, RuntimeUnavailableError
 from bert_onnx.tasks import Port
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.cuda import OnnxRuntimeCuda
-from runtimes.engines.ort.cuda_graphs import Bucket, find_bucket, pad_to_bucket
+from runtimes.engines.ort.cuda_graphs import Bucket, check_nodes, find_bucket, pad_to_bucket
 from runtimes.engines.ort.cuda_options import CudaOptions
 
 GRAPHS = CudaOptions(cuda_graphs=True, batches=(1, 4), lengths=(4, 8))
@@ -236,3 +236,9 @@ def test_a_real_gpu_takes_and_gives_device_tensors(graph: Path) -> None:
         vectors = torch.from_dlpack(runtime.run_device(tensors)["sentence_embedding"])
         assert vectors.is_cuda
         np.testing.assert_allclose(vectors.cpu().numpy(), expected(arrays()), atol=1e-5)
+
+
+def test_operators_that_wait_for_the_gpu_are_not_captured() -> None:
+    check_nodes(["MatMul", "Add"], "model.onnx")
+    with pytest.raises(UsageError, match=r"model\.onnx has RemovePadding, which waits.*take the variant for ort-cuda"):
+        check_nodes(["MatMul", "RemovePadding"], "model.onnx")
