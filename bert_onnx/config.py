@@ -209,9 +209,16 @@ class BertConfig(_OtherNames):
     def from_dict(
         cls, values: Mapping[str, Any], source: str = "the config", *, classes: int | None = None
     ) -> BertConfig:
-        """A config from the values of a config.json; keys that BERT does not define are left out.
+        """As `parse`, with logged warnings."""
+        return _logged(cls.parse(values, source, classes=classes))
 
-        Labels with gaps, ids of tokens outside the vocabulary and unknown dtypes are mended, with a logged warning.
+    @classmethod
+    def parse(
+        cls, values: Mapping[str, Any], source: str = "the config", *, classes: int | None = None
+    ) -> tuple[BertConfig, tuple[str, ...]]:
+        """A config from the values of a config.json, and warnings; keys that BERT does not define are left out.
+
+        Labels with gaps, ids of tokens outside the vocabulary and unknown dtypes are mended, with a warning.
 
         Args:
             values: of a config.json.
@@ -234,8 +241,6 @@ class BertConfig(_OtherNames):
         if isinstance(renamed.get("dtype"), str):
             renamed["dtype"] = renamed["dtype"].removeprefix("torch.")
         renamed, warnings = mended(renamed, classes)
-        for warning in warnings:
-            logger.warning("%s: %s.", source, warning)
         chosen = {key: value for key, value in renamed.items() if key in known}
         # null in the file stands for the default, but for the padding token, which a model may do without
         chosen = {key: value for key, value in chosen.items() if value is not None or key == "pad_token_id"}
@@ -244,13 +249,18 @@ class BertConfig(_OtherNames):
         try:
             if values.get("num_labels") is not None and not values.get("id2label"):
                 chosen["id2label"] = _unnamed_labels(values["num_labels"])
-            return cls(**chosen)
+            return cls(**chosen), tuple(f"{source}: {warning}." for warning in warnings)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], *, classes: int | None = None) -> BertConfig:
-        """Read `folder`/config.json; `classes` as in `from_dict`.
+        """As `read`, with logged warnings."""
+        return _logged(cls.read(folder, classes=classes))
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str], *, classes: int | None = None) -> tuple[BertConfig, tuple[str, ...]]:
+        """Read `folder`/config.json; `classes` and what is returned as in `parse`.
 
         Raises:
             ConfigError: the file is missing, is not JSON, or does not describe a BERT.
@@ -267,7 +277,7 @@ class BertConfig(_OtherNames):
             raise ConfigError(f"{path} cannot be read as JSON: {error}.") from None
         if not isinstance(values, dict):
             raise ConfigError(f"{path} holds {type(values).__name__}, not a JSON object.")
-        return cls.from_dict(values, source=str(path), classes=classes)
+        return cls.parse(values, source=str(path), classes=classes)
 
     def to_dict(self) -> dict[str, Any]:
         """Values for a config.json that other tools read, too; keys are sorted, fields that are None left out."""
@@ -330,3 +340,10 @@ def _unnamed_labels(count: Any) -> dict[int, str]:
     if not is_int(count) or not 1 <= count <= MAX_LABELS:
         raise ConfigError(f"num_labels is {count!r}; it must be a whole number from 1 to {MAX_LABELS}.")
     return {index: f"LABEL_{index}" for index in range(count)}
+
+
+def _logged(found: tuple[BertConfig, tuple[str, ...]]) -> BertConfig:
+    config, warnings = found
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return config

@@ -78,7 +78,7 @@ def export(
         manifest = replace(manifest, source=hashing.result().source)
         folder = _publish(stage, manifest, destination, request.force, progress)
     artifact = Artifact.open(folder, check_hashes=False)  # written and hashed a moment ago, by us
-    return ExportReport(artifact, eager.warnings + warnings + notes, time.monotonic() - begun)
+    return ExportReport(artifact, checkpoint.warnings + eager.warnings + warnings + notes, time.monotonic() - begun)
 
 
 def extend(request: ExtendRequest, progress: Progress = no_progress) -> ExportReport:
@@ -103,7 +103,9 @@ def extend(request: ExtendRequest, progress: Progress = no_progress) -> ExportRe
         builder = VariantBuilder(Reference(eager), stage, before.model_max_length, request.precision)
         manifest, notes = _make_variants(builder, request.plans(), before, bool(before.text_graphs), progress)
         folder = _publish(stage, manifest, destination, True, progress)
-    return ExportReport(Artifact.open(folder, check_hashes=False), notes, time.monotonic() - begun)
+    return ExportReport(
+        Artifact.open(folder, check_hashes=False), checkpoint.warnings + notes, time.monotonic() - begun
+    )
 
 
 def _make_variants(

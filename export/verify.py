@@ -121,7 +121,9 @@ def verify_artifact(
     found = _verify_variants(artifact, eager, request, progress)
     texts = _verify_text_graphs(artifact, eager, progress)
     progress("done", 1.0)
-    return VerifyReport(artifact, found.parities, found.qualities, found.unjudged, texts, found.doubts)
+    return VerifyReport(
+        artifact, found.parities, found.qualities, found.unjudged, texts, checkpoint.warnings + found.doubts
+    )
 
 
 def _verify_variants(artifact: Artifact, eager: Eager, request: PrecisionRequest, progress: Progress) -> _Verdicts:

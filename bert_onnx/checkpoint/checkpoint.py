@@ -18,12 +18,14 @@ class Checkpoint:
         config: its config.json.
         source: where it came from.
         modules_folder: the folder with modules.json, if there is one; the transformer may be in a folder within it.
+        warnings: what in its config.json does not fit together, and what was made of it.
     """
 
     folder: Path
     config: BertConfig
     source: Source
     modules_folder: Path | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:

@@ -123,15 +123,17 @@ def _refuse_revision(model: str, revision: str | None) -> None:
 
 def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision: str | None = None) -> Checkpoint:
     root, folder = folder, transformer_folder(folder)
-    config = with_ends(BertConfig.from_pretrained(folder), folder)
+    config, warnings = BertConfig.read(folder)
+    config = with_ends(config, folder)
     check_memory(config, str(folder / CONFIG_NAME))
     if random_seed is not None:
-        return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed), root)
+        return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed), root, warnings)
     weight_files(folder)  # refuses a folder without them
     classes = _classes(folder)
     if classes not in (None, config.num_labels):
-        config = with_ends(BertConfig.from_pretrained(folder, classes=classes), folder)
-    return Checkpoint(folder, config, Source(name, kind, revision, ""), root)
+        config, warnings = BertConfig.read(folder, classes=classes)
+        config = with_ends(config, folder)
+    return Checkpoint(folder, config, Source(name, kind, revision, ""), root, warnings)
 
 
 def _classes(folder: Path) -> int | None:

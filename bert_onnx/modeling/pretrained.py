@@ -92,7 +92,10 @@ class BertPreTrainedModel(nn.Module):
         from bert_onnx import checkpoint as weights
 
         checkpoint = weights.find_checkpoint(os.fspath(path_or_id), revision=revision, offline=offline)
-        config = checkpoint.config if config is None else config
+        if config is None:
+            config = checkpoint.config
+            for warning in checkpoint.warnings:
+                logger.warning("%s", warning)
         if attn_implementation is not None:
             config = config.replace(attn_implementation=attn_implementation)
         if num_labels is not None or id2label is not None:

@@ -173,18 +173,23 @@ def test_an_export_with_unknown_text_says_so_before_it_searches(
 
 
 @pytest.mark.slow
-def test_verify_refuses_unknown_text_and_notes_doubtful_text(tmp_path: Path) -> None:
+def test_verify_refuses_unknown_text_and_notes_doubtful_text_and_configs(tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "sentence-similarity")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"eos_token_id": 10**6}))
     known = write_texts(tmp_path / "known.txt", 40, 2)
     request = ExportRequest(
         str(checkpoint), output=str(tmp_path / "out"), precision=PrecisionRequest(("fp16",), evaluation=known)
     )
-    export(request)
+    mended = "eos_token_id is 1000000, outside the vocabulary of 40 tokens; it is taken for unset."
+    about_config = [f"{checkpoint / 'config.json'}: {mended}"]
+    assert [warning for warning in export(request).warnings if "eos_token_id" in warning] == about_config
     mixed = tmp_path / "mixed.txt"
     unknown = "".join(f"ก{number} ข{number} ค{number}\n" for number in range(60))
     mixed.write_text(Path(known).read_text(encoding="utf-8") + unknown, encoding="utf-8")
     report = verify_artifact(str(tmp_path / "out"), str(checkpoint), evaluation=str(mixed))
     assert any("of the tokens of mixed.txt are [UNK]" in warning for warning in report.warnings)
+    assert list(report.warnings[:1]) == about_config
     assert report.to_dict()["warnings"] == list(report.warnings)
     mixed.write_text(unknown, encoding="utf-8")
     with pytest.raises(InputError, match=r"100% of the tokens of mixed\.txt are \[UNK\].*--eval FILE"):
