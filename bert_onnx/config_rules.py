@@ -23,11 +23,11 @@ GELUS = (
 )
 ACTIVATIONS = (
     *GELUS,
-    *("laplace", "leaky_relu", "linear", "mish", "quick_gelu", "relu", "relu2", "relu6"),
+    *("laplace", "leaky_relu", "linear", "mish", "prelu", "quick_gelu", "relu", "relu2", "relu6"),
     *("sigmoid", "silu", "swish", "tanh"),
 )
-#: Activations of transformers with trained parameters in every layer: not functions of the states alone.
-TRAINED_ACTIVATIONS = ("prelu", "xielu")
+#: Activations of transformers that are not computed here: xielu has four parameters in every layer, kept in bfloat16.
+OTHER_ACTIVATIONS = ("xielu",)
 DTYPES = ("float32", "float16", "bfloat16")
 ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
 #: More classes than any head has; a config.json that asks for more would fill the memory with labels.
@@ -80,11 +80,11 @@ def validate(fields: Mapping[str, Any]) -> None:
         value = fields[name]
         if not is_int(value) or value < minimum:
             raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {minimum}.")
-    if fields["hidden_act"] in TRAINED_ACTIVATIONS:
+    if fields["hidden_act"] in OTHER_ACTIVATIONS:
         raise ConfigError(
-            f"hidden_act is {fields['hidden_act']!r}, whose slopes are trained parameters of every layer; bert-onnx "
-            f"computes activations without parameters only: {', '.join(ACTIVATIONS)}. Export such a model with "
-            "torch.onnx.export; `bert-onnx optimize` takes its graph."
+            f"hidden_act is {fields['hidden_act']!r}, which bert-onnx does not compute; it computes "
+            f"{', '.join(ACTIVATIONS)}. Export such a model with torch.onnx.export; `bert-onnx optimize` takes its "
+            "graph."
         )
     for name, choices in _CHOICES.items():
         value = fields[name]

@@ -1,6 +1,6 @@
 """The activation functions that a BERT config can name, as one table: the names of transformers' ACT2FN.
 
-Those of its names that have trained parameters (prelu, xielu) are in `config_rules.TRAINED_ACTIVATIONS`.
+Modules keep an activation under transformers' name for it, since prelu has a trained parameter in every layer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 Activation = Callable[[Tensor], Tensor]
@@ -77,3 +77,20 @@ ACTIVATION_FUNCTIONS: dict[str, Activation] = {
     "swish": F.silu,
     "tanh": torch.tanh,
 }
+
+
+class ParametricRelu(nn.Module):
+    """x where it is positive, else w x with a trained w (He et al. 2015), in operators of every target."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1,), 0.25))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Of any shape."""
+        return F.relu(states) - self.weight * F.relu(states * -1.0)
+
+
+def make_activation(name: str) -> Activation:
+    """The activation that a config calls `name`; one with a parameter is a module of its own each time."""
+    return ParametricRelu() if name == "prelu" else ACTIVATION_FUNCTIONS[name]

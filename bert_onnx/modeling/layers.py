@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bert_onnx.config import BertConfig
-from bert_onnx.modeling.activations import ACTIVATION_FUNCTIONS
+from bert_onnx.modeling.activations import make_activation
 
 
 class ResidualNorm(nn.Module):
@@ -30,11 +30,12 @@ class BertIntermediate(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
+        self.intermediate_act_fn = make_activation(config.hidden_act)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, S, D] -> [B, S, F]."""
-        return self.activation(self.dense(hidden))
+        activated: Tensor = self.intermediate_act_fn(self.dense(hidden))
+        return activated
 
 
 class BertPooler(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bert_onnx.config import BertConfig
-from bert_onnx.modeling.activations import ACTIVATION_FUNCTIONS
+from bert_onnx.modeling.activations import make_activation
 from bert_onnx.modeling.losses import causal_loss, classification_loss
 from bert_onnx.modeling.model import BertModel
 from bert_onnx.modeling.outputs import (
@@ -31,11 +31,11 @@ class PredictionTransform(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
+        self.transform_act_fn = make_activation(config.hidden_act)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        states: Tensor = self.LayerNorm(self.activation(self.dense(hidden)))
+        states: Tensor = self.LayerNorm(self.transform_act_fn(self.dense(hidden)))
         return states
 
 
