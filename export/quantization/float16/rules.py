@@ -23,7 +23,7 @@ _NARROW = frozenset(
 )  # fmt: skip
 
 #: Of those, these have no bf16 by their schemas, whatever the provider: a graph that gives it to them does not open.
-_NO_BF16 = frozenset({("", "Einsum"), (MICROSOFT, "EmbedLayerNormalization")})
+_NO_BF16 = frozenset({("", "Einsum"), (MICROSOFT, "EmbedLayerNormalization"), (MICROSOFT, "PackedMultiHeadAttention")})
 
 #: Compute in what they are given, and in 16 bits where everything that they are given is.
 _FOLLOWING = frozenset(
