@@ -10,7 +10,7 @@ from pathlib import Path
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.generation import with_ends
 from bert_onnx.checkpoint.hub import fetch
-from bert_onnx.checkpoint.names import canonical
+from bert_onnx.checkpoint.names import canonical, find_holder
 from bert_onnx.checkpoint.reading import read_tensors, weight_files, weights_digest
 from bert_onnx.checkpoint.sentence_files import transformer_folder
 from bert_onnx.checkpoint.sentence_weights import module_weight_files
@@ -138,8 +138,10 @@ def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision
 
 def _classes(folder: Path) -> int | None:
     """Rows of the classifier's bias, where the weights have one."""
-    for name, tensor in read_tensors(folder).items():
-        if canonical(name) == "classifier.bias" and len(tensor.shape) == 1:
+    tensors = read_tensors(folder)
+    holder = find_holder(tensors)
+    for name, tensor in tensors.items():
+        if canonical(name, holder) == "classifier.bias" and len(tensor.shape) == 1:
             return tensor.shape[0] or None
     return None
 

@@ -15,10 +15,15 @@ TOKENIZER_FILES = (
 )
 #: Settings of a ColBERT that Stanford's library saved.
 STANFORD_FILE = "artifact.metadata"
+#: The config of a Transformer of sentence-transformers; its first versions named it after the kind of model.
+TRANSFORMER_FILES = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
 SENTENCE_FILES = (
     "modules.json",
     "config_sentence_transformers.json",
-    "sentence_bert_config.json",
+    *TRANSFORMER_FILES,
     STANFORD_FILE,
 )
 
@@ -46,7 +51,7 @@ IGNORED_BUFFERS: frozenset[str] = frozenset({"bert.embeddings.position_ids", "be
 #: What a training loop keeps beside the model: the first part of such names, or any part.
 _TRAINING_FIRST = re.compile(
     r"(optim(izers?)?|(lr_)?schedulers?|scaler|grad_scaler|ema|ema_model|module_ema|model_ema|shadow|swa_model|teacher"
-    r"|criterion|crit|loss(es|_fn|_fct|_func|_weights?)?|class_weights?|log_vars?|n_averaged|num_updates|global_step"
+    r"|logit_(scale|bias)|temp(erature)?|criterion|crit|loss(es|_fn|_fct|_func|_weights?)?|class_weights?|log_vars?|n_averaged|num_updates|global_step"
     r"|epoch|step)(\.|$)"
 )
 _TRAINING_PART = re.compile(r"(^|\.)(exp_avg(_sq)?|max_exp_avg_sq|momentum_buffer|loss_fn|loss_fct|criterion)(\.|$)")
@@ -74,19 +79,34 @@ WORD_EMBEDDING = "bert.embeddings.word_embeddings.weight"
 POOLER_WEIGHT = "bert.pooler.dense.weight"
 
 
-def canonical(name: str) -> str:
+def canonical(name: str, holder: str = "") -> str:
     """`name` as a class with a head calls it today.
 
-    Wrappers are taken off, endings renamed, and parts of BertModel come after `bert.`.
+    Wrappers and the `holder` are taken off, endings renamed, and parts of BertModel come after `bert.`.
     """
-    parts = [part for part in name.split(".") if part not in WRAPPERS]
-    while len(parts) > 1 and parts[0] in HOLDERS:
-        del parts[0]
-    name = ".".join(parts)
+    name = _unwrapped(name).removeprefix(holder)
+    while (first := name.partition("."))[0] in HOLDERS and first[2]:
+        name = first[2]
     for old, new in RENAMED_ENDINGS.items():
         if name.endswith(old):
             name = name[: -len(old)] + new
     return BASE_PREFIX + name if name.startswith(BASE_PARTS) else name
+
+
+def find_holder(names: Iterable[str]) -> str:
+    """What a program's own class puts before the names of the model that it holds, such as `encoder.`; or nothing.
+
+    It is read off the one word embedding that there is, beside those that training left; of several models, none is
+    taken for the model.
+    """
+    ending = WORD_EMBEDDING.removeprefix(BASE_PREFIX)
+    trained = [name for name in map(_unwrapped, names) if name.endswith(ending) and not left_behind(name)]
+    found = {name.removesuffix(ending) for name in trained}
+    return found.pop().removesuffix(BASE_PREFIX) if len(found) == 1 else ""
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
 def changes_layers(name: str) -> bool:

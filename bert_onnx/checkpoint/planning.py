@@ -14,6 +14,7 @@ from bert_onnx.checkpoint.names import (
     WORD_EMBEDDING,
     canonical,
     changes_layers,
+    find_holder,
     is_head,
     left_behind,
     listed,
@@ -97,8 +98,9 @@ def make_plan(
 
 def _by_canonical_name(tensors: Mapping[str, TensorInfo], checkpoint: Checkpoint) -> dict[str, TensorInfo]:
     found: dict[str, TensorInfo] = {}
+    holder = find_holder(tensors)
     for name, tensor in tensors.items():
-        key = canonical(name)
+        key = canonical(name, holder)
         if key in found:
             raise CheckpointError(
                 f"{checkpoint.folder} holds the same tensor under two names, {found[key].name!r} and {name!r}."

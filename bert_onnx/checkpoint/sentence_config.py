@@ -25,10 +25,10 @@ from bert_onnx.checkpoint.sentence_files import (
     module_entries,
     read_json,
     read_size,
-    read_transformer_config,
     refuse_others,
     torch_activation,
 )
+from bert_onnx.checkpoint.transformer_config import check_output, read_transformer_config
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.sentence_modules import (
     ACTIVATIONS,
@@ -73,6 +73,7 @@ def read_modules(checkpoint: Checkpoint) -> tuple[Module, ...] | None:
     refuse_others(path, entries)
     if entries[0].kind not in TRANSFORMERS:
         raise CheckpointError(f"{path} begins with {entries[0].kind}, not with a Transformer; {WAY_OUT}.")
+    check_output(checkpoint)
     if is_late_interaction(checkpoint, entries):
         return _fitting(path, read_projections(checkpoint, entries), checkpoint.config.hidden_size)
     modules: list[Module] = []

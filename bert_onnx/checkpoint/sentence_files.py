@@ -1,4 +1,4 @@
-"""The JSON files of a sentence-transformers folder, read as they stand: its modules, and how its texts are read."""
+"""The JSON files of a sentence-transformers folder, read as they stand: modules.json, and what several of them have."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.config import CONFIG_NAME
 from bert_onnx.errors import CheckpointError
 from bert_onnx.sentence_modules import ACTIVATIONS
 
 MODULES_FILE = "modules.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
-TRANSFORMER_FILE = "sentence_bert_config.json"
 
 WAY_OUT = "choose a pooling yourself by --pooling, with --normalize or --no-normalize, or export another --task"
 #: What PyLate's folders state as their similarity.
@@ -125,38 +123,3 @@ def torch_activation(path: Any, key: str, known: Sequence[str] = ACTIVATIONS) ->
             f"{key} {shown!r} is no activation of torch.nn that needs no arguments; those are {', '.join(known)}"
         )
     return name
-
-
-@dataclass(frozen=True)
-class TransformerConfig:
-    """sentence_bert_config.json, as far as it decides what a text's tokens are.
-
-    Args:
-        max_seq_length: length to which texts are cut, in tokens; None where it says nothing.
-        do_lower_case: texts are lower-cased, whatever the tokenizer does.
-        transformer_task: what the transformer computes; None for hidden states.
-    """
-
-    max_seq_length: int | None = None
-    do_lower_case: bool = False
-    transformer_task: str | None = None
-
-
-def read_transformer_config(checkpoint: Checkpoint) -> TransformerConfig:
-    """What sentence_bert_config.json says; nothing where there is none.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    path = checkpoint.folder / TRANSFORMER_FILE
-    if not path.is_file():
-        return TransformerConfig()
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is not a JSON object; {WAY_OUT}.")
-    longest, task = values.get("max_seq_length"), values.get("transformer_task")
-    return TransformerConfig(
-        longest if isinstance(longest, int) and longest > 0 else None,
-        values.get("do_lower_case") is True,
-        task if isinstance(task, str) else None,
-    )

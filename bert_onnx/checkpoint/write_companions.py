@@ -13,12 +13,9 @@ from bert_onnx.checkpoint.companions import TOKENIZER_FILES, companion_files
 from bert_onnx.checkpoint.cross_encoder import has_modules
 from bert_onnx.checkpoint.finding import Checkpoint
 from bert_onnx.checkpoint.late_interaction import read_late_interaction, written_settings
-from bert_onnx.checkpoint.sentence_files import (
-    SETTINGS_FILE,
-    TRANSFORMER_FILE,
-    TransformerConfig,
-    read_transformer_config,
-)
+from bert_onnx.checkpoint.names import TRANSFORMER_FILES
+from bert_onnx.checkpoint.sentence_files import SETTINGS_FILE
+from bert_onnx.checkpoint.transformer_config import TransformerConfig, read_transformer_config, transformer_file
 from bert_onnx.checkpoint.write_sentence_modules import write_json, write_model_type, write_sentence_modules
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import CheckpointError, RuntimeUnavailableError
@@ -48,9 +45,10 @@ def write_companions(
     ranks_by_modules = task.name == "text-ranking" and has_modules(checkpoint)
     cut_as_stated = task.name in _EMBEDDING_TASKS or ranks_by_modules
     if cut_as_stated:
-        for name in (SETTINGS_FILE, TRANSFORMER_FILE):
-            if name in found:
-                shutil.copyfile(found[name], stage / name)
+        read = {SETTINGS_FILE: found.get(SETTINGS_FILE), TRANSFORMER_FILES[0]: transformer_file(checkpoint.folder)}
+        for name, path in read.items():
+            if path is not None:
+                shutil.copyfile(path, stage / name)
     late = read_late_interaction(checkpoint) if keeps_tokens(options.modules) else None
     if late is not None:
         write_json(stage / SETTINGS_FILE, written_settings(checkpoint, late))

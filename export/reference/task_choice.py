@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bert_onnx.checkpoint import Checkpoint, read_modules, tensor_names
 from bert_onnx.checkpoint.cross_encoder import check_modules, has_modules, is_cross_encoder, read_activation_fn
-from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical
+from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical, find_holder
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.postprocess import postprocess_of
 from bert_onnx.sentence_modules import Module, Normalize, SpladePooling, is_sparse, keeps_tokens, pooled
@@ -120,4 +120,6 @@ def _has_pooler(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint has a trained pooler; a random model always has one."""
     if checkpoint.source.kind == "random":
         return True
-    return any(canonical(name) == POOLER_WEIGHT for name in tensor_names(checkpoint))
+    names = tensor_names(checkpoint)
+    holder = find_holder(names)
+    return any(canonical(name, holder) == POOLER_WEIGHT for name in names)

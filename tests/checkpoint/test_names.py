@@ -31,6 +31,10 @@ PREFIXES = (
     "module.module.",
     "_fsdp_wrapped_module.",
     "auto_model.",
+    "0.auto_model.",
+    "encoder.",
+    "backbone.bert.",
+    "module.net.encoder.",
 )
 
 
@@ -78,6 +82,8 @@ LEFT = (
     "ema.bert.encoder.layer.0.attention.self.query.weight",
     "teacher.encoder.layer.0.attention.self.query.weight",
     "n_averaged",
+    "logit_scale",
+    "temperature",
     "lr_scheduler.step",
     "ner_classifier.weight",
     "lm_head.bias",
@@ -125,6 +131,17 @@ def test_what_changes_the_results_is_never_dropped(name: str, tmp_path: Path) ->
         with pytest.raises(CheckpointError, match=CHANGES[name]) as caught:
             load(tiny_model(BertModel), folder, allow_new_heads=allowed)
         assert f"module.{name}" in str(caught.value)
+
+
+def test_of_two_models_in_one_file_none_is_chosen(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path, BertModel)
+
+    def double(tensors: dict[str, Any]) -> dict[str, Any]:
+        return {f"{tower}.{name}": value for tower in ("query", "passage") for name, value in tensors.items()}
+
+    rewrite(folder / "model.safetensors", double)
+    with pytest.raises(CheckpointError, match=r"passage\.embeddings.*may change what the model returns"):
+        load(tiny_model(BertModel), folder)
 
 
 def test_two_copies_under_two_wrappers_are_not_chosen_between(tmp_path: Path) -> None:
