@@ -9,6 +9,7 @@ from bert_onnx.artifact import Artifact, Manifest
 from bert_onnx.artifact.hub.fetching import fetch_graph
 from bert_onnx.errors import RuntimeUnavailableError
 from runtimes.engines.base import Runtime, RuntimeOptions
+from runtimes.engines.graph_file import GraphFile
 from runtimes.machine.processor import Processor, this_processor
 from runtimes.machine.user_cache import cache_folder
 from runtimes.selection.request import RuntimeRequest
@@ -40,7 +41,8 @@ def open_best(artifact: Artifact, request: RuntimeRequest) -> tuple[RuntimeChoic
     tuned = _tuned(artifact, processor)
     failures: list[RuntimeUnavailableError] = []
     for choice in choices(artifact.manifest, request, processor, tuned):
-        fetch_graph(artifact, choice.variant.paths, request.offline)
+        for variant in filter(None, (choice.variant, choice.unpadded)):
+            fetch_graph(artifact, variant.paths, request.offline)
         try:
             runtime = open_choice(artifact, choice)
         except RuntimeUnavailableError as error:
@@ -56,6 +58,12 @@ def open_choice(artifact: Artifact, choice: RuntimeChoice) -> Runtime:
     """The runtime of `choice`."""
     manifest = artifact.manifest
     options = RuntimeOptions(threads=choice.threads, compute=choice.compute)
+    if choice.unpadded is not None:
+        from runtimes.engines.ort.cuda_by_shape import CudaByShape
+
+        ports = (manifest.inputs, manifest.outputs, manifest.config)
+        padded, unpadded = (GraphFile(artifact.path(one), *ports) for one in (choice.variant, choice.unpadded))
+        return CudaByShape.open(padded, unpadded, options)
     opened: Runtime = choice.row.load_class().open(
         artifact.path(choice.variant), manifest.inputs, manifest.outputs, options, manifest.config
     )

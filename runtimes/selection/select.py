@@ -2,7 +2,7 @@
 
 Rules, in this order: what the caller named; fp32 unless another precision was asked for; a GPU before the CPU;
 OpenVINO where the artifact has a graph made for it; otherwise ONNX Runtime. Never an int8 file whose sums this
-processor would saturate.
+processor would saturate. On a GPU with a padded and an unpadded graph of one precision: both, see `cuda_by_shape`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,24 @@ from runtimes.selection.request import DEFAULT_PRECISION, FASTEST, PRECISIONS, R
 if TYPE_CHECKING:
     from runtimes.selection.tuned import Tuned
 
+#: The runtime that chooses between two graphs, batch by batch, and their targets.
+BY_SHAPE, PADDED, UNPADDED = "onnxruntime-cuda", "ort-cuda", "ort-cuda-unpadded"
+
 
 @dataclass(frozen=True)
 class RuntimeChoice:
-    """A variant on a runtime, what it computes in, and why it was chosen."""
+    """A variant on a runtime, what it computes in, and why it was chosen.
+
+    Args:
+        unpadded: a second variant, for batches that have padding to skip.
+    """
 
     row: RuntimeRow
     variant: Variant
     compute: str
     threads: int | None
     why: str
+    unpadded: Variant | None = None
 
     @property
     def precision(self) -> str:
@@ -51,6 +59,7 @@ def choices(
     variants = _variants(manifest, request, processor)
     rows = _rows(request)
     found = [choice for row in rows for variant in variants for choice in _compute_choices(row, variant, request)]
+    found += [pair for choice in found for pair in _pairs(choice, variants, request)]
     if not found:
         raise _nothing(manifest, variants, rows, request)
     found.sort(key=lambda choice: _rank(choice, manifest, request, processor))
@@ -58,7 +67,7 @@ def choices(
     if measured is not None and request.variant is None and request.runtime is None:
         chosen = [c for c in found if _is_row(c, measured.runtime, measured.variant, measured.compute)]
         why = f"fastest of {len(tuned.rows) if tuned else 0} measured on this machine by bert-onnx tune"
-        first = [replace(c, threads=request.threads or measured.threads, why=why) for c in chosen]
+        first = [replace(c, threads=request.threads or measured.threads, why=why) for c in chosen if not c.unpadded]
         return first + [choice for choice in found if choice not in chosen]
     return found
 
@@ -129,6 +138,17 @@ def _compute_choices(row: RuntimeRow, variant: Variant, request: RuntimeRequest)
     return []
 
 
+def _pairs(choice: RuntimeChoice, variants: Sequence[Variant], request: RuntimeRequest) -> list[RuntimeChoice]:
+    """`choice` together with the unpadded graph of its precision, where the caller named no variant."""
+    if request.variant is not None or choice.variant.target != PADDED or choice.row.name != BY_SHAPE:
+        return []
+    return [
+        replace(choice, unpadded=other, why=f"{choice.why}; batches with padding to skip run on {other.name}")
+        for other in variants
+        if (other.target, other.precision) == (UNPADDED, choice.variant.precision)
+    ]
+
+
 def _why(row: RuntimeRow, variant: Variant, request: RuntimeRequest) -> str:
     reasons = []
     if request.runtime == row.name:
@@ -160,6 +180,7 @@ def _rank(choice: RuntimeChoice, manifest: Manifest, request: RuntimeRequest, pr
         0 if row.name == request.runtime else _pairing(row, variant),
         processor.isa_rank(variant.isa) if variant.precision == "int8" else 0,
         row.targets.index(variant.target),
+        0 if choice.unpadded else 1,
         list(RUNTIMES).index(row.name),
         manifest.variants.index(variant),
     )

@@ -102,6 +102,42 @@ def test_of_16_bits_fp16_is_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None
     assert first((PORTABLE, CUDA, halves[0]), precision="fastest")[1] == "bf16"
 
 
+def pair(variants: tuple[FakeVariant, ...], measured: Tuned | None = None, **wanted: Any) -> tuple[str, str | None]:
+    """The variant that is taken first, and the one for batches with padding to skip."""
+    manifest: Any = FakeManifest(variants=variants)
+    best = choices(manifest, RuntimeRequest(**wanted), VNNI, measured)[0]
+    if best.unpadded is not None:
+        assert f"batches with padding to skip run on {best.unpadded.name}" in best.why
+    return best.variant.name, best.unpadded.name if best.unpadded else None
+
+
+def test_on_a_gpu_padded_and_unpadded_graphs_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpadded = FakeVariant("unpadded", "ort-cuda-unpadded")
+    halves = (FakeVariant("fp16", "ort-cuda", "fp16"), FakeVariant("unpadded_fp16", "ort-cuda-unpadded", "fp16"))
+    both = (PORTABLE, CUDA, unpadded, *halves)
+    assert pair(both) == ("model", None)  # there is no GPU
+    monkeypatch.setattr(select, "has_gpu", lambda: True)
+    assert pair(both) == ("model_ort_cuda", "unpadded")
+    assert pair(both, precision="fp16") == pair(both, precision="fastest") == ("fp16", "unpadded_fp16")
+    assert pair((PORTABLE, CUDA, halves[1])) == ("model_ort_cuda", None)  # not of the same precision
+    assert pair((PORTABLE, unpadded)) == ("unpadded", None)
+    assert pair(both, variant="model_ort_cuda") == ("model_ort_cuda", None)
+    assert pair(both, variant="unpadded") == ("unpadded", None)
+    assert pair(both, runtime="onnxruntime-cpu") == ("model", None)
+    row = TunedRow("onnxruntime-cuda", "unpadded", "fp32", "fp32", 1, 1.0, True)
+    assert pair(both, Tuned("throughput", (row,), {})) == ("unpadded", None)  # what was measured, alone
+
+
+def test_the_padded_graph_alone_is_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the other one does not open."""
+    monkeypatch.setattr(select, "has_gpu", lambda: True)
+    manifest: Any = FakeManifest(variants=(PORTABLE, CUDA, FakeVariant("unpadded", "ort-cuda-unpadded")))
+    found = choices(manifest, RuntimeRequest(), VNNI, None)
+    assert [(c.variant.name, c.unpadded is not None) for c in found[:3]] == [
+        ("model_ort_cuda", True), ("model_ort_cuda", False), ("unpadded", False)
+    ]  # fmt: skip
+
+
 def test_without_openvino_its_graphs_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RuntimeRow, "missing_modules", lambda self: tuple(n for n in self.needs if n == "openvino"))
     assert first((PORTABLE, OPENVINO)) == ("onnxruntime-cpu", "model", "fp32")
