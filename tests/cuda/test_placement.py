@@ -10,7 +10,7 @@ import onnx
 import pytest
 from cuda_graphs import CUDA_TARGETS, make_graph, tasks_of
 from cuda_page import row
-from cuda_placement import kernels, place, shape_nodes
+from cuda_placement import kernels, packed_kernels, place, shape_nodes
 
 from bert_onnx.errors import RuntimeUnavailableError, UsageError
 from bert_onnx.tasks import BATCH, SEQUENCE
@@ -43,12 +43,19 @@ LENGTHS = {
 CHANGES: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 2, "max_position_embeddings": 160}
 
 
+#: What PackedMultiHeadAttention takes at 128 tokens; in fp32 from 256 on it is EFFICIENT_ATTENTION.
+_PACKED = {"fp16": "FLASH_ATTENTION", "fp32": "MATH"}
+
+
+def operators_of(path: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
+
+
 def open_every_way(path: Path, eager: Eager) -> None:
     """With default options, with others, and for CUDA graphs where the inputs allow it."""
     ports = (eager.module.inputs, eager.module.outputs)
     every = [CudaOptions(), CHANGED]
-    waits = "RemovePadding" in (node.op_type for node in onnx.load(path).graph.node)
-    if all(port.axes == (BATCH, SEQUENCE) for port in ports[0]) and not waits:
+    if all(port.axes == (BATCH, SEQUENCE) for port in ports[0]) and "RemovePadding" not in operators_of(path):
         every.append(CudaOptions(cuda_graphs=True))
     for options in every:
         OnnxRuntimeCuda.open(path, *ports, RuntimeOptions(cuda=options), eager.config).close()
@@ -67,6 +74,9 @@ def test_every_graph_is_on_the_gpu(
     for layers in (1, 2):  # of two, cuDNN's stand-in ends the run after the first; the last one may be another operator
         eager = make_graph(task, target, precision, path, num_hidden_layers=layers, **CHANGES)
         attention[:0] = list(kernels(path, eager.module.inputs, capfd, LENGTHS).values())[:1]
+    packed = list(packed_kernels(path, tmp_path, capfd, LENGTHS).values())
+    assert packed == ([_PACKED[precision]] if "PackedMultiHeadAttention" in operators_of(path) else [])
+    attention[:0] = packed
     open_every_way(path, eager)
     placed, sizes = place(path, tmp_path), shape_nodes(path)
     assert set(placed.on_cpu) <= set(sizes)

@@ -24,7 +24,9 @@ Every graph opens with default options, with other options and, where its inputs
   with cuDNN 9.13, as it prints with `ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO=1`. `CUDNN_FLASH_ATTENTION`,
   `FLASH_ATTENTION` and `EFFICIENT_ATTENTION` keep no scores in memory; `MATH` is two products and a softmax over all
   scores. Heads that read the first token alone have one query a text in the last layer, for which it is "then" `MATH`.
-  Spelled out: MatMul, Softmax and MatMul in the graph itself.
+  Spelled out: MatMul, Softmax and MatMul in the graph itself. PackedMultiHeadAttention of `ort-cuda-unpadded` is asked
+  in a graph of its own, half of its tokens real, since RemovePadding finds no token where nothing computes; in fp32 it
+  takes `EFFICIENT_ATTENTION` from 256 tokens on.
 
 | task | target | precision | opens | on the CPU | copies | attention |
 | --- | --- | --- | --- | --- | --- | --- |

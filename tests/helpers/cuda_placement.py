@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from bert_onnx.tasks import Port
 from runtimes.engines.base import RuntimeOptions
@@ -84,6 +85,43 @@ def kernels(path: Path, inputs: Sequence[Port], capture: Any, sizes: Mapping[str
     Args:
         capture: pytest's `capfd`.
     """
+    return _printed(path, {port.name: np.ones(port.shape(sizes), port.dtype) for port in inputs}, capture)
+
+
+def packed_kernels(path: Path, folder: Path, capture: Any, sizes: Mapping[str, int]) -> dict[str, str]:
+    """The same for the first PackedMultiHeadAttention of a graph, if it has one, in a graph of this node alone.
+
+    The stand-in of RemovePadding lets no token through, so that in its own graph it chooses no kernel.
+
+    Args:
+        folder: takes the graph.
+        sizes: of the batch; half of its tokens are real.
+    """
+    graph = onnx.load(path, load_external_data=False).graph
+    node = next((node for node in graph.node if node.op_type == "PackedMultiHeadAttention"), None)
+    if node is None:
+        return {}
+    types = {value.name: value.type.tensor_type for value in graph.value_info}
+    kind, width = types[node.output[0]].elem_type, types[node.output[0]].shape.dim[1].dim_value
+    batch, length = sizes["batch_size"], sizes["sequence_length"]
+    states = np.ones((batch * length // 2, width), helper.tensor_dtype_to_np_dtype(kind))
+    offsets = np.arange(batch * length, dtype=np.int32).reshape(batch, length)
+    starts = np.arange(batch + 1, dtype=np.int32) * (length // 2)
+    feeds = dict(zip(node.input, (states, states, states, None, offsets, starts), strict=True))
+    del feeds[""]
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in feeds.items()
+    ]
+    output = helper.make_tensor_value_info(node.output[0], kind, states.shape)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(node.domain, 1)]
+    alone = helper.make_model(helper.make_graph([node], "alone", inputs, [output]), opset_imports=opsets, ir_version=8)
+    onnx.save(alone, folder / "alone.onnx")
+    return _printed(folder / "alone.onnx", feeds, capture)
+
+
+def _printed(path: Path, feeds: Mapping[str, np.ndarray], capture: Any) -> dict[str, str]:
+    """What a run of `path` prints of its kernels, by node."""
     library = import_onnxruntime()
     os.environ[KERNEL_VARIABLE] = "1"
     try:
@@ -92,7 +130,7 @@ def kernels(path: Path, inputs: Sequence[Port], capture: Any, sizes: Mapping[str
         session = open_session(library, path, options, [(PROVIDER, CudaOptions().to_provider()), CPU_PROVIDER])
         capture.readouterr()
         try:
-            session.run(None, {port.name: np.ones(port.shape(sizes), port.dtype) for port in inputs})
+            session.run(None, dict(feeds))
         except Exception as error:  # they share no base class of their own
             if "Attention node" not in str(error):
                 raise
