@@ -22,8 +22,8 @@ _SHORT = 64
 #: Largest share of a batch's tokens that may be padding is 1 - 1 / this.
 _STRETCH = 2
 _ATTENTION = 4
-#: Rows that are looked at beyond those that were taken.
-_PASSED = 256
+#: Rows that are passed over at most: since they come first afterwards, whoever comes newly waits for so many.
+_PASSED = 16
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,17 @@ def test_a_small_request_of_the_same_client_goes_before_the_rest_of_a_large_one(
     assert 5000 in recorder.batches[1]
 
 
+def test_a_new_client_waits_for_few_of_the_rows_that_were_passed_over(scheduler: Scheduler, recorder: Recorder) -> None:
+    model = lane(scheduler, recorder, tokens=1000)
+    ask(scheduler, model, {1: 10, **dict.fromkeys(range(2, 200), 400)}, client="bulk")
+    scheduler.step()  # the short row alone; long ones were passed over
+    assert recorder.batches == [[1]]
+    ask(scheduler, model, {5000: 10}, client="single")
+    while not any(5000 in batch for batch in recorder.batches):
+        scheduler.step()
+    assert sum(len(batch) for batch in recorder.batches) <= 20
+
+
 def test_expired_rows_are_never_run(scheduler: Scheduler, recorder: Recorder, clock: Clock) -> None:
     model = lane(scheduler, recorder)
     late = ask(scheduler, model, {1: 10, 2: 10}, within=5.0)
