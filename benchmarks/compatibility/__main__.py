@@ -34,7 +34,8 @@ named, `--task`.
 * **same as its library**: largest difference of the portable graph from what the library returns, from text to
   result: vectors, scores, places of characters, token ids. **unpadded**: the same of `ort-cpu-unpadded`.
 * **int8**: whether the int8 graph passes its gate, with the gate's first figure ([precision.md](precision.md)).
-  All models but the sample have random weights, whose scores lie closer together than those of trained ones.
+  All models but the sample have random weights, whose scores lie closer together than those of trained ones, and are
+  calibrated and judged with texts of their own small vocabulary.
 * **its library's ONNX backend**: largest difference where the library opens the artifact itself, unchanged.
 * **optimum**, **transformers.js**: largest difference of what the head returns, from transformers on the checkpoint.
   `-`: the tool has no class for it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from bert_onnx.checkpoint.convert import convert_weights
 from bert_onnx.checkpoint.finding import sample_folder
 
 _PLAIN = "hello world paris is big old the . , ##s a b c query : find HELLO World what ? river town and of"
+#: Lines of a file of texts.
+_TEXTS = 240
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_PLAIN.split()]
 _CONFIG: dict[str, Any] = {
     "vocab_size": len(WORDS),
@@ -49,6 +52,7 @@ class Kind:
         change: what is done to it afterwards; the library is asked before, for it may not be able to open what comes
             of it, or fill it with random weights.
         task: what to export it for.
+        trained: it knows the built-in texts; others know `WORDS` alone.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Kind:
     make: Callable[[Path], None]
     change: Callable[[Path], None] | None = None
     task: str = "auto"
+    trained: bool = False
 
 
 def save(
@@ -94,6 +99,15 @@ def patch(path: Path, **fields: Any) -> None:
     write(path, json.loads(path.read_text(encoding="utf-8")) | fields)
 
 
+def write_texts(beside: Path, seed: int) -> Path:
+    """A file of texts of `WORDS`, of 3 to 24 words each, to calibrate with or to judge by."""
+    drawn, words = random.Random(seed), _PLAIN.replace("##s ", "").split()
+    lines = [" ".join(drawn.choices(words, k=drawn.randint(3, 24))) for _ in range(_TEXTS)]
+    path = beside.with_name(f"{beside.name}-{seed}.txt")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def rename(folder: Path, name: Callable[[str], str]) -> None:
     """Call every tensor of the checkpoint by another name."""
     tensors = load_file(folder / _WEIGHTS)
@@ -106,7 +120,8 @@ def _pickled_and_converted(folder: Path) -> None:
     convert_weights(folder)
 
 
-def _in_half(folder: Path) -> None:
+def _save_in_half(folder: Path) -> None:
+    save_chain(folder)
     tensors = {name: value.half() for name, value in load_file(folder / _WEIGHTS).items()}
     save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
     patch(folder / "config.json", dtype="float16")
@@ -294,7 +309,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     _head("question-answering", libraries.SPANS, "BertForQuestionAnswering"),
     _head("text-generation", libraries.CONTINUATIONS, "BertLMHeadModel", "text-generation-with-past", is_decoder=True),
-    Kind("all-MiniLM-L6-v2, trained", libraries.SENTENCES, _link_sample),
+    Kind("all-MiniLM-L6-v2, trained", libraries.SENTENCES, _link_sample, trained=True),
     _chain("mean pooling"),
     _chain("first token and mean, joined", lambda models: [models.Pooling(32, ("cls", "mean"))]),
     _chain("weighted mean", lambda models: [models.Pooling(32, "weightedmean")]),
@@ -307,7 +322,7 @@ KINDS: tuple[Kind, ...] = (
     _changed("weights of DataParallel", lambda folder: rename(folder, "module.{}".format)),
     _changed("LayerNorm.gamma and beta", lambda folder: rename(folder, _old_norms)),
     _changed("pytorch_model.bin, after `convert-weights`", _pickled_and_converted),
-    _changed("weights in float16", _in_half),
+    Kind("weights in float16", libraries.SENTENCES, _save_in_half),
     _changed("what a training loop left", _with_leftovers),
     Kind("files of transformers 5", libraries.STATES, save, _of_transformers_5),
     Kind("cased WordPiece", libraries.STATES, partial(save, lower=False)),

@@ -140,7 +140,7 @@ def _continuations(folder: Path) -> np.ndarray:
 
 
 def _our_continuations(model: Any) -> np.ndarray:
-    return np.array([model(text, max_new_tokens=_NEW_TOKENS)[0].tokens for text in _PROMPTS])
+    return np.array([model(text, max_new_tokens=_NEW_TOKENS, add_special_tokens=False)[0].tokens for text in _PROMPTS])
 
 
 def _sentences(folder: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import bert_onnx
-from benchmarks.compatibility.kinds import Kind
+from benchmarks.compatibility.kinds import Kind, write_texts
 from benchmarks.compatibility.tools import ask_optimum, ask_transformers
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import BertOnnxError
@@ -90,8 +90,17 @@ def _ask_ours(kind: Kind, folder: Path, variant: str) -> np.ndarray:
 
 def _int8(kind: Kind, checkpoint: Path, output: Path) -> str:
     """Whether it passes, with the first figure or the first that falls short."""
-    options = {"precision": "int8", "allow_degraded": True, "offline": True}
-    bert_onnx.export(checkpoint, output, task=kind.task, **options)
+    learned, judged = (None, None) if kind.trained else (write_texts(output, seed) for seed in (1, 2))
+    bert_onnx.export(
+        checkpoint,
+        output,
+        task=kind.task,
+        precision="int8",
+        calibration=learned,
+        evaluation=judged,
+        allow_degraded=True,
+        offline=True,
+    )
     (quality,) = [one.quality for one in Artifact.open(output).manifest.variants if one.quality is not None]
     name = next(iter(quality.misses), next(iter(quality.figures)))
     figure = f"{name} {quality.figures[name]:.4f}"
