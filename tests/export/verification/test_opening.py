@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from export_samples import save_checkpoint, tiny_eager
+from export_samples import save_checkpoint, tiny_eager, write_texts
 from float16_samples import by_hand, finished, one_matmul
 from onnx import helper
 from onnxruntime.capi import onnxruntime_pybind11_state
@@ -106,7 +106,8 @@ def test_an_invalid_file_is_not_published(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(rules, "_NO_BF16", frozenset())
     monkeypatch.setitem(TARGETS, "ort-cuda", replace(TARGETS["ort-cuda"], before_bf16=None))
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "feature-extraction", num_hidden_layers=1)
-    halves = PrecisionRequest(("fp32", "bf16"), allow_degraded=True)
+    texts = write_texts(tmp_path / "texts.txt", 40, 1)
+    halves = PrecisionRequest(("fp32", "bf16"), allow_degraded=True, evaluation=texts)
     request = ExportRequest(
         str(checkpoint), "feature-extraction", str(tmp_path / "artifact"), ("ort-cuda",), precision=halves
     )
