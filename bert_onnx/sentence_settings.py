@@ -50,6 +50,14 @@ class SentenceSettings:
         """The name of the prompt for what is searched through."""
         return next(name for name in _DOCUMENT_NAMES if name in self._prompts)
 
+    def query_prompt(self, prompt_name: str | None, prompt: str | None) -> str | None:
+        """The name of the prompt for queries: `query` where a caller gives neither name nor prompt."""
+        return "query" if prompt_name is None and prompt is None else prompt_name
+
+    def document_prompt(self, prompt_name: str | None, prompt: str | None) -> str | None:
+        """The name of the prompt for documents: `document_name` where a caller gives neither name nor prompt."""
+        return self.document_name if prompt_name is None and prompt is None else prompt_name
+
     def resolve(self, prompt_name: str | None = None, prompt: str | None = None) -> str:
         """The prompt to put before texts; `prompt` counts before `prompt_name`, and both before the default.
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from bert_onnx.artifact import Artifact
-from bert_onnx.errors import InputError
 from bert_onnx.late_interaction import LateInteraction, read_late_interaction
 from bert_onnx.sentence_modules import TOKENS
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
-from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, pad, pieces, run_rows
-from runtimes.pipelines.encoding import Window, check_texts, iterable_texts
+from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, pad, run_rows
+from runtimes.pipelines.encoding import Window, check_texts
+from runtimes.pipelines.in_pieces import in_pieces
 from runtimes.pipelines.late_tokens import TokenReader
 from runtimes.pipelines.max_sim import max_sim
-from runtimes.pipelines.ranked import RankedDocument, rank_documents
+from runtimes.pipelines.ranked import RankedDocument, check_ranking, rank_documents
 from runtimes.pipelines.results import Result
-from runtimes.progress import ProgressLine
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +132,7 @@ class LateInteractionEmbedding(TokenizingPipeline):
             InputError: something is not a text.
             UsageError: `top_k` or `batch_size` is not a number of at least 1; there is no such prompt.
         """
-        if not isinstance(query, str):
-            raise InputError(f"the query is a {type(query).__name__}; it must be a string.")
-        texts = check_texts(documents, "document")
+        texts = check_ranking(query, documents)
         (asked,) = self._embed([query], True, None, False, self.sentence.resolve(prompt_name, prompt))
         found = self._embed(texts, False, batch_size, False, self.sentence.default_prompt)
         scores = max_sim([asked.vectors], [one.vectors for one in found])[0]
@@ -153,18 +150,11 @@ class LateInteractionEmbedding(TokenizingPipeline):
     def _embed(
         self, texts: str | Iterable[str], is_query: bool, batch_size: int | None, progress: bool | None, prompt: str
     ) -> list[TokenEmbeddings]:
-        options = BatchOptions() if batch_size is None else BatchOptions.of_size(batch_size)
-        given = iterable_texts(texts)
-        line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
-        made: list[TokenEmbeddings] = []
-        try:
-            for piece in pieces(given, options.piece):
-                rows = self._reader.rows([prompt + text for text in check_texts(piece)], is_query)
-                made += self._run_rows(rows, is_query, options)
-                line.update(len(made))
-        finally:
-            line.close()
-        return made
+        def make(piece: list[str], options: BatchOptions) -> list[TokenEmbeddings]:
+            rows = self._reader.rows([prompt + text for text in piece], is_query)
+            return self._run_rows(rows, is_query, options)
+
+        return in_pieces(texts, batch_size, progress, make)
 
     def _run_rows(self, rows: Sequence[Window], is_query: bool, options: BatchOptions) -> list[TokenEmbeddings]:
         """The vectors of `rows`; queries are expanded here."""

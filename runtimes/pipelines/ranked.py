@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bert_onnx.errors import InputError
+from runtimes.pipelines.encoding import check_texts
 from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import best
@@ -27,6 +29,13 @@ class RankedDocument(Result):
     score: float
     text: str | None
     truncated: bool
+
+
+def check_ranking(query: str, documents: Sequence[str]) -> list[str]:
+    """`documents` as a list. Raises InputError: one of them, or `query`, is not a text."""
+    if not isinstance(query, str):
+        raise InputError(f"the query is a {type(query).__name__}; it must be a string.")
+    return check_texts(documents, "document")
 
 
 def rank_documents(

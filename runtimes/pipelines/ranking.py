@@ -13,7 +13,7 @@ from runtimes.pipelines.base import PipelineParts
 from runtimes.pipelines.classification import Classification, ClassificationOptions, Scoring, TextClassification
 from runtimes.pipelines.encoding import Window, check_texts, read_pairs
 from runtimes.pipelines.options import check_count
-from runtimes.pipelines.ranked import RankedDocument, rank_documents
+from runtimes.pipelines.ranked import RankedDocument, check_ranking, rank_documents
 from runtimes.pipelines.scores import softmax
 
 #: A first text and perhaps a second one.
@@ -119,9 +119,7 @@ class TextRanking(TextClassification):
                 f"this model has {self.config.num_labels} labels, and none of their scores alone ranks documents; use "
                 "predict."
             )
-        if not isinstance(query, str):
-            raise InputError(f"the query is a {type(query).__name__}; it must be a string.")
-        texts = check_texts(documents, "document")
+        texts = check_ranking(query, documents)
         scoring = self._scores if activation_fn is None else find_activation(activation_fn)
         if top_k is not None:
             check_count("top_k", top_k)

@@ -123,7 +123,7 @@ class SentencePipeline(Pipeline):
         normalize_embeddings: bool = False,
     ) -> np.ndarray:
         """`embed` with the prompt called `query` where neither `prompt_name` nor `prompt` is given."""
-        name = "query" if prompt is None and prompt_name is None else prompt_name
+        name = self.sentence.query_prompt(prompt_name, prompt)
         return self.embed(texts, batch_size, progress, name, prompt, truncate_dim, normalize_embeddings)
 
     def encode_document(
@@ -138,7 +138,7 @@ class SentencePipeline(Pipeline):
     ) -> np.ndarray:
         """`embed` with the prompt called `document`, `passage` or `corpus`, the first that the model has, where neither
         `prompt_name` nor `prompt` is given."""
-        name = self.sentence.document_name if prompt is None and prompt_name is None else prompt_name
+        name = self.sentence.document_prompt(prompt_name, prompt)
         return self.embed(texts, batch_size, progress, name, prompt, truncate_dim, normalize_embeddings)
 
     def similarity(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from bert_onnx.sentence_modules import SPARSE
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
-from runtimes.pipelines.batches import BatchOptions, Row, pieces, run_rows, window_inputs
-from runtimes.pipelines.encoding import Window, check_texts, iterable_texts
+from runtimes.pipelines.batches import BatchOptions, Row, run_rows, window_inputs
+from runtimes.pipelines.encoding import Window, check_texts
+from runtimes.pipelines.in_pieces import in_pieces
 from runtimes.pipelines.options import check_count
 from runtimes.pipelines.results import Result
 from runtimes.pipelines.scores import best
 from runtimes.pipelines.similarity import similarity
-from runtimes.progress import ProgressLine
 
 Made = TypeVar("Made")
 
@@ -141,7 +140,7 @@ class SparseEncoding(TokenizingPipeline):
         max_active_dims: int | None = None,
     ) -> np.ndarray:
         """`embed` with the prompt called `query` where neither `prompt_name` nor `prompt` is given."""
-        name = "query" if prompt is None and prompt_name is None else prompt_name
+        name = self.sentence.query_prompt(prompt_name, prompt)
         return self.embed(texts, batch_size, progress, name, prompt, max_active_dims)
 
     def encode_document(
@@ -155,7 +154,7 @@ class SparseEncoding(TokenizingPipeline):
     ) -> np.ndarray:
         """`embed` with the prompt called `document`, `passage` or `corpus`, the first that the model has, where neither
         `prompt_name` nor `prompt` is given."""
-        name = self.sentence.document_name if prompt is None and prompt_name is None else prompt_name
+        name = self.sentence.document_prompt(prompt_name, prompt)
         return self.embed(texts, batch_size, progress, name, prompt, max_active_dims)
 
     def similarity(
@@ -191,24 +190,14 @@ class SparseEncoding(TokenizingPipeline):
         prompt: str,
         finish: Callable[[Window, Row], Made],
     ) -> list[Made]:
-        """`finish(window, row)` for each text, in their order; piece by piece, so that only results pile up."""
-        options = BatchOptions() if batch_size is None else BatchOptions.of_size(batch_size)
-        given = iterable_texts(texts)
-        line = ProgressLine("texts", len(given) if isinstance(given, Sized) else None, progress)
-        made: list[Made] = []
-        try:
-            for piece in pieces(given, options.piece):
-                windows = self._encode([prompt + text for text in check_texts(piece)])
-                inputs = window_inputs(self.runtime, windows, [SPARSE], self.tokenizer.padding_id)
-                made += run_rows(inputs, options, partial(_finished, windows, finish))
-                line.update(len(made))
-        finally:
-            line.close()
-        return made
+        """`finish(window, row)` for each text, in their order."""
 
+        def make(piece: list[str], options: BatchOptions) -> list[Made]:
+            windows = self._encode([prompt + text for text in piece])
+            inputs = window_inputs(self.runtime, windows, [SPARSE], self.tokenizer.padding_id)
+            return run_rows(inputs, options, lambda index, row: finish(windows[index], row))
 
-def _finished(windows: Sequence[Window], finish: Callable[[Window, Row], Made], index: int, row: Row) -> Made:
-    return finish(windows[index], row)
+        return in_pieces(texts, batch_size, progress, make)
 
 
 def _check_kept(count: int | None) -> None:
