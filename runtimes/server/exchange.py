@@ -21,6 +21,7 @@ from runtimes.server.refusals import (
     TooLargeError,
 )
 from runtimes.server.service import Service
+from runtimes.server.texts import refuse_cut
 
 Value = TypeVar("Value")
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -136,6 +137,12 @@ class Exchange:
         characters = sum(len(text) + query for text in texts if isinstance(text, str))
         if characters > limits.characters:
             raise TooLargeError(f"the texts have {characters} characters, and a request may have {limits.characters}.")
+
+    def note_cuts(self, model: ServedModel, truncated: Sequence[bool], truncate: bool = True) -> None:
+        """Record how many inputs were cut. Raises InputError: one was, and the caller wants all or nothing."""
+        if not truncate:
+            refuse_cut(truncated, model.max_length)
+        self.record.truncated += sum(truncated)
 
     def ticket(self, model: ServedModel, texts: Sequence[str | list[int]], whole: bool = False) -> Ticket:
         """A ticket, admitted for about as many tokens as `texts` have.

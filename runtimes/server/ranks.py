@@ -8,7 +8,7 @@ from dataclasses import replace
 from runtimes.pipelines.ranked import RankedDocument
 from runtimes.server.exchange import Exchange
 from runtimes.server.model import ServedModel
-from runtimes.server.texts import cut_text, refuse_cut
+from runtimes.server.texts import cut_text
 
 TASKS = ("text-ranking",)
 WHAT = "ranks documents"
@@ -38,7 +38,6 @@ async def rank(
     exchange.check_inputs(documents, query=len(query))
     # Each pair has the query's tokens, too.
     ranked = await exchange.run(model, [query + " " + document for document in documents], call)
-    if not truncate:
-        refuse_cut([one.truncated for one in sorted(ranked, key=lambda one: one.corpus_id)], model.max_length)
-    exchange.record.truncated += sum(one.truncated for one in ranked)
+    by_document = sorted(ranked, key=lambda one: one.corpus_id)
+    exchange.note_cuts(model, [one.truncated for one in by_document], truncate)
     return [replace(one, text=documents[one.corpus_id]) for one in ranked]

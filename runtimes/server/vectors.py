@@ -74,7 +74,7 @@ async def embed(exchange: Exchange, model: ServedModel, inputs: Sequence[Input],
 
     work = await exchange.attend(model, ticket, exchange.service.rows(model, ticket, prepare))
     truncated = list(work.truncated)
-    exchange.record.truncated += sum(truncated)
+    exchange.note_cuts(model, truncated)
     kept = choices.dimensions or model.pipeline.sentence.truncate_dim
     vectors = np.stack([result[SENTENCE] for result in work.results])
     if not np.abs(vectors).sum(axis=1).all():

@@ -12,7 +12,7 @@ from runtimes.pipelines.fill_mask import FilledText
 from runtimes.server.answers import json_answer
 from runtimes.server.exchange import Exchange
 from runtimes.server.model import ServedModel
-from runtimes.server.texts import cut_text, refuse_cut
+from runtimes.server.texts import cut_text
 
 
 class _Texts(msgspec.Struct, kw_only=True):
@@ -33,12 +33,6 @@ def _cut(model: ServedModel, texts: list[str]) -> list[str]:
     return [cut_text(model.tokenizer, text, model.max_length) for text in texts]
 
 
-def _note_cuts(exchange: Exchange, model: ServedModel, truncated: list[bool], truncate: bool) -> None:
-    if not truncate:
-        refuse_cut(truncated, model.max_length)
-    exchange.record.truncated += sum(truncated)
-
-
 class FillMaskRequest(_Texts):
     """The body of /fill-mask."""
 
@@ -56,7 +50,7 @@ async def fill_mask(exchange: Exchange) -> Response:
         return found
 
     found = await exchange.run(model, body.texts, call)
-    _note_cuts(exchange, model, [one.truncated for one in found], body.truncate)
+    exchange.note_cuts(model, [one.truncated for one in found], body.truncate)
     masks = [[[guess.to_dict() for guess in mask] for mask in one.masks] for one in found]
     return _one_or_all(body, [one[0] if len(one) == 1 else one for one in masks])
 
@@ -80,7 +74,7 @@ async def entities(exchange: Exchange) -> Response:
         return model.pipeline(texts, body.aggregation_strategy, body.ignore_labels, body.stride)
 
     found = await exchange.run(model, body.texts, call, whole)
-    _note_cuts(exchange, model, [one.truncated for one in found], body.truncate)
+    exchange.note_cuts(model, [one.truncated for one in found], body.truncate)
     return _one_or_all(body, [[_entity(entity) for entity in one.entities] for one in found])
 
 

@@ -15,7 +15,7 @@ from runtimes.server.ranks import TASKS as RANKING
 from runtimes.server.ranks import WHAT as RANKS
 from runtimes.server.ranks import rank
 from runtimes.server.refusals import BadRequestError
-from runtimes.server.texts import cut_text, refuse_cut
+from runtimes.server.texts import cut_text
 from runtimes.server.vectors import TASKS, WHAT, Choices
 from runtimes.server.vectors import embed as embed_inputs
 
@@ -96,9 +96,7 @@ async def predict(exchange: Exchange) -> Response:
         return model.pipeline(texts, function_to_apply="none" if body.raw_scores else None, batch_size=len(texts))
 
     found = await exchange.run(model, [" ".join(row) for row in rows], call)
-    if not body.truncate:
-        refuse_cut([one.truncated for one in found], model.max_length)
-    exchange.record.truncated += sum(one.truncated for one in found)
+    exchange.note_cuts(model, [one.truncated for one in found], body.truncate)
     labels = [[{"score": label.score, "label": label.label} for label in one.labels] for one in found]
     return json_answer(labels[0] if alone else labels)
 
