@@ -91,7 +91,7 @@ class LowerPrecision:
             UsageError, InputError: texts that cannot be used.
             ExportError, CheckpointError: weights that do not fit the precision.
         """
-        doubts = self.texts.doubts_of_evaluation()
+        doubts = self.texts.doubts_of_evaluation
         if plan.precision in HALVES:
             report = convert_to_half(model, plan.precision)
             record = PassRecord(f"convert_to_{plan.precision}", report.narrow)
@@ -99,7 +99,7 @@ class LowerPrecision:
             return Lowered(model, (record,), warnings=doubts + warnings)
         calibrated = plan.method != "dynamic"
         if calibrated:
-            doubts = self.texts.doubts_of_calibration() + doubts
+            doubts = self.texts.doubts_of_calibration + doubts
         result = self._quantize(model, plan, searched, progress)
         lowered = _lowered(result, plan, self.texts.calibration if calibrated else None)
         return replace(lowered, warnings=doubts + lowered.warnings)

@@ -51,6 +51,7 @@ class PrecisionTexts:
         texts = held_out_texts(self._request.evaluation, calibration, self._languages)
         return Evaluation(self._subject, texts, self._reference)
 
+    @cached_property
     def doubts_of_calibration(self) -> tuple[str, ...]:
         """A warning where much of the text is unknown to the tokenizer.
 
@@ -59,6 +60,7 @@ class PrecisionTexts:
         """
         return check_evidence(self._subject.tokenizer, self.calibration, "--calibration")
 
+    @cached_property
     def doubts_of_evaluation(self) -> tuple[str, ...]:
         """As `doubts_of_calibration`."""
         return check_evidence(self._subject.tokenizer, self.evaluation.texts, "--eval")

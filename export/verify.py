@@ -149,7 +149,7 @@ def _verify_variants(artifact: Artifact, eager: Eager, request: PrecisionRequest
                 unjudged.append(variant.name)
                 continue
             progress(f"measuring {variant.name} on held-out text", share)
-            doubts = lower.texts.doubts_of_evaluation()
+            doubts = lower.texts.doubts_of_evaluation
             qualities[variant.name] = _judge(lower, runtime, variant)
     return _Verdicts(parities, qualities, tuple(unjudged), doubts)
 
