@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import bert_onnx
-from benchmarks.compatibility.kinds import Kind, write_texts
+from benchmarks.compatibility.checkpoints import write_texts
+from benchmarks.compatibility.kinds import Kind
 from benchmarks.compatibility.tools import ask_optimum, ask_transformers
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import BertOnnxError
