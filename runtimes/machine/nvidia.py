@@ -110,9 +110,16 @@ def require_provider(library: ModuleType, provider: str, install: str) -> None:
 
 
 def preload(library: ModuleType) -> str:
-    """Load CUDA and cuDNN from NVIDIA's wheels, where they are installed; returns what could not be loaded."""
+    """Load CUDA and cuDNN from NVIDIA's wheels, where they are installed; returns what could not be loaded.
+
+    onnxruntime looks beside itself alone. In an environment that sees the packages of another one, torch's libraries
+    are there; what was loaded from there, onnxruntime then finds by its name.
+    """
     if not hasattr(library, "preload_dlls"):
         return ""
+    for folder in _nvidia_folders():
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(OSError, RuntimeError):
+            library.preload_dlls(directory=str(folder))
     output = io.StringIO()
     with contextlib.redirect_stdout(output):  # it prints its failures
         try:
@@ -121,6 +128,13 @@ def preload(library: ModuleType) -> str:
             print(error)
     names = _MISSING.findall(output.getvalue())
     return f"also missing: {', '.join(dict.fromkeys(names))}" if names else ""
+
+
+def _nvidia_folders() -> list[Path]:
+    """Where NVIDIA's wheels put libraries, in every folder that Python imports from."""
+    spec = find_spec("nvidia")
+    places = [] if spec is None else spec.submodule_search_locations or []
+    return [folder for place in places for folder in sorted(Path(place).glob("*/lib"))]
 
 
 def _preload_tensorrt() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,19 +68,6 @@ def test_make_gpu_stops_before_it_installs_anything(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "make gpu needs a machine with an NVIDIA GPU" in done.stderr
     assert not (tmp_path / "venv").exists()
-
-
-def test_make_gpu_checks_then_tests_then_measures() -> None:
-    shown = subprocess.run(
-        ["make", "--dry-run", "gpu-run", f"PYTHON={sys.executable}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    places = [shown.index(step) for step in ("benchmarks.gpu --check", "pytest -m gpu", "-m benchmarks.gpu\n")]
-    assert places == sorted(places)
-    assert "onnxruntime-gpu" in shown
 
 
 # -- batches

@@ -100,6 +100,27 @@ def test_preloading_prints_nothing_and_tells_what_is_missing(
     assert capsys.readouterr().out == ""
 
 
+def test_libraries_of_nvidias_wheels_are_found_wherever_python_finds_the_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("own/nvidia/cudnn/lib", "machine/nvidia/cu13/lib", "machine/nvidia/nothing"):
+        (tmp_path / place).mkdir(parents=True)
+        monkeypatch.syspath_prepend(str(tmp_path / place.partition("/")[0]))
+    asked: list[str | None] = []
+
+    def load(directory: str | None = None) -> None:
+        asked.append(directory)
+        print("Failed to load x: libcublas.so.13: cannot open shared object file" if directory else "")
+
+    assert preload(module(tmp_path, preload_dlls=load)) == "", "the last word is what counts"
+    assert capsys.readouterr().out == ""
+    assert asked.pop() is None
+    here = {
+        Path(place).relative_to(tmp_path).as_posix() for place in asked if place and place.startswith(str(tmp_path))
+    }
+    assert here == {"own/nvidia/cudnn/lib", "machine/nvidia/cu13/lib"}
+
+
 def test_device_files_show_a_gpu(tmp_path: Path) -> None:
     assert not has_gpu(tmp_path)
     (tmp_path / "nvidiactl").touch()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ctypes.util import find_library
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,10 @@ def test_inputs_of_other_shapes_and_options_out_of_range_are_refused(tmp_path: P
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(
+    find_spec("tensorrt_libs") is None and find_library("nvinfer") is None,
+    reason='TensorRT is not installed (pip install "tensorrt<11")',
+)
 def test_a_real_gpu_builds_an_engine_and_answers(tmp_path: Path) -> None:
     graph = save_graph(tmp_path / "model.onnx")
     options = RuntimeOptions(tensorrt=TensorRtOptions(cache=tmp_path))
