@@ -1,16 +1,16 @@
-"""`make gpu` on a machine without an index: which wheels it wants, what it installs, what it says where one is missing."""
+"""`make gpu` on a machine without an index: which wheels it wants, what it installs, and what it says without them."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from repository import ROOT
