@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from bert_onnx.errors import RuntimeUnavailableError
-from runtimes.engines.ort.cuda import PROVIDER
+from runtimes.engines.ort.cuda_session import PROVIDER
 from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.table import find_runtime
 from runtimes.machine.nvidia import Gpu, list_gpus, require_provider

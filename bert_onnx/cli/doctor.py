@@ -58,6 +58,9 @@ def _show(health: Health) -> None:
     print(format_table(header, [_runtime_row(item, missing) for item in health.runtimes]))
     if missing:
         print("\n" + format_notes([_what_to_do(item) for item in missing]))
+    for item in health.runtimes:
+        if item.slow:
+            print(f"\n{item.name}: {item.slow}.")
 
 
 def _runtime_row(item: RuntimeHealth, missing: list[RuntimeHealth]) -> tuple[str, ...]:

@@ -23,6 +23,9 @@ LIBRARIES = {
 #: What the libraries above take from the process that loads them.
 _SHARED = "libonnxruntime_providers_shared.so"
 _DRIVER = "libcuda.so.1"
+_CUDNN = "libcudnn.so.9"
+#: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of the driver's interface.
+_CAPABILITY = (75, 76)
 _MISSING = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _QUERY = ("name", "memory.total", "driver_version", "compute_cap")
 
@@ -107,6 +110,55 @@ def require_provider(library: ModuleType, provider: str, install: str) -> None:
             f"{provider} cannot be loaded: {problem}{f' ({said})' if said else ''}. "
             f"{install} brings CUDA's and cuDNN's libraries; or put their folder on LD_LIBRARY_PATH."
         )
+    if os.name == "posix" and _cudnn_version() is None:  # newer ones load it when attention first runs, and fail then
+        raise RuntimeUnavailableError(
+            f"{provider} needs cuDNN for attention, and {_CUDNN} cannot be loaded{f' ({said})' if said else ''}; "
+            f"{install} brings it; or put its folder on LD_LIBRARY_PATH."
+        )
+
+
+def attention_problem(device: int = 0) -> str:
+    """Which files ONNX Runtime has only slow attention for here, and why, as a sentence; empty where there are none.
+
+    From compute capability 9.0 on, its fast kernel for padded texts is cuDNN's (9.3 or newer, but for 9.10.0 and
+    9.10.1); before, it has its own for fp16 and heads of 32 or 64. Otherwise all scores are written to memory.
+    tests/cuda holds this against what onnxruntime-gpu chooses.
+    """
+    version, capability = _cudnn_version(), _compute_capability(device)
+    if capability is not None and capability < (9, 0):
+        return (
+            f"attention of bf16 files is slow here: GPU {device} has compute capability {capability[0]}.{capability[1]}"
+            ", and it is fast from 9.0 on; fp16 is fast with heads of 32 or 64"
+        )
+    if version is None or (version >= 90300 and version not in (91000, 91001)):
+        return ""  # without cuDNN, `require_provider` refuses
+    number = f"{version // 10000}.{version // 100 % 100}.{version % 100}"
+    return (
+        f"attention of fp16 and bf16 files is slow here: cuDNN is {number}, and 9.3 or newer is needed, but for 9.10.0 "
+        "and 9.10.1"
+    )
+
+
+def _cudnn_version() -> int | None:
+    try:
+        function = ctypes.CDLL(_CUDNN).cudnnGetVersion
+    except (OSError, AttributeError):
+        return None
+    function.restype = ctypes.c_size_t
+    return int(function())
+
+
+def _compute_capability(device: int) -> tuple[int, int] | None:
+    """Of one GPU, by the driver; None where it does not say."""
+    try:
+        driver: Any = ctypes.CDLL(_DRIVER)
+        handle, parts = ctypes.c_int(0), (ctypes.c_int(0), ctypes.c_int(0))
+        failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(handle), device)
+        for part, attribute in zip(parts, _CAPABILITY, strict=True):
+            failed = failed or driver.cuDeviceGetAttribute(ctypes.byref(part), attribute, handle)
+    except (OSError, AttributeError):
+        return None
+    return None if failed else (parts[0].value, parts[1].value)
 
 
 def preload(library: ModuleType) -> str:

@@ -14,7 +14,7 @@ from bert_onnx.memory import memory_limit, physical_memory
 from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.table import RUNTIMES, RuntimeRow
 from runtimes.machine.cpu import allowed_cpus, cgroup_quota, usable_threads
-from runtimes.machine.nvidia import Gpu, driver_cuda_version, list_gpus, require_provider
+from runtimes.machine.nvidia import Gpu, attention_problem, driver_cuda_version, list_gpus, require_provider
 from runtimes.machine.processor import this_processor
 
 #: Distributions that decide what runs.
@@ -36,6 +36,7 @@ class RuntimeHealth:
         precisions: precisions of files that it runs.
         compute: what it computes float32 files in, on this processor.
         targets: targets whose graphs it runs, the fastest first.
+        slow: what leaves it with slow kernels here, as a sentence; empty where nothing does.
     """
 
     name: str
@@ -45,6 +46,7 @@ class RuntimeHealth:
     precisions: tuple[str, ...]
     compute: tuple[str, ...]
     targets: tuple[str, ...]
+    slow: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def _examine_runtime(row: RuntimeRow) -> RuntimeHealth:
             compute = _usable_compute(row)
         except RuntimeUnavailableError as error:
             problem, compute = str(error).rstrip("."), ()
-    return RuntimeHealth(row.name, not problem, problem, row.install, row.precisions, compute, row.targets)
+    slow = attention_problem() if row.name == "onnxruntime-cuda" and not problem else ""
+    return RuntimeHealth(row.name, not problem, problem, row.install, row.precisions, compute, row.targets, slow)
 
 
 def _usable_compute(row: RuntimeRow) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from runtimes.selection.request import RuntimeRequest
 from runtimes.selection.select import RuntimeChoice, choices
 
 if TYPE_CHECKING:
+    from runtimes.engines.ort.cuda_options import CudaOptions
     from runtimes.selection.tuned import Tuned
 
 
@@ -57,7 +58,7 @@ def open_best(artifact: Artifact, request: RuntimeRequest) -> tuple[RuntimeChoic
 def open_choice(artifact: Artifact, choice: RuntimeChoice) -> Runtime:
     """The runtime of `choice`."""
     manifest = artifact.manifest
-    options = RuntimeOptions(threads=choice.threads, compute=choice.compute)
+    options = RuntimeOptions(threads=choice.threads, compute=choice.compute, cuda=cuda_options(choice))
     if choice.unpadded is not None:
         from runtimes.engines.ort.cuda_by_shape import CudaByShape
 
@@ -68,6 +69,15 @@ def open_choice(artifact: Artifact, choice: RuntimeChoice) -> Runtime:
         artifact.path(choice.variant), manifest.inputs, manifest.outputs, options, manifest.config
     )
     return opened
+
+
+def cuda_options(choice: RuntimeChoice) -> CudaOptions | None:
+    """What a file of 16 bits with attention by lengths needs on a GPU: that is cuDNN's, which plans for each shape."""
+    if choice.row.name != "onnxruntime-cuda" or choice.variant.target != "ort-cuda" or choice.precision == "fp32":
+        return None
+    from runtimes.engines.ort.cuda_options import CudaOptions
+
+    return CudaOptions(pad_shapes=True)
 
 
 def _tuned(artifact: Artifact, processor: Processor) -> Tuned | None:

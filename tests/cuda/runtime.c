@@ -1,14 +1,21 @@
 /* The part of CUDA's runtime, driver and cuDNN that ONNX Runtime calls while it opens a graph, without a GPU: memory is the host's,
  * streams and events are addresses, the device describes itself as an H100 (compute capability 9.0). Nothing computes:
  * a kernel that is launched does nothing. prepare.py builds it, and gives every other function the answer "success".
+ * STAND_IN_CAPABILITY (90) and STAND_IN_CUDNN (91300) in the environment change what device and cuDNN say of themselves.
  * Offsets are those of cudaDeviceProp in CUDA 13's driver_types.h. */
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, CUDA_VERSION = 13000, CUDNN_VERSION = 91300, PROPERTIES = 1008 };
+enum { SUCCESS = 0, CUDA_VERSION = 13000, PROPERTIES = 1008 };
 enum { WARP = 32, THREADS = 1024, PROCESSORS = 132, SHARED = 233472, SHARED_BLOCK = 49152, SHARED_OPT_IN = 232448 };
 /* Of enum cudaDeviceAttr. */
-enum { ATTRIBUTE_PROCESSORS = 16, ATTRIBUTE_MAJOR = 75, ATTRIBUTE_SHARED = 81, ATTRIBUTE_SHARED_OPT_IN = 97 };
+enum { ATTRIBUTE_PROCESSORS = 16, ATTRIBUTE_MAJOR = 75, ATTRIBUTE_MINOR = 76, ATTRIBUTE_SHARED = 81, ATTRIBUTE_SHARED_OPT_IN = 97 };
+
+static int told(const char *name, int otherwise) {
+    const char *value = getenv(name);
+    return value ? atoi(value) : otherwise;
+}
+#define CAPABILITY told("STAND_IN_CAPABILITY", 90)
 
 static int allocate(void **pointer, size_t bytes) {
     *pointer = calloc(1, bytes + 256);
@@ -53,7 +60,7 @@ int cudaGetDeviceProperties(char *properties, int device) {
     put(properties, 320, THREADS); /* maxThreadsPerBlock, maxThreadsDim, maxGridSize */
     put(properties, 324, THREADS), put(properties, 328, THREADS), put(properties, 332, 64);
     put(properties, 336, 2147483647), put(properties, 340, 65535), put(properties, 344, 65535);
-    put(properties, 360, 9); /* major; minor is 0 */
+    put(properties, 360, CAPABILITY / 10), put(properties, 364, CAPABILITY % 10); /* major, minor */
     put(properties, 384, PROCESSORS);
     put(properties, 604, 2048); /* maxThreadsPerMultiProcessor */
     put_size(properties, 624, SHARED);
@@ -63,7 +70,8 @@ int cudaGetDeviceProperties(char *properties, int device) {
 }
 
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
-    *value = attribute == ATTRIBUTE_MAJOR           ? 9
+    *value = attribute == ATTRIBUTE_MAJOR           ? CAPABILITY / 10
+             : attribute == ATTRIBUTE_MINOR         ? CAPABILITY % 10
              : attribute == ATTRIBUTE_PROCESSORS    ? PROCESSORS
              : attribute == ATTRIBUTE_SHARED        ? SHARED
              : attribute == ATTRIBUTE_SHARED_OPT_IN ? SHARED_OPT_IN
@@ -76,16 +84,24 @@ int cudaStreamCreate(void **stream) { return make(stream); }
 int cudaStreamCreateWithFlags(void **stream, unsigned flags) { return make(stream); }
 int cudaEventCreate(void **event) { return make(event); }
 int cudaEventCreateWithFlags(void **event, unsigned flags) { return make(event); }
+int cudaStreamEndCapture(void *stream, void **graph) { return make(graph); }
+int cudaGraphInstantiate(void **executable, void *graph, unsigned long long flags) { return make(executable); }
 int cudaStreamIsCapturing(void *stream, int *status) { *status = 0; return SUCCESS; }
 long *__cudaRegisterFatBinary(void *binary) { static long handle[8]; return handle; }
 #endif
 
 #ifdef CUDA
 int cuDriverGetVersion(int *version) { *version = CUDA_VERSION; return SUCCESS; }
+int cuInit(unsigned flags) { return SUCCESS; }
+int cuDeviceGet(int *device, int number) { *device = number; return SUCCESS; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == ATTRIBUTE_MAJOR ? CAPABILITY / 10 : attribute == ATTRIBUTE_MINOR ? CAPABILITY % 10 : 0;
+    return SUCCESS;
+}
 #endif
 
 #ifdef CUDNN
-size_t cudnnGetVersion(void) { return CUDNN_VERSION; }
+size_t cudnnGetVersion(void) { return told("STAND_IN_CUDNN", 91300); }
 const char *cudnnGetErrorString(int status) { return "a stand-in computes nothing"; }
 int cudnnCreate(void **handle) { return allocate(handle, 8); }
 #endif

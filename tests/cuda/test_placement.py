@@ -17,8 +17,9 @@ from bert_onnx.tasks import BATCH, SEQUENCE
 from export.reference.load import Eager
 from export.targets import TARGETS
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.ort.cuda import PROVIDER, OnnxRuntimeCuda
+from runtimes.engines.ort.cuda import OnnxRuntimeCuda
 from runtimes.engines.ort.cuda_options import CudaOptions
+from runtimes.engines.ort.cuda_session import PROVIDER
 from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
 from runtimes.engines.ort.session import open_session, session_options
 

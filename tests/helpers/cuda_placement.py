@@ -20,8 +20,8 @@ from onnx import helper
 
 from bert_onnx.tasks import Port
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.ort.cuda import PROVIDER
 from runtimes.engines.ort.cuda_options import CudaOptions
+from runtimes.engines.ort.cuda_session import PROVIDER
 from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
 from runtimes.engines.ort.session import open_session, session_options
 
@@ -50,7 +50,9 @@ def place(path: Path, folder: Path) -> Placement:
     library = import_onnxruntime()
     options = session_options(library, RuntimeOptions(), threads=1, record=True)
     options.optimized_model_filepath = str(folder / "optimized.onnx")
-    session = open_session(library, path, options, [(PROVIDER, CudaOptions().to_provider()), CPU_PROVIDER])
+    session = open_session(
+        library, path, options, [(PROVIDER, CudaOptions().to_provider(library.__version__)), CPU_PROVIDER]
+    )
     on_cpu = [
         node.name
         for subgraph in session.get_provider_graph_assignment_info()
@@ -127,7 +129,9 @@ def _printed(path: Path, feeds: Mapping[str, np.ndarray], capture: Any) -> dict[
     try:
         options = session_options(library, RuntimeOptions(), threads=1)
         options.log_severity_level = 4
-        session = open_session(library, path, options, [(PROVIDER, CudaOptions().to_provider()), CPU_PROVIDER])
+        session = open_session(
+            library, path, options, [(PROVIDER, CudaOptions().to_provider(library.__version__)), CPU_PROVIDER]
+        )
         capture.readouterr()
         try:
             session.run(None, dict(feeds))

@@ -26,7 +26,8 @@ class FakeGpu:
         loads: whether the provider loads; where not, the session is on the CPU, as onnxruntime does it.
         on_cpu: operators that have no CUDA kernel.
         sessions: providers of each session, with options.
-        graph_ids: the `gpu_graph_id` of every bound run.
+        graph_ids: the `gpu_graph_id` of every run that has one.
+        shapes: of the ids of every run that is not bound.
         allocated: shapes of buffers on the device.
     """
 
@@ -34,6 +35,7 @@ class FakeGpu:
     on_cpu: tuple[str, ...] = ()
     sessions: list[list[Any]] = field(default_factory=list)
     graph_ids: list[str] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
     allocated: list[tuple[int, ...]] = field(default_factory=list)
 
 
@@ -75,6 +77,13 @@ class _Session:
 
     def io_binding(self) -> _Binding:
         return _Binding(self._real.io_binding())
+
+    def run(self, names: Sequence[str], inputs: dict[str, np.ndarray], options: Any = None) -> list[np.ndarray]:
+        if options is not None:
+            self._gpu.graph_ids.append(options.get_run_config_entry("gpu_graph_id"))
+        self._gpu.shapes.append(inputs["input_ids"].shape)
+        found: list[np.ndarray] = self._real.run(names, inputs, options)
+        return found
 
     def run_with_iobinding(self, binding: _Binding, options: Any) -> None:
         self._gpu.graph_ids.append(options.get_run_config_entry("gpu_graph_id"))
@@ -124,4 +133,5 @@ def install(monkeypatch: pytest.MonkeyPatch, gpu: FakeGpu | None = None) -> Fake
     monkeypatch.setattr(nvidia, "driver_cuda_version", lambda: (13, 0))
     monkeypatch.setattr(nvidia, "preload", lambda library: "")
     monkeypatch.setattr(nvidia, "load_problem", lambda folder, name: None)
+    monkeypatch.setattr(nvidia, "_cudnn_version", lambda: 91300)
     return gpu

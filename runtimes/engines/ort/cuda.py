@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from bert_onnx.errors import ArtifactError, InputError, RuntimeUnavailableError, UsageError
+from bert_onnx.errors import InputError
+from bert_onnx.tasks import BATCH, SEQUENCE
 from runtimes.engines.base import RuntimeOptions, chosen_outputs
 from runtimes.engines.graph_file import GraphFile, Opened
 from runtimes.engines.guard import GuardedRuntime
-from runtimes.engines.ort.cuda_graphs import NO_GRAPH, CapturedGraph, check_nodes, find_bucket, run_options
+from runtimes.engines.ort.bound_run import BoundRun
+from runtimes.engines.ort.cuda_graphs import Bucket, CapturedGraph, cut, find_bucket, pad_to_bucket, padded_bucket
 from runtimes.engines.ort.cuda_graphs import check_ports as check_graph_ports
 from runtimes.engines.ort.cuda_options import CudaOptions
+from runtimes.engines.ort.cuda_session import PROVIDER, GpuSession, open_gpu_session
 from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
-from runtimes.engines.ort.session import (
-    Providers,
-    nodes_by_provider,
-    nodes_elsewhere,
-    open_session,
-    opened,
-    run_failure,
-    run_session,
-    session_options,
-)
+from runtimes.engines.ort.session import run_failure, run_session
 from runtimes.engines.table import find_runtime
 from runtimes.machine.nvidia import require_provider
-
-PROVIDER = "CUDAExecutionProvider"
-#: Says onnxruntime where it cannot capture a graph since nodes are on the CPU.
-_NO_CAPTURE = "all compute graph nodes have not been partitioned to the CUDAExecutionProvider"
-
-
-@dataclass(frozen=True)
-class GpuSession:
-    """An open session and what it was opened with.
-
-    Args:
-        library: the onnxruntime module.
-        session: on the GPU.
-        options: of the CUDA provider.
-        graphs: what was captured, by (batch, length) of the bucket.
-        lock: held while a captured graph runs on its buffers.
-    """
-
-    library: ModuleType
-    session: Any
-    options: CudaOptions
-    graphs: dict[tuple[int, int], CapturedGraph] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
@@ -67,14 +36,43 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
             check_graph_ports(graph.inputs)
         library = import_onnxruntime()
         require_provider(library, PROVIDER, find_runtime(cls.name).install)
-        return open_gpu_session(library, graph, [(PROVIDER, cuda.to_provider()), CPU_PROVIDER], options, cuda)
+        provider = cuda.to_provider(library.__version__)
+        return open_gpu_session(library, graph, [(PROVIDER, provider), CPU_PROVIDER], options, cuda)
 
     def _compute(self, engine: GpuSession, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if not engine.options.cuda_graphs:
-            return run_session(engine.session, self._guard.model, names, inputs)
+        options, (batch, length) = engine.options, inputs["input_ids"].shape[-2:]
+        bucket = find_bucket(batch, length, options.batches, options.lengths) if options.cuda_graphs else None
+        with engine.turn():
+            if bucket is None:
+                return self._run_kernels(engine, names, inputs)
+            return self._replay(engine, names, inputs, bucket)
+
+    def _run_kernels(
+        self, engine: GpuSession, names: list[str], inputs: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """A run without a captured graph, padded to one of few shapes where that was asked for."""
+        options = engine.not_captured() if engine.options.cuda_graphs else None
+        if not engine.options.pad_shapes or any(port.axes != (BATCH, SEQUENCE) for port in self.inputs):
+            return run_session(engine.session, self._guard.model, names, inputs, options)
+        batch, length = inputs["input_ids"].shape
+        limits = self._guard.limits
+        bucket = padded_bucket(batch, length, None if limits is None else limits.max_position_embeddings)
+        results = run_session(engine.session, self._guard.model, names, pad_to_bucket(inputs, bucket), options)
+        ports = {port.name: port for port in self.outputs}
+        return {name: cut(array, ports[name], batch, length) for name, array in results.items()}
+
+    def _replay(
+        self, engine: GpuSession, names: Sequence[str], inputs: Mapping[str, np.ndarray], bucket: Bucket
+    ) -> dict[str, np.ndarray]:
+        """A run of the graph captured for `bucket`; the first one captures."""
+        key = (bucket.batch, bucket.length)
         try:
-            with engine.lock:
-                return self._run_graph(engine, names, inputs)
+            if key not in engine.graphs:
+                ports = (self.inputs, self.outputs)
+                engine.graphs[key] = CapturedGraph(
+                    engine.library, engine.session, ports, bucket, engine.next_graph(), engine.options.device_id
+                )
+            return engine.graphs[key].run(inputs, names)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise run_failure(self._guard.model, error) from error
 
@@ -84,7 +82,8 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
         """As `run`, for tensors on the GPU, which are not copied: anything with `__dlpack__`, int64, contiguous.
 
         Args:
-            inputs: tensors of torch, cupy, jax ... by name, on this runtime's GPU, their stream synchronised.
+            inputs: tensors of torch, cupy, jax ... by name, on this runtime's GPU. Their stream has been synchronised,
+                or is the one of `CudaOptions.stream`.
             outputs: names; None for all.
             checked: copy inputs and outputs to the host for the checks that `run` makes. Leave that out only for
                 ids that were checked before: an id out of range reads other memory.
@@ -96,97 +95,35 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
             InputError, UsageError, InferenceError: as `run`.
         """
         engine = self._opened()
-        names = chosen_outputs(self.outputs, outputs)
-        values = {name: _from_dlpack(engine.library, name, tensor) for name, tensor in inputs.items()}
+        values = self._values(engine, inputs)
         if checked:
             self._guard.enter(_on_host(values), outputs)
-        try:
-            results = _run_bound(engine, values, names)
-        except Exception as error:
-            raise run_failure(self._guard.model, error) from error
+        results = self._bind(engine, values, outputs).run(wait=checked or None)
         if checked:
             self._guard.leave(_on_host(results))
         return results
 
-    def _run_graph(
-        self, engine: GpuSession, names: Sequence[str], inputs: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        batch, length = inputs["input_ids"].shape
-        bucket = find_bucket(batch, length, engine.options.batches, engine.options.lengths)
-        if bucket is None:
-            values = {name: engine.library.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
-            return _on_host(_run_bound(engine, values, names))
-        key = (bucket.batch, bucket.length)
-        if key not in engine.graphs:
-            ports = (self.inputs, self.outputs)
-            engine.graphs[key] = CapturedGraph(
-                engine.library, engine.session, ports, bucket, len(engine.graphs) + 1, engine.options.device_id
-            )
-        return engine.graphs[key].run(inputs, names)
+    def bind_device(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> BoundRun:
+        """Tensors on the GPU, as for `run_device` without checks, bound once for many runs into the same outputs.
 
+        With CUDA graphs the first run captures, whatever the shape, and later ones replay. Write new ids into the same
+        tensors to compute with them.
 
-def open_gpu_session(
-    library: ModuleType, graph: GraphFile, providers: Providers, options: RuntimeOptions, cuda: CudaOptions
-) -> Opened[GpuSession]:
-    """A session whose first provider is the one that was asked for; the notes name nodes that have another.
+        Raises:
+            InputError, UsageError: as `run_device`.
+        """
+        engine = self._opened()
+        return self._bind(engine, self._values(engine, inputs), outputs, capture=engine.options.cuda_graphs)
 
-    Raises:
-        RuntimeUnavailableError: onnxruntime went on without the provider, or a node has no kernel and must have one.
-        UsageError: CUDA graphs are wanted, and a node waits for the GPU, or does more than compute sizes on the CPU.
-        ArtifactError: as `open_session`.
-    """
-    first = providers[0] if isinstance(providers[0], str) else providers[0][0]
-    threads = options.threads or 1
-    try:
-        session = open_session(library, graph.path, session_options(library, options, threads, record=True), providers)
-    except ArtifactError as error:
-        if _NO_CAPTURE not in str(error):
-            raise
-        raise UsageError(
-            f"CUDA graphs want every node on the GPU, and {graph.path.name} has others; leave cuda_graphs off, or "
-            "export the model for ort-cuda."
-        ) from error
-    # A provider that fails to load is a warning for onnxruntime, which then runs on the CPU.
-    if not session.get_providers() or session.get_providers()[0] != first:
-        raise RuntimeUnavailableError(
-            f"onnxruntime could not load {first} and would run {graph.path.name} on {session.get_providers()[0]}; "
-            f"is there a GPU {cuda.device_id}? `bert-onnx doctor` shows what is missing."
-        )
-    if cuda.cuda_graphs:
-        check_nodes([name for counts in nodes_by_provider(session).values() for name in counts], graph.path.name)
-    elsewhere = nodes_elsewhere(session, first)
-    if elsewhere and not cuda.allow_cpu_nodes and not _sizes_alone(library, graph, options, cuda):
-        raise RuntimeUnavailableError(
-            f"{graph.path.name} would compute in part on the CPU: {', '.join(elsewhere)}. Export the model for "
-            "ort-cuda, or allow that with CudaOptions(allow_cpu_nodes=True)."
-        )
-    engine = GpuSession(library, session, cuda)
-    return opened(engine, session, f"onnxruntime {library.__version__}", threads, elsewhere)
+    def _values(self, engine: GpuSession, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: _from_dlpack(engine.library, name, tensor) for name, tensor in inputs.items()}
 
-
-def _sizes_alone(library: ModuleType, graph: GraphFile, options: RuntimeOptions, cuda: CudaOptions) -> bool:
-    """Whether nodes on the CPU do no more than compute sizes there: onnxruntime itself knows, since it captures a graph
-    of kernels only then. So it is asked, with a session that runs nothing."""
-    provider = replace(cuda, cuda_graphs=True).to_provider()
-    try:
-        open_session(library, graph.path, session_options(library, options, 1), [(PROVIDER, provider), CPU_PROVIDER])
-    except ArtifactError as error:
-        if _NO_CAPTURE not in str(error):
-            raise
-        return False
-    return True
-
-
-def _run_bound(engine: GpuSession, values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """One run outside any captured graph; outputs are made on the GPU."""
-    binding = engine.session.io_binding()
-    for name, value in values.items():
-        binding.bind_ortvalue_input(name, value)
-    for name in names:
-        binding.bind_output(name, "cuda", engine.options.device_id)
-    engine.session.run_with_iobinding(binding, run_options(engine.library, NO_GRAPH))
-    binding.synchronize_outputs()
-    return dict(zip(names, binding.get_outputs(), strict=True))
+    def _bind(
+        self, engine: GpuSession, values: Mapping[str, Any], outputs: Sequence[str] | None, capture: bool = False
+    ) -> BoundRun:
+        names = chosen_outputs(self.outputs, outputs)
+        ports = (self.inputs, [port for port in self.outputs if port.name in names])
+        return BoundRun(engine, self._guard.model, ports, values, capture)
 
 
 def _from_dlpack(library: ModuleType, name: str, tensor: Any) -> Any:

@@ -11,6 +11,7 @@ and `load` then takes the faster one alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,15 +53,19 @@ class CudaByShape:
     def open(cls, padded: GraphFile, unpadded: GraphFile, options: RuntimeOptions) -> CudaByShape:
         """Open both graphs; the padded one for CUDA graphs where it allows them.
 
+        Args:
+            options: `pad_shapes` of `options.cuda` is for the padded graph: cuDNN has no part in the other.
+
         Raises:
             RuntimeUnavailableError, ArtifactError: as `OnnxRuntimeCuda.open`.
         """
         try:
-            first = _open(padded, RuntimeOptions(threads=options.threads, cuda=GRAPHS))
+            pads = options.cuda is not None and options.cuda.pad_shapes
+            first = _open(padded, replace(options, cuda=replace(GRAPHS, pad_shapes=pads)))
         except UsageError:  # inputs of other axes, or sizes that are computed on the CPU
             first = _open(padded, options)
         try:
-            return cls(first, _open(unpadded, options))
+            return cls(first, _open(unpadded, replace(options, cuda=None)))
         except BaseException:
             first.close()
             raise

@@ -17,6 +17,7 @@ from bert_onnx.errors import UsageError
 from bert_onnx.tasks import BATCH, SEQUENCE, Port
 
 _GRAPH_ID = "gpu_graph_id"
+_DO_NOT_WAIT = "disable_synchronize_execution_providers"
 #: The number that onnxruntime takes for "do not capture".
 NO_GRAPH = -1
 
@@ -37,6 +38,20 @@ def find_bucket(batch: int, length: int, batches: Sequence[int], lengths: Sequen
     rows = next((size for size in batches if size >= batch), None)
     tokens = next((size for size in lengths if size >= length), None)
     return None if rows is None or tokens is None else Bucket(rows, tokens)
+
+
+def padded_bucket(batch: int, length: int, longest: int | None) -> Bucket:
+    """The shape that B rows of S tokens are padded to where each new shape costs a plan: at most a quarter more.
+
+    Sizes have three significant bits; lengths are multiples of 8, and none is above `longest`.
+    """
+    tokens = _round_up(length, 8)
+    return Bucket(_round_up(batch, 1), tokens if longest is None else min(tokens, longest))
+
+
+def _round_up(size: int, least: int) -> int:
+    step = max(least, 1 << max((size - 1).bit_length() - 3, 0))
+    return -(-size // step) * step
 
 
 def pad_to_bucket(inputs: Mapping[str, np.ndarray], bucket: Bucket) -> dict[str, np.ndarray]:
@@ -116,10 +131,10 @@ class CapturedGraph:
         self._ports = {port.name: port for port in ports[1]}
         sizes = {BATCH: bucket.batch, SEQUENCE: bucket.length}
         for port in ports[0]:
-            self._inputs[port.name] = _buffer(library, port, sizes, device_id)
+            self._inputs[port.name] = buffer(library, port, sizes, device_id)
             self._binding.bind_ortvalue_input(port.name, self._inputs[port.name])
         for port in ports[1]:
-            self._outputs[port.name] = _buffer(library, port, sizes, device_id)
+            self._outputs[port.name] = buffer(library, port, sizes, device_id)
             self._binding.bind_ortvalue_output(port.name, self._outputs[port.name])
 
     def run(self, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -128,23 +143,31 @@ class CapturedGraph:
         for name, array in pad_to_bucket(inputs, self.bucket).items():
             self._inputs[name].update_inplace(array)
         self._session.run_with_iobinding(self._binding, self._options)
-        return {name: _cut(self._outputs[name].numpy(), self._ports[name], batch, length) for name in names}
+        return {name: cut(self._outputs[name].numpy(), self._ports[name], batch, length) for name in names}
 
 
-def run_options(library: ModuleType, number: int) -> Any:
-    """RunOptions that capture or replay the graph `number`, or neither for `NO_GRAPH`."""
+def run_options(library: ModuleType, number: int, wait: bool = True) -> Any:
+    """RunOptions that capture or replay the graph `number`, or neither for `NO_GRAPH`.
+
+    Args:
+        wait: the run ends when the GPU is done.
+    """
     options = library.RunOptions()
     options.add_run_config_entry(_GRAPH_ID, str(number))
+    if not wait:
+        options.add_run_config_entry(_DO_NOT_WAIT, "1")
     return options
 
 
-def _buffer(library: ModuleType, port: Port, sizes: Mapping[str, int], device_id: int) -> Any:
+def buffer(library: ModuleType, port: Port, sizes: Mapping[str, int], device_id: int) -> Any:
+    """An OrtValue on the GPU for `port`, whose axes have `sizes`."""
     return library.OrtValue.ortvalue_from_shape_and_type(
         list(port.shape(sizes)), np.dtype(port.dtype).type, "cuda", device_id
     )
 
 
-def _cut(array: np.ndarray, port: Port, batch: int, length: int) -> np.ndarray:
+def cut(array: np.ndarray, port: Port, batch: int, length: int) -> np.ndarray:
+    """The part of a padded output that `batch` rows of `length` tokens have."""
     sizes = {BATCH: batch, SEQUENCE: length}
     slices = tuple(slice(sizes.get(axis)) if isinstance(axis, str) else slice(None) for axis in port.axes)
     return array[slices].copy()

@@ -131,14 +131,16 @@ def nodes_elsewhere(session: Any, provider: str) -> tuple[str, ...]:
     )
 
 
-def run_session(session: Any, model: str, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs `names` of a session of the file `model`.
+def run_session(
+    session: Any, model: str, names: list[str], inputs: dict[str, np.ndarray], options: Any = None
+) -> dict[str, np.ndarray]:
+    """The outputs `names` of a session of the file `model`; `options`: RunOptions.
 
     Raises:
         InferenceError: the graph failed.
     """
     try:
-        values = session.run(names, inputs)
+        values = session.run(names, inputs, options)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise run_failure(model, error) from error
     return dict(zip(names, values, strict=True))

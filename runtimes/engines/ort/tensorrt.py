@@ -12,9 +12,10 @@ from bert_onnx.errors import StorageError, UsageError
 from bert_onnx.tasks import BATCH, SEQUENCE, Port
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.graph_file import GraphFile, Opened
-from runtimes.engines.ort.cuda import PROVIDER as CUDA_PROVIDER
-from runtimes.engines.ort.cuda import GpuSession, OnnxRuntimeCuda, open_gpu_session
+from runtimes.engines.ort.cuda import OnnxRuntimeCuda
 from runtimes.engines.ort.cuda_options import CudaOptions
+from runtimes.engines.ort.cuda_session import PROVIDER as CUDA_PROVIDER
+from runtimes.engines.ort.cuda_session import GpuSession, open_gpu_session
 from runtimes.engines.ort.length_profiles import length_profiles, profile_options
 from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
 from runtimes.engines.ort.session import Providers
@@ -46,7 +47,7 @@ class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
         cuda = CudaOptions(tensorrt.device_id)
         providers: Providers = [
             (PROVIDER, provider_options(graph, library, options)),
-            (CUDA_PROVIDER, cuda.to_provider()),
+            (CUDA_PROVIDER, cuda.to_provider(library.__version__)),
             CPU_PROVIDER,
         ]
         return open_gpu_session(library, graph, providers, options, cuda)

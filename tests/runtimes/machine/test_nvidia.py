@@ -14,7 +14,7 @@ import pytest
 from bert_onnx.errors import RuntimeUnavailableError
 from runtimes.machine import nvidia
 from runtimes.machine.devices import has_gpu
-from runtimes.machine.nvidia import list_gpus, load_problem, preload, require_provider
+from runtimes.machine.nvidia import attention_problem, list_gpus, load_problem, preload, require_provider
 
 CUDA = "CUDAExecutionProvider"
 
@@ -155,3 +155,35 @@ def test_an_nvidia_smi_that_fails_shows_none(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert list_gpus() == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "capability", "said"),
+    [
+        (91300, (9, 0), ""),
+        (90300, (12, 0), ""),
+        (90201, (9, 0), "cuDNN is 9.2.1, and 9.3 or newer is needed"),
+        (91001, (9, 0), "but for 9.10.0 and 9.10.1"),
+        (91300, (8, 9), "attention of bf16 files is slow here: GPU 0 has compute capability 8.9"),
+        (91300, None, ""),
+        (None, None, ""),
+    ],
+)
+def test_what_leaves_slow_attention_is_named(
+    version: int | None, capability: tuple[int, int] | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tests/cuda holds it against onnxruntime-gpu."""
+    monkeypatch.setattr(nvidia, "_cudnn_version", lambda: version)
+    monkeypatch.setattr(nvidia, "_compute_capability", lambda device: capability)
+    assert said in attention_problem()
+    assert bool(attention_problem()) is bool(said)
+
+
+def test_without_cudnn_the_provider_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvidia, "driver_cuda_version", lambda: (13, 0))
+    monkeypatch.setattr(nvidia, "load_problem", lambda folder, name: None)
+    monkeypatch.setattr(nvidia, "_cudnn_version", lambda: None)
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"needs cuDNN for attention, and libcudnn\.so\.9 cannot be loaded"
+    ):
+        require_provider(module(tmp_path), CUDA, "pip fix")

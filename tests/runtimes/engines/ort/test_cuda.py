@@ -4,11 +4,13 @@ provider itself makes of graphs and options, without one: tests/cuda."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from fake_cuda import CPU, CUDA, FakeGpu, install
 from toy_artifacts import CONFIG, INPUTS, OUTPUTS, embedding_graph, save_graph, table
@@ -17,7 +19,7 @@ from bert_onnx.errors import InferenceError, InputError, RuntimeUnavailableError
 from bert_onnx.tasks import Port
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.cuda import OnnxRuntimeCuda
-from runtimes.engines.ort.cuda_graphs import Bucket, check_nodes, find_bucket, pad_to_bucket
+from runtimes.engines.ort.cuda_graphs import Bucket, check_nodes, find_bucket, pad_to_bucket, padded_bucket
 from runtimes.engines.ort.cuda_options import CudaOptions
 
 GRAPHS = CudaOptions(cuda_graphs=True, batches=(1, 4), lengths=(4, 8))
@@ -50,7 +52,7 @@ def expected(inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def test_options_become_the_providers_own() -> None:
-    assert CudaOptions().to_provider() == {
+    assert CudaOptions().to_provider("1.31.1") == {
         "device_id": "0",
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "DEFAULT",
@@ -58,11 +60,13 @@ def test_options_become_the_providers_own() -> None:
         "enable_cuda_graph": "0",
         "do_copy_in_default_stream": "1",
     }
-    changed = CudaOptions(1, 10**9, False, "heuristic", True, True).to_provider()
+    changed = CudaOptions(1, 10**9, False, "heuristic", True, True, False, 42).to_provider("1.26.0")
     assert changed["device_id"] == "1"
     assert changed["gpu_mem_limit"] == "1000000000"
     assert changed["arena_extend_strategy"] == "kNextPowerOfTwo"
     assert changed["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert changed["user_compute_stream"] == "42"
+    assert changed["enable_skip_layer_norm_strict_mode"] == "1", "older ones sum fp16 in fp16"
     assert (changed["use_tf32"], changed["enable_cuda_graph"]) == ("1", "1")
 
 
@@ -89,7 +93,7 @@ def test_the_session_asks_for_cuda_first_and_answers(gpu: FakeGpu, graph: Path) 
     np.testing.assert_allclose(results["sentence_embedding"], expected(arrays()), rtol=1e-5)
     ((first, options), second) = gpu.sessions[0]
     assert (first, second) == (CUDA, CPU)
-    assert options == CudaOptions().to_provider()
+    assert options == CudaOptions().to_provider(onnxruntime.__version__)
     assert runtime.describe().providers == (CUDA, CPU)
     assert runtime.describe().notes == ()
 
@@ -145,6 +149,30 @@ def test_a_batch_beyond_the_buckets_runs_without_a_graph(gpu: FakeGpu, graph: Pa
     assert gpu.graph_ids == ["-1"]
 
 
+def test_shapes_are_padded_to_few_sizes() -> None:
+    found = {(batch, length): padded_bucket(batch, length, 512) for batch in range(1, 70) for length in range(1, 513)}
+    for (batch, length), bucket in found.items():
+        assert batch <= bucket.batch <= max(batch * 1.25, batch)
+        assert length <= bucket.length <= max(length * 1.25, length + 7)
+    assert len({bucket.length for bucket in found.values()}) == 20
+    assert padded_bucket(1, 1999, 2000).length == 2000
+    assert padded_bucket(1, 13, 13).length == 13, "never beyond the model's limit"
+    assert padded_bucket(1, 13, None).length == 16
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_few_shapes_reach_the_session_and_results_are_cut_out(gpu: FakeGpu, graph: Path, cuda_graphs: bool) -> None:
+    cuda = CudaOptions(cuda_graphs=cuda_graphs, pad_shapes=True, batches=(1, 4), lengths=(4, 8))
+    with opened(graph, cuda) as runtime:
+        for batch, length in ((9, 9), (10, 16), (5, 13)):
+            inputs = arrays(batch, length)
+            results = runtime.run(inputs)
+            assert results["last_hidden_state"].shape == (batch, length, CONFIG.hidden_size)
+            np.testing.assert_allclose(results["sentence_embedding"], expected(inputs), rtol=1e-5)
+    assert gpu.shapes == [(10, 16), (10, 16), (5, 16)]
+    assert gpu.graph_ids == (["-1"] * 3 if cuda_graphs else [])
+
+
 def test_threads_take_turns_on_captured_buffers(gpu: FakeGpu, graph: Path) -> None:
     failures: list[BaseException] = []
     with opened(graph, GRAPHS) as runtime:
@@ -181,6 +209,41 @@ def test_device_tensors_go_in_and_come_out(gpu: FakeGpu, graph: Path) -> None:
         np.testing.assert_allclose(vectors.numpy(), expected(arrays()), rtol=1e-5)
         unchecked = runtime.run_device(tensors, checked=False)
         assert list(unchecked) == ["last_hidden_state", "sentence_embedding"]
+
+
+def test_device_tensors_are_bound_once(gpu: FakeGpu, graph: Path) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.tensor(array) for name, array in arrays().items()}
+    for cuda in (CudaOptions(), GRAPHS, CudaOptions(stream=7)):
+        gpu.graph_ids.clear()
+        with opened(graph, cuda) as runtime:
+            first, second = runtime.bind_device(tensors, ["sentence_embedding"]), runtime.bind_device(tensors)
+            for bound in (first, second, first):
+                vectors = torch.from_dlpack(bound.run()["sentence_embedding"])
+                np.testing.assert_allclose(vectors.numpy(), expected(arrays()), rtol=1e-5)
+            assert gpu.graph_ids == (["1", "2", "1"] if cuda is GRAPHS else ["-1"] * 3)
+            with pytest.raises(InputError, match="must be int64"):
+                runtime.bind_device({**tensors, "input_ids": tensors["input_ids"].int()})
+
+
+def test_every_run_of_a_session_with_graphs_takes_its_turn(gpu: FakeGpu, graph: Path) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.tensor(array) for name, array in arrays().items()}
+    with opened(graph, GRAPHS) as runtime:
+        calls: list[Callable[[], object]] = [
+            lambda: runtime.run(arrays()),
+            lambda: runtime.run(arrays(5, 9)),
+            lambda: runtime.run_device(tensors),
+            runtime.bind_device(tensors).run,
+        ]
+        for call in calls:
+            done = threading.Event()
+            worker = threading.Thread(target=lambda call=call, done=done: (call(), done.set()))
+            with runtime._opened().lock:
+                worker.start()
+                assert not done.wait(0.05)
+            worker.join(10)
+            assert done.is_set()
 
 
 def test_device_tensors_are_checked(gpu: FakeGpu, graph: Path, tmp_path: Path) -> None:

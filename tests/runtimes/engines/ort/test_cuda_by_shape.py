@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.graph_file import GraphFile
 from runtimes.engines.ort import cuda
 from runtimes.engines.ort.cuda_by_shape import FULL, GRAPHS, SMALL, CudaByShape, skips_padding
+from runtimes.engines.ort.cuda_options import CudaOptions
 from runtimes.engines.table import find_runtime
-from runtimes.selection.open import open_choice
+from runtimes.selection.open import cuda_options, open_choice
 from runtimes.selection.select import RuntimeChoice
 
 PADDED, UNPADDED = 1.0, 2.0
@@ -102,6 +104,14 @@ def test_without_cuda_graphs_where_the_model_does_not_allow_them(
     assert [providers[0][1]["enable_cuda_graph"] for providers in gpu.sessions] == ["0", "0"]
 
 
+def test_shapes_are_made_few_for_the_padded_graph_alone(gpu: FakeGpu, files: tuple[GraphFile, GraphFile]) -> None:
+    runtime = CudaByShape.open(*files, RuntimeOptions(cuda=CudaOptions(pad_shapes=True)))
+    assert which(runtime, batch(57, 13, 3)) == pytest.approx(PADDED)  # of no shape that is captured
+    assert which(runtime, batch(101, 13, 3)) == pytest.approx(UNPADDED)
+    assert which(runtime, batch(101, 13, 13)) == pytest.approx(PADDED)
+    assert gpu.shapes == [(64, 16), (101, 13), (112, 16)]
+
+
 def test_it_says_when_each_runs(runtime: CudaByShape) -> None:
     described = runtime.describe()
     assert (described.name, described.model) == ("onnxruntime-cuda", "padded.onnx")
@@ -146,3 +156,15 @@ def test_a_choice_of_two_variants_opens_both(gpu: FakeGpu, tmp_path: Path) -> No
     assert runtime.describe().model == "model.onnx"
     assert any(note.startswith("model_double.onnx for batches") for note in runtime.describe().notes)
     runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "pads"),
+    [("ort-cuda", "fp16", True), ("ort-cuda", "fp32", False), ("ort-cuda-unpadded", "fp16", False)],
+)
+def test_files_that_cudnn_plans_for_get_few_shapes(target: str, precision: str, pads: bool, tmp_path: Path) -> None:
+    first, _ = Artifact.open(publish_toy(tmp_path / "artifact")).manifest.variants
+    variant = replace(first, target=target, precision=precision)
+    for row, padded in (("onnxruntime-cuda", pads), ("onnxruntime-cpu", False)):
+        options = cuda_options(RuntimeChoice(find_runtime(row), variant, "fp32", None, "asked"))
+        assert (options is not None and options.pad_shapes) is padded

@@ -1,0 +1,159 @@
+"""Sessions of onnxruntime-gpu without a GPU: they run to their end, and give nothing worth reading."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_graphs import make_graph
+from cuda_placement import KERNEL_VARIABLE
+
+from bert_onnx.errors import RuntimeUnavailableError
+from export.reference.load import Eager
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.ort.cuda import OnnxRuntimeCuda
+from runtimes.engines.ort.cuda_options import CudaOptions
+from runtimes.engines.ort.library import import_onnxruntime
+from runtimes.engines.ort.tensorrt import OnnxRuntimeTensorRt
+from runtimes.machine import nvidia
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Eager]:
+    """float32, whose attention needs no cuDNN."""
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    return path, make_graph("sentence-similarity", "ort-cuda", "fp32", path)
+
+
+def opened(graph: tuple[Path, Eager], **options: Any) -> OnnxRuntimeCuda:
+    path, eager = graph
+    ports = (eager.module.inputs, eager.module.outputs)
+    return OnnxRuntimeCuda.open(path, *ports, RuntimeOptions(cuda=CudaOptions(**options)), eager.config)
+
+
+def arrays(batch: int = 3, length: int = 9) -> dict[str, np.ndarray]:
+    ids = np.ones((batch, length), np.int64)
+    return {"input_ids": ids, "attention_mask": ids, "token_type_ids": ids * 0}
+
+
+@pytest.mark.parametrize("options", [{}, {"pad_shapes": True}, {"cuda_graphs": True, "batches": (1, 2, 4)}])
+def test_a_run_ends(graph: tuple[Path, Eager], options: dict[str, Any]) -> None:
+    with opened(graph, **options) as runtime:
+        for batch in (3, 1, 3, 5):  # with CUDA graphs: captured, captured, replayed, beyond the buckets
+            results = runtime.run(arrays(batch))
+            assert results["last_hidden_state"].shape == (batch, 9, 32)
+            assert results["sentence_embedding"].shape == (batch, 32)
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": 0}, {"cuda_graphs": True}])
+def test_tensors_on_the_gpu_are_bound_once(graph: tuple[Path, Eager], options: dict[str, Any]) -> None:
+    library = import_onnxruntime()
+    tensors = {
+        name: library.OrtValue.ortvalue_from_numpy(array, "cuda", 0)._ortvalue for name, array in arrays().items()
+    }
+    with opened(graph, **options) as runtime:
+        bound = runtime.bind_device(tensors, ["sentence_embedding"])
+        for wait in (None, True, False):
+            results = bound.run(wait)
+            assert list(results) == ["sentence_embedding"]
+            assert results["sentence_embedding"].device_name().lower() == "cuda"
+            assert results["sentence_embedding"].shape() == [3, 32]
+        again = runtime.run_device(tensors, checked=False)
+        assert again["last_hidden_state"].shape() == [3, 9, 32]
+
+
+def test_nothing_is_missing_for_fast_kernels(graph: tuple[Path, Eager]) -> None:
+    assert nvidia.attention_problem() == ""
+    with opened(graph) as runtime:
+        assert runtime.describe().notes == ("1 Concat on CPUExecutionProvider",)
+
+
+_ONE_RUN = """
+import sys
+import numpy as np
+from bert_onnx.errors import BertOnnxError
+from bert_onnx.tasks import Port
+from runtimes.engines.ort.cuda import OnnxRuntimeCuda
+axes = ("batch_size", "sequence_length")
+inputs = [Port(name, "int64", axes) for name in ("input_ids", "attention_mask", "token_type_ids")]
+outputs = [Port("last_hidden_state", "float32", (*axes, 64)), Port("pooler_output", "float32", ("batch_size", 64))]
+ids = np.ones((2, 16), np.int64)
+try:
+    with OnnxRuntimeCuda.open(sys.argv[1], inputs, outputs) as runtime:
+        print(runtime.describe().notes)
+        runtime.run({"input_ids": ids, "attention_mask": ids, "token_type_ids": ids * 0})
+except BertOnnxError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("half") / "model.onnx"
+    make_graph("feature-extraction", "ort-cuda", "fp16", path, hidden_size=64, num_attention_heads=2)
+    return path
+
+
+def one_run(path: Path, libraries: Path, **environment: str) -> str:
+    """What a process of its own says that opens and runs the graph."""
+    settings = {
+        "LD_LIBRARY_PATH": str(libraries),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        KERNEL_VARIABLE: "1",
+    }
+    command = [sys.executable, "-c", _ONE_RUN, str(path)]
+    done = subprocess.run(command, env=os.environ | settings | environment, capture_output=True, text=True, timeout=120)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, ""),
+        ({"STAND_IN_CUDNN": "90300"}, ""),
+        ({"STAND_IN_CUDNN": "90201"}, "cuDNN is 9.2.1, and 9.3 or newer is needed"),
+        ({"STAND_IN_CUDNN": "91000"}, "cuDNN is 9.10.0, and 9.3 or newer is needed, but for 9.10.0 and 9.10.1"),
+        ({"STAND_IN_CUDNN": "91001"}, "cuDNN is 9.10.1"),
+        ({"STAND_IN_CUDNN": "91002"}, ""),
+    ],
+)
+def test_slow_attention_is_said_where_onnxruntime_takes_it(half: Path, settings: dict[str, str], reason: str) -> None:
+    said = one_run(half, Path(os.environ["BERT_ONNX_CUDA_CHECK"]) / "lib", **settings)
+    assert f"DataType=fp16 SdpaKernel={'MATH' if reason else 'CUDNN_FLASH_ATTENTION'}" in said
+    assert ("attention of fp16 and bf16 files is slow here" in said) is bool(reason)
+    assert reason in said
+
+
+@pytest.mark.parametrize("capability", ["75", "80", "89"])
+def test_before_9_0_bf16_is_slow_and_fp16_has_kernels_of_its_own(half: Path, tmp_path: Path, capability: str) -> None:
+    libraries = Path(os.environ["BERT_ONNX_CUDA_CHECK"]) / "lib"
+    said = one_run(half, libraries, STAND_IN_CAPABILITY=capability)
+    assert f"attention of bf16 files is slow here: GPU 0 has compute capability {capability[0]}.{capability[1]}" in said
+    assert "SdpaKernel=MATH" not in said, "it loads the fused kernel, for which the stand-in has no driver"
+    assert "CUDADriverWrapper" in said
+    path = tmp_path / "model.onnx"
+    make_graph("feature-extraction", "ort-cuda", "bf16", path, hidden_size=64, num_attention_heads=2)
+    assert "DataType=bf16 SdpaKernel=MATH" in one_run(path, libraries, STAND_IN_CAPABILITY=capability)
+
+
+def test_without_cudnn_it_is_refused_before_the_first_run(half: Path, tmp_path: Path) -> None:
+    """onnxruntime-gpu opens the graph, and fails when attention first runs."""
+    for library in (Path(os.environ["BERT_ONNX_CUDA_CHECK"]) / "lib").glob("lib*.so*"):
+        if library.suffix not in (".c", ".map") and "cudnn" not in library.name:
+            (tmp_path / library.name).symlink_to(library.resolve())
+    said = one_run(half, tmp_path)
+    assert "RuntimeUnavailableError CUDAExecutionProvider needs cuDNN for attention" in said
+    assert "SdpaKernel" not in said
+
+
+def test_tensorrt_is_missing_and_that_is_said(graph: tuple[Path, Eager]) -> None:
+    path, eager = graph
+    with pytest.raises(RuntimeUnavailableError, match=r"libnvinfer\.so\.10 is missing"):
+        OnnxRuntimeTensorRt.open(path, eager.module.inputs, eager.module.outputs)
