@@ -27,10 +27,17 @@ def finished(task: str, target: str = "portable", options: TaskOptions | None = 
 
 @cache
 def _finished(task: str, target: str, options: TaskOptions | None) -> tuple[ir.Model, Eager]:
-    eager, row = tiny_eager(task, options), TARGETS[target]
-    model = trace(eager.module, row.opset)
+    row = TARGETS[target]
+    traced, eager = _traced(task, row.opset, options)
+    model = traced.clone()
     run_passes(model, row.passes, PassContext(row.opset, eager.config))
     return model, eager
+
+
+@cache
+def _traced(task: str, opset: int, options: TaskOptions | None) -> tuple[ir.Model, Eager]:
+    eager = tiny_eager(task, options)
+    return trace(eager.module, opset), eager
 
 
 def by_hand(

@@ -43,8 +43,8 @@ def integer_constants(model: ir.Model) -> list[bytes]:
     return sorted(c.tobytes() for c in constants if c is not None and c.dtype == ir.DataType.INT64)
 
 
-@pytest.mark.parametrize("target", ["portable", "ort-cuda"])
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("target", ["portable", "ort-cuda"])
 def test_every_task_keeps_its_answers_and_its_ports(tmp_path: Path, task: str, target: str) -> None:
     model, eager = finished(task, target)
     report = convert_to_half(model, "fp16")
