@@ -118,7 +118,7 @@ def test_next_publisher_comes_first_after_every_kill(tmp_path: Path, way: str) -
 
 
 def test_readers_see_whole_artifacts_during_replacements(tmp_path: Path, way: str) -> None:
-    """Two reader processes open without pause while artifacts are published over each other, until both have seen enough."""
+    """Two reader processes open without pause while artifacts are published, until both have seen enough."""
     destination, stop = tmp_path / "artifact", tmp_path / "stop"
     content = tmp_path / "content"
     content.mkdir()

@@ -259,7 +259,7 @@ def test_question_answering(opened: Opened, options: dict[str, Any]) -> None:
 )
 def test_question_answering_in_windows(opened: Opened, options: dict[str, Any]) -> None:
     """Scores of all windows are parts of one."""
-    ours, model = opened("question-answering", "BertForQuestionAnswering")
+    ours, _ = opened("question-answering", "BertForQuestionAnswering")
     context = " ".join([CONTEXT] * 3)
     (answer,) = ours("Who?", context, top_k=100_000, max_answer_len=100, **options)
     assert answer.windows > 3
