@@ -17,6 +17,7 @@ from runtimes.selection.select import RuntimeChoice, choices
 
 if TYPE_CHECKING:
     from runtimes.engines.ort.cuda_options import CudaOptions
+    from runtimes.engines.ort.tensorrt_options import TensorRtOptions
     from runtimes.selection.tuned import Tuned
 
 
@@ -58,7 +59,9 @@ def open_best(artifact: Artifact, request: RuntimeRequest) -> tuple[RuntimeChoic
 def open_choice(artifact: Artifact, choice: RuntimeChoice) -> Runtime:
     """The runtime of `choice`."""
     manifest = artifact.manifest
-    options = RuntimeOptions(threads=choice.threads, compute=choice.compute, cuda=cuda_options(choice))
+    options = RuntimeOptions(
+        threads=choice.threads, compute=choice.compute, cuda=cuda_options(choice), tensorrt=_tensorrt_options(choice)
+    )
     if choice.unpadded is not None:
         from runtimes.engines.ort.cuda_by_shape import CudaByShape
 
@@ -78,6 +81,14 @@ def cuda_options(choice: RuntimeChoice) -> CudaOptions | None:
     from runtimes.engines.ort.cuda_options import CudaOptions
 
     return CudaOptions(pad_shapes=True)
+
+
+def _tensorrt_options(choice: RuntimeChoice) -> TensorRtOptions | None:
+    if choice.row.name != "onnxruntime-tensorrt":
+        return None
+    from runtimes.engines.ort.tensorrt_options import TensorRtOptions
+
+    return TensorRtOptions(precision=choice.variant.precision)
 
 
 def _tuned(artifact: Artifact, processor: Processor) -> Tuned | None:

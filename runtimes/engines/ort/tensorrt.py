@@ -1,14 +1,17 @@
-"""ONNX Runtime's TensorRT provider: engines for ranges of lengths, built once and kept by the content of the file."""
+"""ONNX Runtime's TensorRT provider: one engine for all shapes, built once and kept by the content of the file."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-from bert_onnx.errors import StorageError, UsageError
+import numpy as np
+
+from bert_onnx.errors import InputError, StorageError, UsageError
 from bert_onnx.tasks import BATCH, SEQUENCE, Port
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.graph_file import GraphFile, Opened
@@ -16,9 +19,9 @@ from runtimes.engines.ort.cuda import OnnxRuntimeCuda
 from runtimes.engines.ort.cuda_options import CudaOptions
 from runtimes.engines.ort.cuda_session import PROVIDER as CUDA_PROVIDER
 from runtimes.engines.ort.cuda_session import GpuSession, open_gpu_session
-from runtimes.engines.ort.length_profiles import length_profiles, profile_options
 from runtimes.engines.ort.library import CPU_PROVIDER, import_onnxruntime
 from runtimes.engines.ort.session import Providers
+from runtimes.engines.ort.shape_profile import Profile, profile_options, shape_profile
 from runtimes.engines.ort.tensorrt_options import TensorRtOptions
 from runtimes.engines.table import find_runtime
 from runtimes.machine.nvidia import list_gpus, require_provider
@@ -28,10 +31,18 @@ PROVIDER = "TensorrtExecutionProvider"
 _CHUNK = 1 << 20
 
 
+@dataclass(frozen=True)
+class TensorRtSession(GpuSession):
+    """A session, and the largest shape (B, S) that its engine is for."""
+
+    largest: tuple[int, int] = (1, 1)
+
+
 class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
     """A session on ONNX Runtime's TensorRT provider; the description names what runs on CUDA instead.
 
-    The first time a graph is opened takes minutes, later ones read the engine from the cache.
+    The first time a graph is opened takes minutes, later ones read the engine from the cache. A call of more rows than
+    the engine is for runs in several.
     """
 
     name = "onnxruntime-tensorrt"
@@ -50,7 +61,25 @@ class OnnxRuntimeTensorRt(OnnxRuntimeCuda):
             (CUDA_PROVIDER, cuda.to_provider(library.__version__)),
             CPU_PROVIDER,
         ]
-        return open_gpu_session(library, graph, providers, options, cuda)
+        opened = open_gpu_session(library, graph, providers, options, cuda)
+        session = TensorRtSession(library, opened.engine.session, cuda, largest=_profile(graph, tensorrt).most)
+        return replace(opened, engine=session)
+
+    def _compute(self, engine: GpuSession, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        assert isinstance(engine, TensorRtSession)
+        (rows, longest), (batch, length) = engine.largest, inputs["input_ids"].shape
+        if length > longest:
+            raise InputError(
+                f"the texts have {length} tokens, and this engine is for {longest} at most; open the model with "
+                "TensorRtOptions(longest=...), or cut the texts."
+            )
+        parts = [
+            super(OnnxRuntimeTensorRt, self)._compute(
+                engine, names, {name: array[first : first + rows] for name, array in inputs.items()}
+            )
+            for first in range(0, batch, rows)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def provider_options(graph: GraphFile, library: ModuleType, options: RuntimeOptions) -> dict[str, str]:
@@ -60,16 +89,17 @@ def provider_options(graph: GraphFile, library: ModuleType, options: RuntimeOpti
         StorageError: it cannot be made.
     """
     tensorrt = options.tensorrt or TensorRtOptions()
-    longest = tensorrt.longest or (graph.limits.max_position_embeddings if graph.limits is not None else 512)
-    profiles = length_profiles(tensorrt.histogram, tensorrt.batch, longest)
+    floats = (options.compute, tensorrt.precision)
     values = {
         "device_id": str(tensorrt.device_id),
         "trt_engine_cache_enable": "1",
         "trt_timing_cache_enable": "1",
-        "trt_fp16_enable": "1" if options.compute == "fp16" else "0",
-        "trt_bf16_enable": "1" if options.compute == "bf16" else "0",
+        "trt_fp16_enable": "1" if "fp16" in floats else "0",
+        "trt_bf16_enable": "1" if "bf16" in floats else "0",
+        "trt_int8_enable": "1" if tensorrt.precision == "int8" else "0",
+        "trt_layer_norm_fp32_fallback": "1" if "fp16" in floats else "0",  # squares overflow in fp16
         "trt_builder_optimization_level": str(tensorrt.level),
-        **profile_options(profiles, [port.name for port in graph.inputs]),
+        **profile_options(_profile(graph, tensorrt), [port.name for port in graph.inputs]),
     }
     if tensorrt.workspace is not None:
         values["trt_max_workspace_size"] = str(tensorrt.workspace)
@@ -82,6 +112,11 @@ def provider_options(graph: GraphFile, library: ModuleType, options: RuntimeOpti
             raise StorageError(f"the cache folder {folder} cannot be made: {error.strerror}.") from error
         values[name] = str(folder)
     return values
+
+
+def _profile(graph: GraphFile, options: TensorRtOptions) -> Profile:
+    longest = options.longest or (graph.limits.max_position_embeddings if graph.limits is not None else 512)
+    return shape_profile(options.histogram, options.batch, longest)
 
 
 def cache_key(path: Path, library: ModuleType, options: Sequence[tuple[str, str]]) -> str:
@@ -110,6 +145,6 @@ def _check_axes(inputs: Sequence[Port]) -> None:
     for port in inputs:
         if port.axes != (BATCH, SEQUENCE):
             raise UsageError(
-                f"TensorRT profiles are for models whose inputs are [{BATCH}, {SEQUENCE}], which {port.name} is not; "
+                f"TensorRT's profile is for models whose inputs are [{BATCH}, {SEQUENCE}], which {port.name} is not; "
                 "use onnxruntime-cuda for this model."
             )
