@@ -147,13 +147,20 @@ class EmbedLayerNormalization(_Microsoft):
         kinds: np.ndarray | None,
         scale: np.ndarray,
         beta: np.ndarray,
+        mask: np.ndarray | None = None,
         epsilon: Any = None,
         mask_index_type: Any = None,
     ) -> tuple[np.ndarray, ...]:
         total = _wide(words[ids]) + _wide(positions[: ids.shape[1]])
         if segments is not None and kinds is not None:
             total = total + _wide(kinds[segments])
-        return _layer_norm(total, scale, beta, epsilon).astype(words.dtype), np.zeros(len(ids), np.int32)
+        return _layer_norm(total, scale, beta, epsilon).astype(words.dtype), _lengths(ids, mask)
+
+
+def _lengths(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """[B]: the first place without a token, as ONNX Runtime's kernel for CUDA has it; without a mask 0."""
+    rows = [[*row, 0].index(0) for row in mask.tolist()] if mask is not None else [0] * len(ids)
+    return np.array(rows, np.int32)
 
 
 OPERATORS: list[type[OpRun]] = [

@@ -3,10 +3,11 @@
     Attention(x W_q + b_q, x W_k + b_k, x W_v + b_v, KeyMask(mask))
         ->  com.microsoft.Attention(x, [W_q W_k W_v], [b_q b_k b_v], Cast(ReduceSum(mask, 1), int32))
 
-ONNX Runtime's kernels on CUDA that do not write the scores to memory take lengths [B] and no mask [B, S]. Lengths
-say where the padding on the right begins: a graph with them gives wrong results for padding anywhere else. It carries
-the metadata `bert_onnx.requires` = `right_padding`, which a runtime must hold its inputs to. Refuses what
-`lower_attention_microsoft` refuses.
+In 16 bits ONNX Runtime takes cuDNN's attention for that on CUDA, which writes no scores to memory; for a mask [B, S]
+it has no such kernel. In float32 it writes the scores with either (docs/cuda-check.md), and lengths gain nothing but
+one form of the graph for all precisions. Lengths say where the padding on the right begins: a graph with them gives
+wrong results for padding anywhere else. It carries the metadata `bert_onnx.requires` = `right_padding`, which a
+runtime must hold its inputs to. Refuses what `lower_attention_microsoft` refuses.
 """
 
 from __future__ import annotations

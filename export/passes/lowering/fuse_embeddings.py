@@ -3,19 +3,28 @@
     LayerNormalization(Gather(W, ids) + Gather(T, types) + Slice(P, 0, S), gamma, beta)
         ->  EmbedLayerNormalization(Cast(ids, int32), Cast(types, int32), W, P, T, gamma, beta)
 
-in any order of the sum, with segments or without. Refuses positions that start after a cache, a sum that is read
-elsewhere, too, and scales that are no constants.
+in any order of the sum, with segments or without. Where padding is on the right alone, the operator counts the tokens
+of each text, too, and its second output takes the place of the sums over the mask:
+
+    Cast(ReduceSum(mask, 1), int32)  ->  mask_index of EmbedLayerNormalization(..., mask = Cast(mask, int32))
+
+On CUDA that is the first place without a token (contrib_ops/cuda/bert/embed_layer_norm_impl.cu), on CPUs the number of
+tokens. Refuses positions that start after a cache, a sum that is read elsewhere, too, and scales that are no constants.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
+from bert_onnx.tasks import REQUIRES, RIGHT_PADDING
 from export.passes.base import PassContext, PassOutcome, Refusal
+from export.passes.graph.axes import Axis, axes_of
 from export.passes.graph.embeddings import Embeddings, LookUp, find_embeddings
 from export.passes.graph.match import remove_unused
-from export.passes.graph.values import constant_array, is_operator
-from export.passes.graph.writer import MICROSOFT, Writer, replace_node, use_microsoft, write_before
+from export.passes.graph.values import constant_array, constant_input, is_operator
+from export.passes.graph.writer import MICROSOFT, Writer, replace_node, replace_value, use_microsoft, write_before
 
 
 def fuse_embeddings(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -29,7 +38,7 @@ def fuse_embeddings(model: ir.Model, context: PassContext) -> PassOutcome:
         if reason is not None or isinstance(found, str):
             refusals.append(Refusal(node.name or "", reason or ""))
             continue
-        _fuse(node, found)
+        _fuse(node, found, _sums_of_masks(model, axes_of(found.words.ids)))
         fired += 1
     use_microsoft(model)
     return PassOutcome(fired, tuple(refusals))
@@ -43,18 +52,46 @@ def _refusal(node: ir.Node) -> str | None:
     return None
 
 
-def _fuse(node: ir.Node, found: Embeddings) -> None:
+def _sums_of_masks(model: ir.Model, axes: tuple[Axis, ...] | None) -> list[ir.Node]:
+    """The casts of sums over one mask with the `axes` of the ids; none where padding may be anywhere."""
+    if model.metadata_props.get(REQUIRES) != RIGHT_PADDING:
+        return []
+    casts = [(mask, node) for node in model.graph if (mask := _mask_of(node)) is not None and axes_of(mask) == axes]
+    return [node for mask, node in casts if mask is casts[0][0]]
+
+
+def _mask_of(cast: ir.Node) -> ir.Value | None:
+    """The mask whose rows `cast` counts as int32."""
+    if not is_operator(cast, "Cast") or cast.attributes["to"].as_int() != ir.DataType.INT32:
+        return None
+    if cast.outputs[0].is_graph_output():
+        return None
+    total = cast.inputs[0].producer() if cast.inputs[0] is not None else None
+    if total is None or not is_operator(total, "ReduceSum") or "keepdims" not in total.attributes:
+        return None
+    kept, axes = total.attributes["keepdims"].as_int(), constant_input(total, 1)
+    return total.inputs[0] if not kept and axes is not None and axes.tolist() == [1] else None
+
+
+def _fuse(node: ir.Node, found: Embeddings, sums: Sequence[ir.Node]) -> None:
     op, total = write_before(node), node.inputs[0]
     ids, segments = _int32(op, found.words), None if found.segments is None else _int32(op, found.segments)
     epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
     table = None if found.segments is None else found.segments.table
     inputs = [ids, segments, found.words.table, found.table, table, node.inputs[1], node.inputs[2]]
-    # The second output is the operator's mask_index, which nothing reads.
+    if sums:
+        mask = _mask_of(sums[0])
+        inputs.append(op.Cast(mask, to=ir.DataType.INT32))
     dtypes = (ir.DataType.FLOAT, ir.DataType.INT32)
-    result, _ = op.node("EmbedLayerNormalization", inputs, {"epsilon": epsilon}, dtypes, MICROSOFT)
+    result, lengths = op.node("EmbedLayerNormalization", inputs, {"epsilon": epsilon}, dtypes, MICROSOFT)
     replace_node(node, result)
+    for cast in sums:
+        replace_value(cast.outputs[0], lengths)
+        remove_unused(op.graph, cast.outputs[0])
     if total is not None:
         remove_unused(op.graph, total)
+    if sums:
+        op.graph.sort()  # the mask may be computed after the embeddings
 
 
 def _int32(op: Writer, look_up: LookUp) -> ir.Value:

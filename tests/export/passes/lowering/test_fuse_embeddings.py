@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 from builders import AXES, INT64, GraphBuilder, assert_close, normal, operators, run
 
+from bert_onnx.tasks import REQUIRES, RIGHT_PADDING
 from export.passes.base import PassContext, PassOutcome
 from export.passes.lowering.fuse_embeddings import fuse_embeddings
 
@@ -68,6 +71,51 @@ def test_without_segments() -> None:
     expected = run(model, FEEDS)["y"]
     assert fuse_embeddings(model, CONTEXT) == PassOutcome(1)
     assert_close(run(model, FEEDS)["y"], expected, 5e-6)
+
+
+def with_lengths(parts: Embeddings, axes: list[str] = AXES, **changes: int) -> ir.Model:
+    """The embeddings, and the lengths of the texts: once for each of two readers."""
+    build, given = parts.build, {"axis": 1, "keepdims": 0, "to": int(ir.DataType.INT32), **changes}
+    mask = build.input("attention_mask", axes, INT64)
+    axis = build.weight("axis", np.array([given["axis"]]))
+    totals = [build.op("ReduceSum", [mask, axis], {"keepdims": given["keepdims"]}, dtype=INT64) for _ in range(2)]
+    lengths = [build.op("Cast", [total], {"to": given["to"]}, dtype=ir.DataType(given["to"])) for total in totals]
+    outputs = [build.op("Neg", [one], dtype=one.dtype) for one in lengths]
+    model = parts.model([parts.words, parts.positions()], first=outputs[0], second=outputs[1])
+    model.metadata_props[REQUIRES] = RIGHT_PADDING
+    return model
+
+
+MASK = (np.arange(7) < np.array([[7], [1], [4]])).astype(np.int64)
+
+
+def test_lengths_come_from_the_operator_where_padding_is_on_the_right() -> None:
+    model = with_lengths(Embeddings())
+    feeds = {**FEEDS, "attention_mask": MASK}
+    expected = run(model, feeds)
+    assert fuse_embeddings(model, CONTEXT) == PassOutcome(1)
+    assert operators(model)["ReduceSum"] == 0
+    results = run(model, feeds)
+    assert_close(results["y"], expected["y"], 5e-6)
+    for name in ("first", "second"):
+        np.testing.assert_array_equal(results[name], [-7, -1, -4])
+        assert results[name].dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "changes", [{"axis": 0}, {"keepdims": 1}, {"to": int(ir.DataType.FLOAT)}, {"axes": ["n", "m"]}]
+)
+def test_other_sums_stay(changes: dict[str, Any]) -> None:
+    model = with_lengths(Embeddings(), **changes)
+    assert fuse_embeddings(model, CONTEXT) == PassOutcome(1)
+    assert operators(model)["ReduceSum"] == 2
+
+
+def test_lengths_stay_sums_where_padding_may_be_anywhere() -> None:
+    model = with_lengths(Embeddings())
+    del model.metadata_props[REQUIRES]
+    assert fuse_embeddings(model, CONTEXT) == PassOutcome(1)
+    assert operators(model)["ReduceSum"] == 2
 
 
 def stays(model: ir.Model, reason: str) -> None:
