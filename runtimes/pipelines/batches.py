@@ -88,7 +88,8 @@ def window_inputs(
 
 
 def pad(windows: Sequence[Window], pad_token_id: int) -> dict[str, np.ndarray]:
-    """input_ids, attention_mask and token_type_ids, int64 [B, S], padded on the right."""
+    """input_ids, attention_mask and token_type_ids, int64 [B, S], padded on the right; the mask hides what is not
+    `seen`, too."""
     lengths = np.array([len(window.ids) for window in windows])
     shape = (len(windows), int(lengths.max()))
     ids = np.full(shape, pad_token_id, np.int64)
@@ -96,7 +97,8 @@ def pad(windows: Sequence[Window], pad_token_id: int) -> dict[str, np.ndarray]:
     for row, window in enumerate(windows):
         ids[row, : len(window.ids)] = window.ids
         types[row, : len(window.ids)] = window.type_ids
-    mask = (np.arange(shape[1]) < lengths[:, None]).astype(np.int64)
+    seen = np.array([len(window.ids) if window.seen is None else window.seen for window in windows])
+    mask = (np.arange(shape[1]) < seen[:, None]).astype(np.int64)
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 

@@ -19,7 +19,7 @@ LONGEST_FIRST, ONLY_FIRST, ONLY_SECOND, DO_NOT_TRUNCATE = TRUNCATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One row of a batch, without padding. The last four are filled by `encode_spans` only.
+    """One row of a batch, without padding. Offsets, special, words and sequences are filled by `encode_spans` only.
 
     Args:
         sample: index of its text among the texts.
@@ -30,6 +30,7 @@ class Window:
         special: 1 where the tokenizer added a special token.
         words: index of the word that a token is a part of; None for special tokens.
         sequences: 0 for tokens of the first text, 1 for those of the second, None for special tokens.
+        seen: how many tokens attention sees, the first ones; None for all.
     """
 
     sample: int
@@ -40,6 +41,7 @@ class Window:
     special: Sequence[int] = ()
     words: Sequence[int | None] = ()
     sequences: Sequence[int | None] = ()
+    seen: int | None = None
 
 
 def check_texts(texts: Any, what: str = "text") -> list[str]:

@@ -11,8 +11,9 @@ import numpy as np
 from bert_onnx.artifact import Artifact
 from bert_onnx.late_interaction import LateInteraction, read_late_interaction
 from bert_onnx.sentence_modules import TOKENS
+from runtimes.engines.base import Runtime
 from runtimes.pipelines.base import PipelineParts, TokenizingPipeline
-from runtimes.pipelines.batches import BatchInputs, BatchOptions, Outputs, Row, pad, run_rows
+from runtimes.pipelines.batches import BatchOptions, run_rows, window_inputs
 from runtimes.pipelines.encoding import Window, check_texts
 from runtimes.pipelines.in_pieces import in_pieces
 from runtimes.pipelines.late_tokens import TokenReader
@@ -43,7 +44,8 @@ class LateInteractionEmbedding(TokenizingPipeline):
         super().__init__(parts)
         self.sentence = parts.sentence
         self.settings = LateInteraction() if parts.folder is None else read_late_interaction(parts.folder)
-        self._reader = TokenReader(self.tokenizer, self.settings, self.config.max_position_embeddings)
+        #: Makes rows of texts.
+        self.reader = TokenReader(self.tokenizer, self.settings, self.config.max_position_embeddings)
 
     def __call__(
         self,
@@ -151,31 +153,24 @@ class LateInteractionEmbedding(TokenizingPipeline):
         self, texts: str | Iterable[str], is_query: bool, batch_size: int | None, progress: bool | None, prompt: str
     ) -> list[TokenEmbeddings]:
         def make(piece: list[str], options: BatchOptions) -> list[TokenEmbeddings]:
-            rows = self._reader.rows([prompt + text for text in piece], is_query)
-            return self._run_rows(rows, is_query, options)
+            windows = self.reader.rows([prompt + text for text in piece], is_query)
+            hidden = any(window.seen is not None for window in windows)
+            runtime = self.query_runtime if hidden else self.runtime
+            inputs = window_inputs(runtime, windows, [TOKENS], self.tokenizer.padding_id)
+            return run_rows(inputs, options, lambda index, row: self.finish(windows[index], row[TOKENS], is_query))
 
         return in_pieces(texts, batch_size, progress, make)
 
-    def _run_rows(self, rows: Sequence[Window], is_query: bool, options: BatchOptions) -> list[TokenEmbeddings]:
-        """The vectors of `rows`; queries are expanded here."""
-        windows = self._reader.expanded(rows) if is_query else rows
-        hidden = is_query and self.settings.do_query_expansion and not self.settings.attends
-        seen = np.array([len(window.ids) for window in (rows if hidden else windows)])
-        runtime = self._for_queries.runtime if hidden else self.runtime
+    def finish(self, window: Window, vectors: np.ndarray, is_query: bool) -> TokenEmbeddings:
+        """What counts of the `vectors` [S, E] of a row of `reader`."""
+        kept = self.reader.kept(window.ids, is_query)
+        tokens = self.tokenizer.convert_ids_to_tokens([window.ids[place] for place in kept])
+        return TokenEmbeddings(tuple(tokens), vectors[kept], window.truncated)
 
-        def run(batch: list[int]) -> Outputs:
-            arrays = pad([windows[index] for index in batch], self.tokenizer.padding_id)
-            places = np.arange(arrays["input_ids"].shape[1])
-            arrays["attention_mask"] = (places < seen[batch][:, None]).astype(np.int64)
-            return runtime.run(arrays, [TOKENS])
-
-        def finish(index: int, row: Row) -> TokenEmbeddings:
-            ids = windows[index].ids
-            kept = self._reader.kept(ids, is_query)
-            tokens = self.tokenizer.convert_ids_to_tokens([ids[place] for place in kept])
-            return TokenEmbeddings(tuple(tokens), row[TOKENS][kept], windows[index].truncated)
-
-        return run_rows(BatchInputs([len(window.ids) for window in windows], run), options, finish)
+    @property
+    def query_runtime(self) -> Runtime:
+        """What runs queries whose expansion is hidden from attention."""
+        return self._for_queries.runtime
 
     @cached_property
     def _for_queries(self) -> LateInteractionEmbedding:

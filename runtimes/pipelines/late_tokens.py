@@ -39,29 +39,32 @@ class TokenReader:
         if self._filler is None and settings.do_query_expansion:
             raise TokenizerError("the tokenizer has no mask, end or padding token, one of which expands queries.")
 
-    def rows(self, texts: Sequence[str], is_query: bool) -> list[Window]:
-        """One row a text, with the marker behind the first token, cut to the length of queries or documents."""
-        settings = self._settings
-        marker = settings.query_prefix if is_query else settings.document_prefix
-        length = min(settings.query_length if is_query else settings.document_length, self._longest) - bool(marker)
-        windows = encode(self._tokenizer, [text.strip() for text in texts], None, length)
-        if not marker:
-            return windows
-        index = self._tokenizer.convert_tokens_to_ids(marker)
-        return [
-            replace(one, ids=[*one.ids[:1], index, *one.ids[1:]], type_ids=[*one.type_ids[:1], 0, *one.type_ids[1:]])
-            for one in windows
-        ]
+    def length(self, is_query: bool) -> int:
+        """Most tokens of a query or a document."""
+        return min(self._settings.query_length if is_query else self._settings.document_length, self._longest)
 
-    def expanded(self, rows: Sequence[Window]) -> Sequence[Window]:
-        """Queries filled up to their length, where the model does so."""
+    def rows(self, texts: Sequence[str], is_query: bool) -> list[Window]:
+        """One row a text, with the marker behind the first token, cut to its length; queries are expanded."""
+        marker = self._settings.query_prefix if is_query else self._settings.document_prefix
+        stripped = [text.strip() for text in texts]
+        windows = encode(self._tokenizer, stripped, None, self.length(is_query) - bool(marker))
+        if marker:
+            index = self._tokenizer.convert_tokens_to_ids(marker)
+            windows = [
+                replace(
+                    one, ids=[*one.ids[:1], index, *one.ids[1:]], type_ids=[*one.type_ids[:1], 0, *one.type_ids[1:]]
+                )
+                for one in windows
+            ]
+        return [self._expanded(one) for one in windows] if is_query else windows
+
+    def _expanded(self, row: Window) -> Window:
+        """A query filled up to its length, where the model does so."""
         if self._filler is None or not self._settings.do_query_expansion:
-            return rows
-        made = []
-        for row in rows:
-            missing = self._settings.query_length - len(row.ids)
-            made.append(replace(row, ids=row.ids + [self._filler] * missing, type_ids=row.type_ids + [0] * missing))
-        return made
+            return row
+        missing = self._settings.query_length - len(row.ids)
+        seen = None if self._settings.attends else len(row.ids)
+        return replace(row, ids=row.ids + [self._filler] * missing, type_ids=row.type_ids + [0] * missing, seen=seen)
 
     def kept(self, ids: Sequence[int], is_query: bool) -> list[int]:
         """Places of the tokens that count: all of a query, and those of a document that are not skipped."""

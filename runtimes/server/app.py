@@ -11,7 +11,7 @@ from starlette.routing import Route
 from runtimes.server.exchange import Exchange
 from runtimes.server.gate import Gate, Handler
 from runtimes.server.refusals import MethodError, NotFoundError
-from runtimes.server.routes import openai, operations, rerank, tasks, tei, tokens
+from runtimes.server.routes import judgements, openai, operations, rerank, tasks, tei, tei_vectors, tokens
 from runtimes.server.service import Service
 
 #: Method, path, handler.
@@ -22,8 +22,10 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/models", openai.models),
     ("GET", "/v1/models/{name:path}", openai.model),
     ("POST", "/v1/rerank", rerank.rerank),
-    ("POST", "/embed", tei.embed),
-    ("POST", "/similarity", tei.similar),
+    ("POST", "/embed", tei_vectors.embed),
+    ("POST", "/embed_all", tei_vectors.embed_all),
+    ("POST", "/embed_sparse", tei_vectors.embed_sparse),
+    ("POST", "/similarity", tei_vectors.similar),
     ("POST", "/predict", tei.predict),
     ("POST", "/rerank", tei.rerank),
     ("POST", "/tokenize", tokens.tokenize),
@@ -32,6 +34,9 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/fill-mask", tasks.fill_mask),
     ("POST", "/entities", tasks.entities),
     ("POST", "/answers", tasks.answers),
+    ("POST", "/next-sentence", judgements.next_sentence),
+    ("POST", "/choices", judgements.choices),
+    ("POST", "/zero-shot", judgements.zero_shot),
 )
 _METRICS = ("GET", "/metrics", operations.metrics)
 #: Balancers ask these without a key.

@@ -128,13 +128,16 @@ class Exchange:
     def check_inputs(self, texts: Sequence[str | list[int]], query: int = 0) -> None:
         """Raises BadRequestError for none, TooLargeError for too many inputs or characters; those of a `query` count
         once for each text."""
+        self.check_size(len(texts), sum(len(text) + query for text in texts if isinstance(text, str)))
+
+    def check_size(self, items: int, characters: int) -> None:
+        """As `check_inputs`, for that many inputs with that many characters together."""
         limits = self.service.settings.limits
-        self.record.items = len(texts)
-        if not texts:
+        self.record.items = items
+        if not items:
             raise BadRequestError("there is no input; send at least one.")
-        if len(texts) > limits.items:
-            raise TooLargeError(f"there are {len(texts)} inputs, and a request may have {limits.items}; send fewer.")
-        characters = sum(len(text) + query for text in texts if isinstance(text, str))
+        if items > limits.items:
+            raise TooLargeError(f"there are {items} inputs, and a request may have {limits.items}; send fewer.")
         if characters > limits.characters:
             raise TooLargeError(f"the texts have {characters} characters, and a request may have {limits.characters}.")
 

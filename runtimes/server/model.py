@@ -10,6 +10,10 @@ import numpy as np
 
 from bert_onnx.artifact import Artifact
 from bert_onnx.errors import UsageError
+from bert_onnx.sentence_modules import SPARSE
+from bert_onnx.sentence_settings import SentenceSettings
+from bert_onnx.tasks import CHOICES
+from runtimes.engines.base import Runtime
 from runtimes.loading import load_request
 from runtimes.pipelines.base import TokenizingPipeline
 from runtimes.pipelines.batches import pad
@@ -23,11 +27,13 @@ from runtimes.server.logs import log
 from runtimes.server.metrics import Metrics, ModelMetrics
 from runtimes.server.queued_runtime import QueuedRuntime
 from runtimes.server.settings import Limits, ServerSettings
+from runtimes.server.sparse_rows import SparseRow
 
 #: Tasks that have a route.
 TASKS = (
-    "sentence-similarity", "text-classification", "text-ranking", "fill-mask", "token-classification",
-    "question-answering",
+    "sentence-similarity", "feature-extraction", "sparse-embedding", "late-interaction", "text-classification",
+    "text-ranking", "fill-mask", "token-classification", "question-answering", "next-sentence-prediction",
+    "multiple-choice",
 )  # fmt: skip
 #: Most numbers of a batch's outputs: logits over a vocabulary are large.
 _OUTPUT_NUMBERS = 1 << 26
@@ -52,10 +58,16 @@ class ServedModel:
         self.task = pipeline.task
         self.pipeline: Any = pipeline
         self.tokenizer = pipeline.tokenizer
+        self.sentence: SentenceSettings = getattr(pipeline, "sentence", SentenceSettings())
         self.max_length = pipeline.max_length
         self.description = pipeline.describe()
         self.is_suspect = True
         self._runtime = runtime = pipeline.runtime
+        #: Runs rows of which attention does not see all; None where that is the same.
+        self._for_hidden: Runtime | None = getattr(pipeline, "query_runtime", runtime)
+        if self._for_hidden is runtime:
+            self._for_hidden = None
+        self._has_choices = any(CHOICES in port.axes for port in runtime.inputs)
         self._probe = Probe(folder, self.description.variant, runtime)
         ledger = Ledger(limits.queue_tokens)
         self._metrics: ModelMetrics = metrics.watch(name, ledger, pads)
@@ -64,9 +76,18 @@ class ServedModel:
         self.lane = Lane(name, self._run, Budget(tokens, pads), ledger, self)
         pipeline.runtime = QueuedRuntime(runtime, scheduler, self.lane)
 
-    def _run(self, group: Group, windows: list[Window]) -> Mapping[str, np.ndarray]:
+    def _run(self, group: Group, windows: list[Window]) -> Mapping[str, Any]:
+        """Each window is a row; to a graph of choices it is the only choice of a text."""
+        inputs = pad(windows, self.tokenizer.padding_id)
+        if self._has_choices:
+            inputs = {name: array[:, None] for name, array in inputs.items()}
         further = {name: np.array([value], np.int64) for name, value in group.further}
-        return self._runtime.run({**pad(windows, self.tokenizer.padding_id), **further}, group.outputs)
+        hidden = any(window.seen is not None for window in windows)
+        runtime = (hidden and self._for_hidden) or self._runtime
+        outputs: dict[str, Any] = dict(runtime.run({**inputs, **further}, group.outputs))
+        if SPARSE in outputs:
+            outputs[SPARSE] = [SparseRow.of(row) for row in outputs[SPARSE]]
+        return outputs
 
     def takes(self, name: str) -> bool:
         """Whether the graph has an input of that name."""

@@ -41,11 +41,12 @@ class QueuedRuntime:
         self._lane = lane
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """As `Runtime.run`, for rows that are padded on the right.
+        """As `Runtime.run`, for rows that are padded on the right; of choices [B, C, S] each is a row.
 
         Raises:
             RefusalError: the request ended meanwhile, or has too many tokens.
         """
+        *outer, width = inputs["input_ids"].shape
         names = tuple(chosen_outputs(self.outputs, outputs))
         further = tuple((name, int(array[0])) for name, array in inputs.items() if name not in _ROWS)
         done = threading.Event()
@@ -54,9 +55,9 @@ class QueuedRuntime:
         done.wait()
         if work.error is not None:
             raise work.error
-        width = inputs["input_ids"].shape[1]
         by_token = {port.name for port in self.outputs if SEQUENCE in port.axes}
-        return {name: _stacked(work, name, width if name in by_token else None) for name in names}
+        stacked = {name: _stacked(work, name, width if name in by_token else None) for name in names}
+        return stacked if len(outer) == 1 else {name: array.reshape(outer) for name, array in stacked.items()}
 
     def describe(self) -> RuntimeDescription:
         """What runs."""
@@ -68,8 +69,11 @@ class QueuedRuntime:
 
 
 def _windows(inputs: Mapping[str, np.ndarray]) -> list[Window]:
-    lengths = inputs["attention_mask"].sum(axis=1)
-    rows = zip(inputs["input_ids"], inputs["token_type_ids"], lengths, strict=True)
+    width = inputs["input_ids"].shape[-1]
+    all_ids, all_types, mask = (
+        inputs[name].reshape(-1, width) for name in ("input_ids", "token_type_ids", "attention_mask")
+    )
+    rows = zip(all_ids, all_types, mask.sum(axis=1), strict=True)
     return [Window(index, ids[:size].tolist(), types[:size].tolist()) for index, (ids, types, size) in enumerate(rows)]
 
 

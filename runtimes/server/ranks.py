@@ -1,4 +1,4 @@
-"""Documents ranked for a query by a cross-encoder, for the routes of several APIs."""
+"""Documents ranked for a query by a cross-encoder or by late interaction, for the routes of several APIs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from runtimes.pipelines.ranked import RankedDocument
 from runtimes.server.exchange import Exchange
 from runtimes.server.model import ServedModel
 from runtimes.server.texts import cut_text
+from runtimes.server.token_vectors import LATE, rank_tokens
 
-TASKS = ("text-ranking",)
+TASKS = ("text-ranking", LATE)
 WHAT = "ranks documents"
 
 
@@ -20,7 +21,8 @@ async def rank(
     """`documents`, the best first.
 
     Args:
-        activation: what makes scores of logits, by its name in torch.nn; None for the model's own.
+        activation: what makes scores of logits, by its name in torch.nn; None for the model's own. The score of late
+            interaction is MaxSim in any case.
         truncate: cut what is too long; else refuse it.
 
     Raises:
@@ -28,6 +30,9 @@ async def rank(
         InputError: a pair is too long and must not be cut.
         RefusalError: as `Exchange`.
     """
+
+    if model.task == LATE:
+        return await rank_tokens(exchange, model, query, documents, truncate)
 
     def call() -> list[RankedDocument]:
         first = cut_text(model.tokenizer, query, model.max_length)

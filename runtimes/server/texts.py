@@ -11,6 +11,7 @@ from runtimes.pipelines.encoding import Window, encode
 
 if TYPE_CHECKING:
     from bert_onnx.tokenization import FastTokenizer
+    from runtimes.pipelines.late_interaction import LateInteractionEmbedding
 
 #: A text, or token ids.
 Input = str | list[int]
@@ -74,6 +75,24 @@ def windows_of(
     windows = [next(encoded) if isinstance(one, str) else _ids_window(tokenizer, one, max_length) for one in inputs]
     if not truncate:
         refuse_cut([window.truncated for window in windows], max_length)
+    return windows
+
+
+def token_windows(
+    pipeline: LateInteractionEmbedding, inputs: Sequence[Input], prompt: str, is_query: bool, truncate: bool
+) -> list[Window]:
+    """The same as queries or documents of late interaction, read from texts alone: markers stand among their tokens.
+
+    Raises:
+        InputError: token ids; a text that is too long and must not be cut.
+    """
+    tokenizer, reader, longest = pipeline.tokenizer, pipeline.reader, pipeline.config.max_position_embeddings
+    if not all(isinstance(one, str) for one in inputs):
+        raise InputError("this model puts markers into texts, and does not take token ids; send texts.")
+    texts = [cut_text(tokenizer, prompt + str(one).strip(), longest) for one in inputs]
+    windows = reader.rows(texts, is_query)
+    if not truncate:
+        refuse_cut([window.truncated for window in windows], reader.length(is_query))
     return windows
 
 

@@ -13,7 +13,7 @@ from bert_onnx.sentence_modules import SENTENCE
 from bert_onnx.tasks import PROMPT_LENGTH
 from runtimes.pipelines.encoding import Window, prompt_length
 from runtimes.pipelines.sentences import ChosenEmbedding
-from runtimes.server.batching.work import Group
+from runtimes.server.batching.work import Group, Work
 from runtimes.server.exchange import Exchange
 from runtimes.server.model import ServedModel
 from runtimes.server.texts import Input, windows_of
@@ -50,17 +50,13 @@ class Embedded:
     tokens: list[int]
 
 
-async def embed(exchange: Exchange, model: ServedModel, inputs: Sequence[Input], choices: Choices) -> Embedded:
-    """The vectors of `inputs`, in their order.
+async def read(exchange: Exchange, model: ServedModel, inputs: Sequence[Input], choices: Choices, output: str) -> Work:
+    """The rows of `inputs`, in their order, and what the graph gives as `output` for each.
 
     Raises:
-        UsageError: more dimensions than the model has.
-        InferenceError: a vector is zero, or the graph failed.
+        InputError: an id that there is not, or a text that is too long and must not be cut.
         RefusalError: as `Exchange`.
     """
-    width = model.pipeline.width()
-    if choices.dimensions is not None and not 1 <= choices.dimensions <= width:
-        raise UsageError(f"dimensions is {choices.dimensions}; this model's vectors have 1 to {width}.")
     exchange.check_inputs(inputs)
     ticket = exchange.ticket(model, inputs)
 
@@ -70,14 +66,33 @@ async def embed(exchange: Exchange, model: ServedModel, inputs: Sequence[Input],
         if model.takes(PROMPT_LENGTH):
             further = ((PROMPT_LENGTH, prompt_length(tokenizer, choices.prompt, model.max_length)),)
         windows = windows_of(tokenizer, inputs, choices.prompt, model.max_length, choices.truncate)
-        return Group((SENTENCE,), further), windows
+        return Group((output,), further), windows
 
     work = await exchange.attend(model, ticket, exchange.service.rows(model, ticket, prepare))
-    truncated = list(work.truncated)
-    exchange.note_cuts(model, truncated)
-    kept = choices.dimensions or model.pipeline.sentence.truncate_dim
+    exchange.record.truncated += sum(work.truncated)
+    return work
+
+
+async def embed(exchange: Exchange, model: ServedModel, inputs: Sequence[Input], choices: Choices) -> Embedded:
+    """The vectors of `inputs`, in their order.
+
+    Raises:
+        UsageError: more dimensions than the model has.
+        InferenceError: a vector is zero, or the graph failed.
+        Exception: as `read`.
+    """
+    width = model.pipeline.width()
+    if choices.dimensions is not None and not 1 <= choices.dimensions <= width:
+        raise UsageError(f"dimensions is {choices.dimensions}; this model's vectors have 1 to {width}.")
+    work = await read(exchange, model, inputs, choices, SENTENCE)
+    kept = choices.dimensions or model.sentence.truncate_dim
     vectors = np.stack([result[SENTENCE] for result in work.results])
+    check_not_zero(vectors)
+    vectors = ChosenEmbedding(choices.prompt, kept, choices.normalize).finish(vectors)
+    return Embedded(vectors, list(work.truncated), [row.length for row in work.rows])
+
+
+def check_not_zero(vectors: np.ndarray) -> None:
+    """Raises InferenceError: one of `vectors` [N, E] is."""
     if not np.abs(vectors).sum(axis=1).all():
         raise InferenceError("a vector is zero, which no text has.")
-    vectors = ChosenEmbedding(choices.prompt, kept, choices.normalize).finish(vectors)
-    return Embedded(vectors, truncated, [row.length for row in work.rows])

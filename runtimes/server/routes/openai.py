@@ -42,7 +42,7 @@ async def embeddings(exchange: Exchange) -> Response:
     """POST /v1/embeddings. Vectors that are shortened are scaled to length 1 again, as OpenAI's are."""
     body = await exchange.body(EmbeddingRequest)
     model = exchange.choose(body.model, TASKS, WHAT)
-    sentence = model.pipeline.sentence
+    sentence = model.sentence
     name = body.input_type
     if name not in sentence.prompts:
         name = "query" if name in _QUERY else sentence.document_name if name in _DOCUMENT else name

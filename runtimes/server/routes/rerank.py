@@ -37,6 +37,7 @@ async def rerank(exchange: Exchange) -> Response:
         {
             "index": one.corpus_id,
             "relevance_score": one.score,
+            "truncated": one.truncated,
             **({"document": {"text": one.text}} if body.return_documents else {}),
         }
         for one in ranked[: body.top_n]

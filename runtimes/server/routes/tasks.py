@@ -15,25 +15,30 @@ from runtimes.server.model import ServedModel
 from runtimes.server.texts import cut_text
 
 
-class _Texts(msgspec.Struct, kw_only=True):
+class Texts(msgspec.Struct, kw_only=True):
+    """What bodies with texts have."""
+
     inputs: str | list[str]
     model: str | None = None
     truncate: bool = True
 
     @property
     def texts(self) -> list[str]:
+        """All of them."""
         return [self.inputs] if isinstance(self.inputs, str) else self.inputs
 
 
-def _one_or_all(body: _Texts, found: list[Any]) -> Response:
-    return json_answer(found[0] if isinstance(body.inputs, str) else found)
+def one_or_all(inputs: Any, found: list[Any]) -> Response:
+    """A list of what was found where `inputs` is one; else the one that there is."""
+    return json_answer(found if isinstance(inputs, list) else found[0])
 
 
-def _cut(model: ServedModel, texts: list[str]) -> list[str]:
+def cut_texts(model: ServedModel, texts: list[str]) -> list[str]:
+    """`texts` without what the model cannot read of each; see `cut_text`."""
     return [cut_text(model.tokenizer, text, model.max_length) for text in texts]
 
 
-class FillMaskRequest(_Texts):
+class FillMaskRequest(Texts):
     """The body of /fill-mask."""
 
     top_k: int = 5
@@ -46,16 +51,16 @@ async def fill_mask(exchange: Exchange) -> Response:
     model = exchange.choose(body.model, ("fill-mask",), "fills masks")
 
     def call() -> list[FilledText]:
-        found: list[FilledText] = model.pipeline(_cut(model, body.texts), top_k=body.top_k, targets=body.targets)
+        found: list[FilledText] = model.pipeline(cut_texts(model, body.texts), top_k=body.top_k, targets=body.targets)
         return found
 
     found = await exchange.run(model, body.texts, call)
     exchange.note_cuts(model, [one.truncated for one in found], body.truncate)
     masks = [[[guess.to_dict() for guess in mask] for mask in one.masks] for one in found]
-    return _one_or_all(body, [one[0] if len(one) == 1 else one for one in masks])
+    return one_or_all(body.inputs, [one[0] if len(one) == 1 else one for one in masks])
 
 
-class EntitiesRequest(_Texts):
+class EntitiesRequest(Texts):
     """The body of /entities; for the fields see `TokenClassification`."""
 
     aggregation_strategy: str = "simple"
@@ -70,12 +75,12 @@ async def entities(exchange: Exchange) -> Response:
     whole = body.stride is not None
 
     def call() -> Any:
-        texts = body.texts if whole else _cut(model, body.texts)
+        texts = body.texts if whole else cut_texts(model, body.texts)
         return model.pipeline(texts, body.aggregation_strategy, body.ignore_labels, body.stride)
 
     found = await exchange.run(model, body.texts, call, whole)
     exchange.note_cuts(model, [one.truncated for one in found], body.truncate)
-    return _one_or_all(body, [[_entity(entity) for entity in one.entities] for one in found])
+    return one_or_all(body.inputs, [[_entity(entity) for entity in one.entities] for one in found])
 
 
 def _entity(entity: Entity) -> dict[str, Any]:
@@ -125,4 +130,4 @@ async def answers(exchange: Exchange) -> Response:
     found = await exchange.run(model, [one.question + " " + one.context for one in asked], call, whole=True)
     written = [[answer.to_dict() for answer in one.answers] for one in found]
     chosen = [one[0] if body.top_k == 1 and one else one for one in written]
-    return json_answer(chosen if isinstance(body.inputs, list) else chosen[0])
+    return one_or_all(body.inputs, chosen)

@@ -1,4 +1,5 @@
-"""text-embeddings-inference's API. With several models, `model` chooses; else it is the first for the route's task."""
+"""text-embeddings-inference's /predict, /rerank and /info. With several models, `model` chooses; else it is the first
+for the route's task."""
 
 from __future__ import annotations
 
@@ -7,77 +8,31 @@ from typing import Any, Literal
 import msgspec
 from starlette.responses import Response
 
-from runtimes.pipelines.similarity import similarity
-from runtimes.server.answers import encode, json_answer
+from runtimes.server.answers import json_answer
 from runtimes.server.exchange import Exchange
-from runtimes.server.inputs import read_inputs
 from runtimes.server.ranks import TASKS as RANKING
 from runtimes.server.ranks import WHAT as RANKS
 from runtimes.server.ranks import rank
 from runtimes.server.refusals import BadRequestError
 from runtimes.server.texts import cut_text
-from runtimes.server.vectors import TASKS, WHAT, Choices
-from runtimes.server.vectors import embed as embed_inputs
 
 _CLASSIFYING = ("text-classification", "text-ranking")
 
 
-class _Common(msgspec.Struct, kw_only=True):
+class Common(msgspec.Struct, kw_only=True):
+    """What all bodies have."""
+
     model: str | None = None
     truncate: bool = True
     truncation_direction: Literal["Right", "Left", "right", "left"] | None = None
 
     @property
     def side(self) -> str | None:
+        """Where long texts are cut; None for the tokenizer's own side."""
         return self.truncation_direction.lower() if self.truncation_direction else None
 
 
-class EmbedRequest(_Common):
-    """The body of /embed."""
-
-    inputs: Any
-    normalize: bool = True
-    prompt_name: str | None = None
-    dimensions: int | None = None
-
-
-async def embed(exchange: Exchange) -> Response:
-    """POST /embed."""
-    body = await exchange.options(EmbedRequest)
-    model = exchange.choose(body.model, TASKS, WHAT)
-    prompt = model.pipeline.sentence.resolve(body.prompt_name)
-    choices = Choices(prompt, body.dimensions, body.normalize, body.truncate, body.side)
-    embedded = await embed_inputs(exchange, model, read_inputs(body.inputs), choices)
-    written = await exchange.service.aside(lambda: encode(embedded.vectors.tolist()))
-    return Response(written, media_type="application/json")
-
-
-class Compared(msgspec.Struct):
-    """A sentence, and those that it is compared with."""
-
-    source_sentence: str
-    sentences: list[str]
-
-
-class SimilarityRequest(_Common):
-    """The body of /similarity."""
-
-    inputs: Compared
-    prompt_name: str | None = None
-
-
-async def similar(exchange: Exchange) -> Response:
-    """POST /similarity: cosines."""
-    body = await exchange.options(SimilarityRequest)
-    model = exchange.choose(body.model, TASKS, WHAT)
-    if not body.inputs.sentences:
-        raise BadRequestError("there are no sentences; send at least one.")
-    choices = Choices(model.pipeline.sentence.resolve(body.prompt_name), truncate=body.truncate, side=body.side)
-    embedded = await embed_inputs(exchange, model, [body.inputs.source_sentence, *body.inputs.sentences], choices)
-    return json_answer(similarity(embedded.vectors[0], embedded.vectors[1:], "cosine")[0].tolist())
-
-
-class PredictRequest(_Common):
+class PredictRequest(Common):
     """The body of /predict: a text, a pair of two texts, or a list of lists of one or two texts."""
 
     inputs: Any
@@ -116,7 +71,7 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, list) and len(row) in (1, 2) and all(isinstance(text, str) for text in row)
 
 
-class RerankRequest(_Common):
+class RerankRequest(Common):
     """The body of /rerank."""
 
     query: str

@@ -16,12 +16,6 @@ V1 = "/v1/embeddings"
 DEEP = b"[" * 10_000 + b"]" * 10_000
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(publish_toy(tmp_path_factory.mktemp("toy") / "toy")) as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
 def _still_well(served: Served) -> Iterator[None]:
     yield

@@ -18,17 +18,6 @@ TEXTS = ["hello world", "good night .", "my world", "hello", "goodbye"]
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return publish_toy(tmp_path_factory.mktemp("toy") / "toy")
-
-
-@pytest.fixture(scope="module")
-def served(artifact: Path) -> Iterator[Served]:
-    with serving(artifact) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def client(served: Served) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{served.url}/v1", api_key="unused", max_retries=0) as made:
         yield made

@@ -20,17 +20,6 @@ from bert_onnx.errors import InferenceError
 V1 = "/v1/embeddings"
 
 
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return publish_toy(tmp_path_factory.mktemp("toy") / "toy")
-
-
-@pytest.fixture(scope="module")
-def served(artifact: Path) -> Iterator[Served]:
-    with serving(artifact) as server:
-        yield server
-
-
 @pytest.fixture
 def pool() -> Iterator[futures.ThreadPoolExecutor]:
     with futures.ThreadPoolExecutor(16) as made:

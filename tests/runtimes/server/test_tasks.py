@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 import concurrent.futures as futures
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from huggingface_hub import InferenceClient
-from pipeline_models import open_eager, save_checkpoint, tiny_model
-from served import Served, serving
-from toy_artifacts import publish_toy
+from served import Served
 
 import runtimes
 
-#: Task -> the class of transformers, and its labels.
-MODELS: dict[str, tuple[str, list[str]]] = {
-    "text-classification": ("BertForSequenceClassification", ["bad", "fair", "good"]),
-    "text-ranking": ("BertForSequenceClassification", ["fit"]),
-    "fill-mask": ("BertForMaskedLM", []),
-    "token-classification": ("BertForTokenClassification", ["O", "B-PER", "I-PER"]),
-    "question-answering": ("BertForQuestionAnswering", []),
-}
 DOCUMENTS = ["Paris is the capital of France.", "A cat.", "The river rises in the hills. " * 30, "A dog ran off."]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def checkpoints(folder: Path) -> dict[str, Path]:
-    made = {}
-    for task, (class_name, labels) in MODELS.items():
-        names = dict(enumerate(labels))
-        changes = {"id2label": names, "label2id": {name: index for index, name in names.items()}} if labels else {}
-        made[task] = save_checkpoint(tiny_model(class_name, **changes), folder / task)
-    return made
-
-
-@pytest.fixture(scope="module")
-def offline(checkpoints: dict[str, Path]) -> dict[str, Any]:
-    return {task: open_eager(task, checkpoint) for task, checkpoint in checkpoints.items()}
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, checkpoints: dict[str, Path]) -> Iterator[Served]:
-    pipelines = {task: open_eager(task, checkpoint) for task, checkpoint in checkpoints.items()}
-    with serving(publish_toy(folder / "toy"), pipelines=pipelines) as server:
-        yield server
+@pytest.fixture
+def served(all_tasks: Served) -> Served:
+    return all_tasks
 
 
 @pytest.fixture
@@ -59,8 +26,8 @@ def client() -> InferenceClient:
     return InferenceClient(token="unused")
 
 
-def test_embed(served: Served, client: InferenceClient, folder: Path) -> None:
-    with runtimes.load(folder / "toy") as model:
+def test_embed(served: Served, client: InferenceClient, artifact: Path) -> None:
+    with runtimes.load(artifact) as model:
         expected = model.embed(["hello world", "my world"], normalize_embeddings=True)
         raw = model.embed(["hello world"])
     found = client.feature_extraction(["hello world", "my world"], model=f"{served.url}/embed")
@@ -125,21 +92,32 @@ def test_predict(served: Served, offline: dict[str, Any]) -> None:
 
 def test_rerank(served: Served, offline: dict[str, Any]) -> None:
     expected = offline["text-ranking"].rank("Where is Paris?", DOCUMENTS, activation_fn="Sigmoid")
-    code, answer, headers = served.post("/rerank", {"query": "Where is Paris?", "texts": DOCUMENTS})
+    code, answer, headers = served.post(
+        "/rerank", {"model": "text-ranking", "query": "Where is Paris?", "texts": DOCUMENTS}
+    )
     assert code == 200
     assert [row["index"] for row in answer] == [one.corpus_id for one in expected]
     assert [row["score"] for row in answer] == pytest.approx([one.score for one in expected], rel=1e-4)
     assert "text" not in answer[0]
     assert headers["x-truncated"] == "1"
     raw = served.post(
-        "/rerank", {"query": "Where is Paris?", "texts": DOCUMENTS, "raw_scores": True, "return_text": True}
+        "/rerank",
+        {
+            "model": "text-ranking",
+            "query": "Where is Paris?",
+            "texts": DOCUMENTS,
+            "raw_scores": True,
+            "return_text": True,
+        },
     )
     logits = offline["text-ranking"].rank("Where is Paris?", DOCUMENTS, activation_fn="Identity")
     assert [row["score"] for row in raw[1]] == pytest.approx([one.score for one in logits], rel=1e-4, abs=1e-5)
     assert raw[1][0]["text"] == DOCUMENTS[raw[1][0]["index"]]
-    assert served.post("/rerank", {"query": "a", "texts": []})[0] == 422
-    assert served.post("/rerank", {"query": "a" * 10_000, "texts": ["b"] * 1000})[0] == 413
-    assert served.post("/rerank", {"query": "a", "texts": DOCUMENTS, "truncate": False})[0] == 422
+    assert served.post("/rerank", {"model": "text-ranking", "query": "a", "texts": []})[0] == 422
+    assert served.post("/rerank", {"model": "text-ranking", "query": "a" * 10_000, "texts": ["b"] * 1000})[0] == 413
+    assert (
+        served.post("/rerank", {"model": "text-ranking", "query": "a", "texts": DOCUMENTS, "truncate": False})[0] == 422
+    )
 
 
 def test_v1_rerank(served: Served, offline: dict[str, Any]) -> None:
