@@ -24,7 +24,7 @@ from bert_onnx.errors import (
     UsageError,
     VerificationError,
 )
-from bert_onnx.modeling.classes import MODEL_CLASSES
+from bert_onnx.modeling.classes import FAMILY_CLASSES, MODEL_CLASSES
 from bert_onnx.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ _LAZY = {
     "BertTokenizer": "bert_onnx.tokenization",
     "BertTokenizerFast": "bert_onnx.tokenization",
     **MODEL_CLASSES,
+    **dict.fromkeys(FAMILY_CLASSES, "bert_onnx.modeling.family_classes"),
     "BaseModelOutputWithPoolingAndCrossAttentions": "bert_onnx.modeling.outputs",
     "BertForPreTrainingOutput": "bert_onnx.modeling.outputs",
     "CausalLMOutputWithCrossAttentions": "bert_onnx.modeling.outputs",
@@ -116,6 +117,7 @@ __all__ = [
     "optimize",
     "push",
 ]
+__all__ += FAMILY_CLASSES  # RobertaModel and so on: a row of the table of families has its own
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,8 @@ from bert_onnx.config_rules import (
     validate,
 )
 from bert_onnx.errors import ConfigError, StorageError
+from bert_onnx.family import AFTER_PADDING, FAMILIES, Family, refusal
+from bert_onnx.family.row import ALWAYS, SEVERAL
 
 __all__ = [
     "ACTIVATIONS",
@@ -101,6 +103,8 @@ class BertConfig(_OtherNames):
             where the checkpoint states them; several may end a text.
         sentence_transformers, sbert_ce_default_activation_function: what `CrossEncoder` of sentence-transformers keeps
             here, today and before its version 4: the activation that makes scores of logits.
+        model_type: the row of the table of families (`bert_onnx.family`). The defaults above are BERT's; `of` has those
+            of each family.
 
     Raises:
         ConfigError: naming the first field that does not fit.
@@ -142,8 +146,7 @@ class BertConfig(_OtherNames):
     mask_token_id: int | None = None
     sentence_transformers: Mapping[str, Any] | None = None
     sbert_ce_default_activation_function: str | None = None
-
-    model_type = "bert"  # a class attribute, not a field: there is no other
+    model_type: str = "bert"
 
     def __post_init__(  # type: ignore[override]
         self, num_labels: int | None, label2id: Mapping[str, int] | None, torch_dtype: Any
@@ -187,6 +190,26 @@ class BertConfig(_OtherNames):
         return self.dtype
 
     @property
+    def family(self) -> Family:
+        """What differs from BERT."""
+        return FAMILIES[self.model_type]
+
+    @property
+    def first_position(self) -> int:
+        """The position of a row's first token."""
+        return (self.pad_token_id or 0) + 1 if self.family.positions == AFTER_PADDING else 0
+
+    @property
+    def longest_sequence(self) -> int:
+        """Most tokens in a row: the positions that there are from the first one on."""
+        return self.max_position_embeddings - self.first_position
+
+    @property
+    def takes_token_types(self) -> bool:
+        """Whether graphs have the input token_type_ids; where they do not, every token is of type 0."""
+        return self.family.token_types == ALWAYS or (self.family.token_types == SEVERAL and self.type_vocab_size > 1)
+
+    @property
     def head_size(self) -> int:
         """Width of one attention head, K."""
         return self.hidden_size // self.num_attention_heads
@@ -204,6 +227,15 @@ class BertConfig(_OtherNames):
         if changes.get("num_labels") is not None:
             changes.setdefault("id2label", None)
         return dataclasses.replace(self, **{"num_labels": None, "label2id": None, "torch_dtype": None, **changes})
+
+    @classmethod
+    def of(cls, model_type: str, **fields: Any) -> BertConfig:
+        """A config of the family `model_type` with its defaults, but for `fields`.
+
+        Raises:
+            ConfigError: a family that is not in the table, or a field that does not fit.
+        """
+        return cls(**{**_family(model_type, "").defaults, **fields, "model_type": model_type})
 
     @classmethod
     def from_dict(
@@ -228,14 +260,11 @@ class BertConfig(_OtherNames):
         Raises:
             ConfigError: not a BERT, or a field that does not fit; `source` is named in the message.
         """
-        model_type = values.get("model_type", cls.model_type)
-        if model_type != cls.model_type:
-            raise ConfigError(
-                f"{source} describes a model of type {model_type!r}; bert-onnx supports model_type 'bert' only "
-                "(BertModel and its heads)."
-            )
-        known = {f.name for f in dataclasses.fields(cls)}
-        renamed = {_ALIASES.get(key, key): value for key, value in values.items()}
+        family = _family(values.get("model_type", "bert"), source)
+        others = {name for row in FAMILIES.values() for name in row.own} - family.own
+        known = {f.name for f in dataclasses.fields(cls)} - family.lacks - others
+        aliases = _ALIASES | {key: name for name, key in family.fields.items()}
+        renamed = {**family.defaults, **{aliases.get(key, key): value for key, value in values.items()}}
         if values.get("dtype") is not None:  # the newer name wins
             renamed["dtype"] = values["dtype"]
         if isinstance(renamed.get("dtype"), str):
@@ -244,6 +273,7 @@ class BertConfig(_OtherNames):
         chosen = {key: value for key, value in renamed.items() if key in known}
         # null in the file stands for the default, but for the padding token, which a model may do without
         chosen = {key: value for key, value in chosen.items() if value is not None or key == "pad_token_id"}
+        chosen = {**family.defaults, **chosen}
         if chosen.get("attn_implementation") not in ATTN_IMPLEMENTATIONS:
             chosen.pop("attn_implementation", None)  # what the program that saved it ran with, not a property
         try:
@@ -287,10 +317,11 @@ class BertConfig(_OtherNames):
         values["pruned_heads"] = {str(layer): list(heads) for layer, heads in self.pruned_heads.items()}
         values["architectures"] = list(self.architectures)
         values["eos_token_id"] = list(ends) if isinstance(ends := self.eos_token_id, tuple) else ends
-        values["model_type"] = self.model_type
         values["torch_dtype"] = values.pop("dtype")
         del values["attn_implementation"]  # a choice of the running program, not of the checkpoint
-        return {key: values[key] for key in sorted(values) if values[key] is not None or key == "pad_token_id"}
+        lacks, fields = self.family.lacks, self.family.fields
+        kept = {fields.get(key, key): value for key, value in values.items() if key not in lacks}
+        return {key: kept[key] for key in sorted(kept) if kept[key] is not None or key == "pad_token_id"}
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `folder`/config.json, whole or not at all, making the folder if need be.
@@ -309,6 +340,13 @@ class BertConfig(_OtherNames):
                 temporary.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"{path} could not be written: {error.strerror}; nothing was changed.") from None
+
+
+def _family(model_type: object, source: str) -> Family:
+    """The row of `model_type`. Raises ConfigError where there is none; `source` is what has it."""
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise ConfigError(f"{source}: {refusal(model_type, FAMILIES)}" if source else refusal(model_type, FAMILIES))
+    return FAMILIES[model_type]
 
 
 def _freeze(config: BertConfig, name: str, value: Any) -> None:

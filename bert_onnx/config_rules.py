@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_onnx.errors import ConfigError
+from bert_onnx.family import AFTER_PADDING, FAMILIES, refusal
 
 POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
@@ -76,6 +77,8 @@ TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cl
 
 def validate(fields: Mapping[str, Any]) -> None:
     """Every rule that the fields of a config, by name, must keep. Raises ConfigError for the first one broken."""
+    if fields["model_type"] not in FAMILIES:
+        raise ConfigError(refusal(fields["model_type"], FAMILIES))
     for name, minimum in _MINIMA.items():
         value = fields[name]
         if not is_int(value) or value < minimum:
@@ -122,6 +125,7 @@ def _validate_structure(fields: Mapping[str, Any]) -> None:
         raise ConfigError(f"hidden_size {hidden_size} is not a multiple of num_attention_heads {num_heads}.")
     if fields["add_cross_attention"] and not fields["is_decoder"]:
         raise ConfigError("add_cross_attention is true but is_decoder is false; cross-attention needs a decoder.")
+    _validate_positions(fields)
     ids = sorted(fields["id2label"])
     if ids != list(range(len(ids))) or not ids:
         raise ConfigError(f"id2label has the ids {ids}; they must run from 0 without a gap.")
@@ -133,3 +137,17 @@ def _validate_structure(fields: Mapping[str, Any]) -> None:
                 f"pruned_heads {{{layer}: {list(heads)}}} does not fit {num_layers} layers of "
                 f"{num_heads} heads, of which at least one must remain."
             )
+
+
+def _validate_positions(fields: Mapping[str, Any]) -> None:
+    """Positions that count from the padding token need it, and a table that goes beyond it."""
+    if FAMILIES[fields["model_type"]].positions != AFTER_PADDING:
+        return
+    padding, positions = fields["pad_token_id"], fields["max_position_embeddings"]
+    if padding is None:
+        raise ConfigError(f"pad_token_id is not set; positions of {fields['model_type']} count from it.")
+    if positions <= padding + 1:
+        raise ConfigError(
+            f"max_position_embeddings is {positions} and pad_token_id is {padding}; positions of "
+            f"{fields['model_type']} count from pad_token_id + 1, so that there is none for a token."
+        )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
+from bert_onnx.family import canonical_class
 from bert_onnx.postprocess import postprocess_of, top_count
 from bert_onnx.sentence_modules import (
     SCORE_ACTIVATIONS,
@@ -212,7 +213,7 @@ def infer_task(config: BertConfig, pooled: bool = False) -> Task:
     Raises:
         UsageError: the config names no architecture, or one that has no task.
     """
-    for architecture in config.architectures:
+    for architecture in map(canonical_class, config.architectures):
         if architecture in TASK_OF_ARCHITECTURE:
             task = TASKS[TASK_OF_ARCHITECTURE[architecture]]
             return TASKS["sentence-similarity"] if pooled and task.name == "feature-extraction" else task
@@ -221,14 +222,12 @@ def infer_task(config: BertConfig, pooled: bool = False) -> Task:
 
 
 def input_ports(task: Task, config: BertConfig, options: TaskOptions = TaskOptions()) -> tuple[Port, ...]:
-    """Inputs of the graph of `task`, in order: ids, mask, types, then a prompt's length, encoder states, the cache."""
+    """Inputs of the graph of `task`, in order: ids, mask, types where the model has several, then a prompt's length, encoder states, the cache."""
     axes: tuple[str | int, ...] = (BATCH, CHOICES, SEQUENCE) if task.choices else (BATCH, SEQUENCE)
     mask_axes = (BATCH, PAST_PLUS_SEQUENCE) if task.cached else axes
-    ports = [
-        Port("input_ids", "int64", axes),
-        Port("attention_mask", "int64", mask_axes),
-        Port("token_type_ids", "int64", axes),
-    ]
+    ports = [Port("input_ids", "int64", axes), Port("attention_mask", "int64", mask_axes)]
+    if config.takes_token_types:
+        ports.append(Port("token_type_ids", "int64", axes))
     if task.embedding and excludes_prompt(options.modules):
         ports.append(Port(PROMPT_LENGTH, "int64", (1,)))
     if task.decoder and config.add_cross_attention:

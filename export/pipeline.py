@@ -177,7 +177,7 @@ def _empty_manifest(eager: Eager, checkpoint: Checkpoint, longest: int, sentence
         options=eager.options,
         config=ModelLimits(
             vocab_size=config.vocab_size,
-            max_position_embeddings=config.max_position_embeddings,
+            max_position_embeddings=config.longest_sequence,
             type_vocab_size=config.type_vocab_size,
             pad_token_id=config.pad_token_id,
             is_decoder=config.is_decoder,

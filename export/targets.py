@@ -25,7 +25,7 @@ ACTIVATION_OPERATORS = frozenset(
 #: What the clean graph of any BERT head needs, operator by operator of ai.onnx.
 PORTABLE_OPERATORS = ACTIVATION_OPERATORS | frozenset(
     {
-        "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Div", "Einsum", "Equal", "Erf", "Expand", "Gather",
+        "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "Div", "Einsum", "Equal", "Erf", "Expand", "Gather",
         "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LayerNormalization", "Less", "LessOrEqual", "MatMul",
         "Max", "Min", "Mul", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Shape",
         "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
@@ -41,8 +41,8 @@ MICROSOFT_OPERATORS = frozenset(
     )
 )  # fmt: skip
 
-#: What counting real tokens and sorting texts by length needs beside them.
-UNPADDING_OPERATORS = frozenset({"CumSum", "Mod", "NonZero", "Pad", "ScatterElements", "TopK"})
+#: What packing real tokens and sorting texts by length needs beside them.
+UNPADDING_OPERATORS = frozenset({"Mod", "NonZero", "Pad", "ScatterElements", "TopK"})
 
 #: What skipping the padding on CUDA needs beside them.
 PACKED_OPERATORS = frozenset(

@@ -16,6 +16,7 @@ from bert_onnx.checkpoint.sentence_files import transformer_folder
 from bert_onnx.checkpoint.sentence_weights import module_weight_files
 from bert_onnx.config import CONFIG_NAME, BertConfig
 from bert_onnx.errors import CheckpointError, UsageError
+from bert_onnx.family import Family
 from bert_onnx.hub.client import offline_by_environment
 from bert_onnx.hub.names import is_hub_id
 from bert_onnx.memory import check_memory
@@ -129,19 +130,20 @@ def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision
     if random_seed is not None:
         return Checkpoint(folder, config, Source(name, "random", revision, "", random_seed), root, warnings)
     weight_files(folder)  # refuses a folder without them
-    classes = _classes(folder)
+    classes = _classes(folder, config.family)
     if classes not in (None, config.num_labels):
         config, warnings = BertConfig.read(folder, classes=classes)
         config = with_ends(config, folder)
     return Checkpoint(folder, config, Source(name, kind, revision, ""), root, warnings)
 
 
-def _classes(folder: Path) -> int | None:
+def _classes(folder: Path, family: Family) -> int | None:
     """Rows of the classifier's bias, where the weights have one."""
     tensors = read_tensors(folder)
-    holder = find_holder(tensors)
+    holder = find_holder(tensors, family)
+    biases = {"classifier.bias", family.tensor_name("classifier.out_proj.bias")}
     for name, tensor in tensors.items():
-        if canonical(name, holder) == "classifier.bias" and len(tensor.shape) == 1:
+        if canonical(name, family, holder) in biases and len(tensor.shape) == 1:
             return tensor.shape[0] or None
     return None
 

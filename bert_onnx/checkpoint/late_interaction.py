@@ -105,7 +105,7 @@ def read_late_interaction(checkpoint: Checkpoint) -> LateInteraction:
         settings = LateInteraction.from_dict(_renamed(values) if stanford else values)
     except (UsageError, ValueError) as error:
         raise CheckpointError(f"{path}: {str(error).rstrip('.')}; mend or remove it.") from None
-    longest = checkpoint.config.max_position_embeddings
+    longest = checkpoint.config.longest_sequence
     if settings.do_query_expansion and settings.query_length > longest:
         raise CheckpointError(
             f"{path}: query_length is {settings.query_length}, and queries are filled up to it, but the model has "

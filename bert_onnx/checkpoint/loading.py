@@ -10,6 +10,7 @@ from bert_onnx.checkpoint.names import listed
 from bert_onnx.checkpoint.planning import Slot, make_plan
 from bert_onnx.checkpoint.reading import read_tensors
 from bert_onnx.errors import CheckpointError
+from bert_onnx.family import canonical_class
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ def load_weights(
             "weights to load."
         )
     tensors = {name: tensor for name, tensor in read_tensors(checkpoint.folder).items() if name not in elsewhere}
-    plan = make_plan(type(model).__name__, model_slots(model), tensors, checkpoint, allow_new_heads)
+    plan = make_plan(canonical_class(type(model).__name__), model_slots(model), tensors, checkpoint, allow_new_heads)
     if strict and plan.left_behind:
         raise CheckpointError(
             f"{checkpoint.folder} holds {len(plan.left_behind)} tensor(s) with which BERT does not compute: "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from bert_onnx.family import Family
+
 #: Files beside the weights: the tokenizer's, and those of sentence-transformers.
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -33,20 +35,15 @@ RENAMED_ENDINGS: dict[str, str] = {
     "LayerNorm.beta": "LayerNorm.bias",
 }
 
-#: What a class with a head puts before the names of its BertModel.
-BASE_PREFIX = "bert."
-
-#: First parts of the names inside BertModel.
-BASE_PARTS: tuple[str, ...] = ("embeddings.", "encoder.", "pooler.")
-
 #: Names that training programs wrap a model in (DDP, torch.compile, FSDP, activation checkpoints); taken out anywhere.
 WRAPPERS: frozenset[str] = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 
-#: Attributes under which programs hold the model; taken off at the front, however often they are there.
+#: Attributes under which programs hold the model, beside the name that its family has for it; taken off at the front,
+#: however often they are there.
 HOLDERS: frozenset[str] = frozenset({"model", "bert", "auto_model"})
 
-#: Constants that old checkpoints stored as tensors; computed here, so they are left out.
-IGNORED_BUFFERS: frozenset[str] = frozenset({"bert.embeddings.position_ids", "bert.embeddings.token_type_ids"})
+#: Constants that old checkpoints stored as tensors, in the base model; computed here, so they are left out.
+_BUFFERS: frozenset[str] = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
 
 #: What a training loop keeps beside the model: the first part of such names, or any part.
 _TRAINING_FIRST = re.compile(
@@ -61,11 +58,7 @@ _OTHER_HEAD = re.compile(r"^(\w+_)?(cls|classifier|heads?|qa_outputs|score|logit
 
 #: Tensors that change what every layer computes, where they are.
 _ADAPTER = re.compile(r"lora_|adapter|ia3_|base_layer\.|prefix_encoder|prompt_encoder|prompt_embeddings")
-_LAYER = re.compile(r"bert\.encoder\.layer\.(\d+)\.")
-
-#: First parts of the names of every head that BERT has (the pooler counts as one). A class that lacks
-#: the head leaves them unused.
-HEADS: tuple[str, ...] = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.", "qa_outputs.")
+_LAYER = re.compile(r"\.layer\.(\d+)\.")
 
 #: Classes whose heads share the name `classifier` but compute different things.
 CLASSIFIERS: tuple[str, ...] = (
@@ -75,34 +68,34 @@ CLASSIFIERS: tuple[str, ...] = (
 )
 CLASSIFIER_HEAD = "classifier."
 
-WORD_EMBEDDING = "bert.embeddings.word_embeddings.weight"
+#: The end of the name of the word embedding, and the base model's pooler as it is called here.
+WORD_EMBEDDING = "embeddings.word_embeddings.weight"
 POOLER_WEIGHT = "bert.pooler.dense.weight"
 
 
-def canonical(name: str, holder: str = "") -> str:
-    """`name` as a class with a head calls it today.
+def canonical(name: str, family: Family, holder: str = "") -> str:
+    """`name` as a class of transformers with a head of `family` calls it today.
 
-    Wrappers and the `holder` are taken off, endings renamed, and parts of BertModel come after `bert.`.
+    Wrappers and the `holder` are taken off, endings renamed, and parts of the base model come after its name.
     """
     name = _unwrapped(name).removeprefix(holder)
-    while (first := name.partition("."))[0] in HOLDERS and first[2]:
+    while (first := name.partition("."))[2] and (first[0] in HOLDERS or first[0] == family.base):
         name = first[2]
     for old, new in RENAMED_ENDINGS.items():
         if name.endswith(old):
             name = name[: -len(old)] + new
-    return BASE_PREFIX + name if name.startswith(BASE_PARTS) else name
+    return f"{family.base}.{name}" if name.startswith(family.parts) else name
 
 
-def find_holder(names: Iterable[str]) -> str:
+def find_holder(names: Iterable[str], family: Family) -> str:
     """What a program's own class puts before the names of the model that it holds, such as `encoder.`; or nothing.
 
     It is read off the one word embedding that there is, beside those that training left; of several models, none is
     taken for the model.
     """
-    ending = WORD_EMBEDDING.removeprefix(BASE_PREFIX)
-    trained = [name for name in map(_unwrapped, names) if name.endswith(ending) and not left_behind(name)]
-    found = {name.removesuffix(ending) for name in trained}
-    return found.pop().removesuffix(BASE_PREFIX) if len(found) == 1 else ""
+    trained = [name for name in map(_unwrapped, names) if name.endswith(WORD_EMBEDDING) and not left_behind(name)]
+    found = {name.removesuffix(WORD_EMBEDDING) for name in trained}
+    return found.pop().removesuffix(f"{family.base}.") if len(found) == 1 else ""
 
 
 def _unwrapped(name: str) -> str:
@@ -137,9 +130,14 @@ def way_on(names: Iterable[str]) -> str:
     )
 
 
-def is_head(name: str) -> bool:
-    """Whether the tensor with the canonical `name` belongs to a head."""
-    return name.startswith(HEADS)
+def is_head(name: str, family: Family) -> bool:
+    """Whether the tensor with the canonical `name` belongs to a head; the pooler counts as one."""
+    return name.startswith(family.heads)
+
+
+def is_buffer(name: str, family: Family) -> bool:
+    """Whether the tensor with the canonical `name` is a constant."""
+    return name.removeprefix(f"{family.base}.") in _BUFFERS
 
 
 def listed(names: Iterable[str], limit: int = 5) -> str:

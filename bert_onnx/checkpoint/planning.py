@@ -10,20 +10,29 @@ from bert_onnx.checkpoint.header import TensorInfo
 from bert_onnx.checkpoint.names import (
     CLASSIFIER_HEAD,
     CLASSIFIERS,
-    IGNORED_BUFFERS,
     WORD_EMBEDDING,
     canonical,
     changes_layers,
     find_holder,
+    is_buffer,
     is_head,
     left_behind,
     listed,
     way_on,
 )
 from bert_onnx.errors import CheckpointError
+from bert_onnx.family import Family, canonical_class
 
 if TYPE_CHECKING:
     from bert_onnx.checkpoint.checkpoint import Checkpoint
+    from bert_onnx.config import BertConfig
+
+#: Ends of names of tables -> what the table is, what its rows are, and the field that counts them.
+_COUNTED: dict[str, tuple[str, str, str]] = {
+    WORD_EMBEDDING: ("embedding", "tokens", "vocab_size"),
+    "embeddings.position_embeddings.weight": ("table of positions", "positions", "max_position_embeddings"),
+    "embeddings.token_type_embeddings.weight": ("table of token types", "token types", "type_vocab_size"),
+}
 
 #: dtypes that a parameter can be read from.
 FLOAT_DTYPES = ("F32", "F16", "BF16", "F64")
@@ -75,6 +84,7 @@ def make_plan(
     Raises:
         CheckpointError: naming what is missing, unexpected, misshapen or not of a floating-point type.
     """
+    family = checkpoint.config.family
     found = _by_canonical_name(tensors, checkpoint)
     other_head = _other_classifier(model_class, checkpoint.config.architectures)
     usable = {name: tensor for name, tensor in found.items() if not (other_head and name.startswith(CLASSIFIER_HEAD))}
@@ -82,25 +92,32 @@ def make_plan(
     compared: list[tuple[TensorInfo, TensorInfo]] = []
     missing: list[Slot] = []
     for slot in slots:
-        held = [usable[name] for name in map(canonical, slot.names) if name in usable]
-        if not held or (allow_new_heads and is_head(canonical(slot.names[0])) and held[0].shape != slot.shape):
+        names = slot_names(slot, family)
+        held = [usable[name] for name in names if name in usable]
+        if not held or (allow_new_heads and is_head(names[0], family) and held[0].shape != slot.shape):
             missing.append(slot)
             continue
         for tensor in held:
             _check_fit(slot, tensor, checkpoint)
         reads.append((slot, held[0]))
         compared.extend((tensor, held[0]) for tensor in held[1:])
-    taken = {canonical(name) for slot, _ in reads for name in slot.names}
+    taken = {name for slot, _ in reads for name in slot_names(slot, family)}
     left_over = _left_over(found, taken, checkpoint)
     _check_missing(model_class, missing, checkpoint, allow_new_heads)
     return Plan(tuple(reads), tuple(compared), tuple(missing), *left_over)
 
 
+def slot_names(slot: Slot, family: Family) -> tuple[str, ...]:
+    """The canonical names of a parameter, each once."""
+    return tuple(dict.fromkeys(canonical(family.tensor_name(name), family) for name in slot.names))
+
+
 def _by_canonical_name(tensors: Mapping[str, TensorInfo], checkpoint: Checkpoint) -> dict[str, TensorInfo]:
     found: dict[str, TensorInfo] = {}
-    holder = find_holder(tensors)
+    family = checkpoint.config.family
+    holder = find_holder(tensors, family)
     for name, tensor in tensors.items():
-        key = canonical(name, holder)
+        key = canonical(name, family, holder)
         if key in found:
             raise CheckpointError(
                 f"{checkpoint.folder} holds the same tensor under two names, {found[key].name!r} and {name!r}."
@@ -111,31 +128,40 @@ def _by_canonical_name(tensors: Mapping[str, TensorInfo], checkpoint: Checkpoint
 
 def _other_classifier(model_class: str, architectures: Sequence[str]) -> bool:
     """Whether the tensors `classifier.*` were trained for another of the heads that share this name."""
-    trained_for = [name for name in architectures if name in CLASSIFIERS]
+    trained_for = [name for name in map(canonical_class, architectures) if name in CLASSIFIERS]
     return model_class in CLASSIFIERS and bool(trained_for) and model_class not in trained_for
 
 
 def _check_fit(slot: Slot, tensor: TensorInfo, checkpoint: Checkpoint) -> None:
     """Shape and kind of dtype."""
-    name = slot.names[0]
     if tensor.shape != slot.shape:
-        message = (
+        raise CheckpointError(
             f"tensor {tensor.name!r} of {checkpoint.folder} has the shape {list(tensor.shape)}, but the model needs "
-            f"{list(slot.shape)}"
+            f"{list(slot.shape)}{_contradiction(slot, tensor, checkpoint.config)}."
         )
-        if canonical(name) == WORD_EMBEDDING and tensor.shape[1:] == slot.shape[1:]:
-            message += (
-                f": the embedding holds {tensor.shape[0]} tokens and config.json says vocab_size {slot.shape[0]}, so "
-                "config and weights do not belong together"
-            )
-        elif is_head(canonical(name)):
-            message += "; check num_labels or id2label in config.json, or start with an untrained head by --new-head"
-        raise CheckpointError(message + ".")
     if tensor.dtype not in FLOAT_DTYPES:
         raise CheckpointError(
             f"tensor {tensor.name!r} of {checkpoint.folder} is of type {tensor.dtype}; weights are read from "
             f"{', '.join(FLOAT_DTYPES)} only."
         )
+
+
+def _contradiction(slot: Slot, tensor: TensorInfo, config: BertConfig) -> str:
+    """What config.json says that the rows of a table do not bear out, or what to do about a head."""
+    name = slot_names(slot, config.family)[0]
+    if is_head(name, config.family):
+        return "; check num_labels or id2label in config.json, or start with an untrained head by --new-head"
+    found = next((row for ending, row in _COUNTED.items() if name.endswith(ending)), None)
+    if found is None or tensor.shape[1:] != slot.shape[1:]:
+        return ""
+    table, rows, field = found
+    counted = ""
+    if field == "max_position_embeddings" and config.first_position:
+        counted = f" (positions count from pad_token_id + 1 = {config.first_position})"
+    return (
+        f": the {table} holds {tensor.shape[0]} {rows} and config.json says {field} {slot.shape[0]}{counted}, so that "
+        "config and weights do not belong together"
+    )
 
 
 def _left_over(
@@ -150,14 +176,15 @@ def _left_over(
     ignored: list[str] = []
     training: list[str] = []
     unknown: dict[str, str] = {}
+    family = checkpoint.config.family
     for key, tensor in found.items():
         if key in taken:
             continue
-        if key in IGNORED_BUFFERS:
+        if is_buffer(key, family):
             ignored.append(tensor.name)
-        elif left_behind(key) and not is_head(key):
+        elif left_behind(key) and not is_head(key, family):
             training.append(tensor.name)
-        elif is_head(key) and not changes_layers(key):
+        elif is_head(key, family) and not changes_layers(key):
             unused.append(tensor.name)
         else:
             unknown[key] = tensor.name
@@ -171,13 +198,14 @@ def _left_over(
 
 def _check_missing(model_class: str, missing: Sequence[Slot], checkpoint: Checkpoint, allow_new_heads: bool) -> None:
     """The encoder must be complete; heads too, unless new ones are allowed."""
-    encoder = [slot.names[0] for slot in missing if not is_head(canonical(slot.names[0]))]
+    family = checkpoint.config.family
+    encoder = [family.tensor_name(slot.names[0]) for slot in missing if not is_head(slot_names(slot, family)[0], family)]
     if encoder:
         raise CheckpointError(
             f"{checkpoint.folder} lacks {len(encoder)} tensor(s) that its config.json calls for: {listed(encoder)}."
         )
     if missing and not allow_new_heads:
-        head = listed(slot.names[0] for slot in missing)
+        head = listed(family.tensor_name(slot.names[0]) for slot in missing)
         raise CheckpointError(
             f"{checkpoint.folder} has no trained weights for the head of {model_class}: {head}; choose the task that "
             "it was trained for, or start with an untrained head by --new-head (in Python allow_new_heads=True)."

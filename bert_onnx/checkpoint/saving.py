@@ -15,9 +15,11 @@ from bert_onnx.errors import StorageError
 if TYPE_CHECKING:
     import torch
 
+    from bert_onnx.modeling.pretrained import BertPreTrainedModel
 
-def save_weights(model: torch.nn.Module, folder: str | os.PathLike[str]) -> Path:
-    """Write the state of `model` to `folder`/model.safetensors, tied tensors once.
+
+def save_weights(model: BertPreTrainedModel, folder: str | os.PathLike[str]) -> Path:
+    """Write the state of `model` to `folder`/model.safetensors under the names of its family, tied tensors once.
 
     The file appears whole or not at all. Equal states give equal bytes.
 
@@ -29,7 +31,7 @@ def save_weights(model: torch.nn.Module, folder: str | os.PathLike[str]) -> Path
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in seen:  # tied parameters are one object under several names
             seen.add(id(tensor))
-            state[name] = tensor
+            state[model.config.family.tensor_name(name)] = tensor
     path = Path(folder) / SINGLE_FILE
     write_safetensors(state, path)
     return path

@@ -62,19 +62,19 @@ def write_companions(
     if lacking is not None:
         _copy(stage, found)
         warning = f"{checkpoint.source.model} has no tokenizer, so that `bert-onnx run` cannot read text with it."
-        return config.max_position_embeddings, (f"{warning} {lacking}",)
+        return config.longest_sequence, (f"{warning} {lacking}",)
     try:
         tokenizer = load_tokenizer(checkpoint.folder)
     except RuntimeUnavailableError as error:
         _copy(stage, found)
-        return config.max_position_embeddings, (f"The graph is exported, but text cannot be read: {error}",)
+        return config.longest_sequence, (f"The graph is exported, but text cannot be read: {error}",)
     unreachable = check_vocabulary(tokenizer, config.vocab_size)
     if late is not None:
         _add_markers(tokenizer, late, config.vocab_size, checkpoint.source.model)
     stated = read_transformer_config(checkpoint) if cut_as_stated else TransformerConfig()
     tokenizer, warnings = write_tokenizer(tokenizer, checkpoint.folder, stage, stated.do_lower_case)
     stated_length = stated.max_seq_length if late is None else late.document_length
-    longest = min(config.max_position_embeddings, stated_length or tokenizer.model_max_length)
+    longest = min(config.longest_sequence, stated_length or tokenizer.model_max_length)
     return int(longest), (*warnings, *unreachable)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from bert_onnx.family import FAMILIES
+
 if TYPE_CHECKING:
     from bert_onnx.modeling.pretrained import BertPreTrainedModel
 
@@ -21,6 +23,11 @@ MODEL_CLASSES = {
     "BertForTokenClassification": "bert_onnx.modeling.heads",
     "BertForQuestionAnswering": "bert_onnx.modeling.heads",
 }
+
+#: Classes that are thin names for other families.
+FAMILY_CLASSES = tuple(
+    name for family in FAMILIES.values() for name in family.classes.values() if name not in MODEL_CLASSES
+)
 
 
 def model_class(name: str) -> Callable[..., BertPreTrainedModel]:

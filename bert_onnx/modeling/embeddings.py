@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bert_onnx.config import BertConfig
+from bert_onnx.family import AFTER_PADDING
+from bert_onnx.family.row import NEVER
 
 
 class BertEmbeddings(nn.Module):
@@ -13,9 +17,14 @@ class BertEmbeddings(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        #: The padding token, where positions count from it.
+        self.padding = config.pad_token_id if config.family.positions == AFTER_PADDING else None
         # The table of positions exists with relative positions, too: checkpoints hold it. It is then unused.
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.position_embeddings = nn.Embedding(
+            config.max_position_embeddings, config.hidden_size, padding_idx=self.padding
+        )
+        typed = config.family.token_types != NEVER
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size) if typed else None
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.absolute_positions = config.position_embedding_type == "absolute"
@@ -31,19 +40,37 @@ class BertEmbeddings(nn.Module):
         """Hidden states [B, S, D] from ids [B, S] or from word vectors [B, S, D].
 
         Args:
-            token_type_ids: [B, S]; None means segment 0 throughout.
-            position_ids: [B, S] or [1, S]; None means `past`, `past` + 1, ...
+            token_type_ids: [B, S]; None means segment 0 throughout. Not read without a table of them.
+            position_ids: [B, S] or [1, S]; None means `past`, `past` + 1, ..., or `counted_positions`.
             past: P, how many tokens came before.
         """
         hidden = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        if self.absolute_positions and position_ids is None and self.padding is not None and input_ids is not None:
+            position_ids = counted_positions(input_ids, self.padding, past)
         # Where ids are None, rows of the tables are taken directly: one node in a traced graph instead of three.
-        if token_type_ids is None:
-            hidden = hidden + self.token_type_embeddings.weight[0]
-        else:
+        table: Tensor = self.position_embeddings.weight
+        if self.token_type_embeddings is not None and token_type_ids is not None:
             hidden = hidden + self.token_type_embeddings(token_type_ids)
-        if self.absolute_positions and position_ids is None:
-            hidden = hidden + self.position_embeddings.weight[past : past + hidden.shape[1]]
+        elif self.token_type_embeddings is not None and self.absolute_positions:
+            # The one type of all tokens is a part of their positions: a constant in a traced graph.
+            table = table.to(hidden.dtype) + self.token_type_embeddings.weight[0].to(hidden.dtype)
+        elif self.token_type_embeddings is not None:
+            hidden = hidden + self.token_type_embeddings.weight[0]
+        if self.absolute_positions and position_ids is not None:
+            hidden = hidden + F.embedding(position_ids, table)
         elif self.absolute_positions:
-            hidden = hidden + self.position_embeddings(position_ids)
+            first = past if self.padding is None else past + self.padding + 1
+            hidden = hidden + table[first : first + hidden.shape[1]]
         normalised: Tensor = self.dropout(self.LayerNorm(hidden))
         return normalised
+
+
+def counted_positions(input_ids: Tensor, padding: int, past: int) -> Tensor:
+    """[B, S]: `padding` for padding, else `padding` + how many real tokens there are up to each, after `past` ones.
+
+    Padding is known by its id, not by the mask (fairseq's `make_positions`; transformers 4.57,
+    `create_position_ids_from_input_ids`, which counts `past` whole, padding in it included).
+    """
+    real = torch.where(input_ids == padding, 0, 1)
+    counted: Tensor = (torch.cumsum(real, dim=1) + past) * real + padding
+    return counted

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import ConfigError, InputError
+from bert_onnx.family import Summary
+from bert_onnx.modeling.layers import FirstTokenSummary
 from bert_onnx.modeling.losses import classification_loss, sequence_loss, span_loss
 from bert_onnx.modeling.model import BertModel
 from bert_onnx.modeling.outputs import (
@@ -33,9 +35,21 @@ class NextSentenceHead(nn.Module):
         return scores
 
 
-def _classifier_dropout(config: BertConfig) -> nn.Dropout:
+def _classifier_dropout(config: BertConfig) -> float:
     probability = config.classifier_dropout
-    return nn.Dropout(config.hidden_dropout_prob if probability is None else probability)
+    return config.hidden_dropout_prob if probability is None else probability
+
+
+class ClassificationHead(FirstTokenSummary):
+    """Scores [B, N] from the first token, through a layer of the head's own."""
+
+    def __init__(self, config: BertConfig, summary: Summary) -> None:
+        super().__init__(config, summary, _classifier_dropout(config))
+        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        scores: Tensor = self.out_proj(super().forward(hidden))
+        return scores
 
 
 class BertForNextSentencePrediction(BertPreTrainedModel):
@@ -88,9 +102,14 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert = BertModel(config)
-        self.dropout = _classifier_dropout(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        summary = config.family.summary
+        self.bert = BertModel(config, add_pooling_layer=summary is None)
+        self.dropout = nn.Dropout(_classifier_dropout(config))
+        self.classifier: nn.Linear | ClassificationHead
+        if summary is None:
+            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        else:
+            self.classifier = ClassificationHead(config, summary)
         self._initialise(self.classifier)
 
     def forward(
@@ -123,7 +142,10 @@ class BertForSequenceClassification(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        scores = self.classifier(self.dropout(outputs.pooler_output))
+        if isinstance(self.classifier, ClassificationHead):
+            scores = self.classifier(outputs.last_hidden_state)
+        else:
+            scores = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else sequence_loss(self.config, scores, labels)
         output = SequenceClassifierOutput(loss, scores, outputs.hidden_states, outputs.attentions)
         return output if self._wants_dict(return_dict) else output.to_tuple()
@@ -134,10 +156,12 @@ class BertForMultipleChoice(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert = BertModel(config)
-        self.dropout = _classifier_dropout(config)
+        summary = config.family.choice_summary
+        self.bert = BertModel(config, add_pooling_layer=summary is None)
+        self.summary = None if summary is None else FirstTokenSummary(config, summary, _classifier_dropout(config))
+        self.dropout = nn.Dropout(_classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, 1)
-        self._initialise(self.classifier)
+        self._initialise(*(part for part in (self.summary, self.classifier) if part is not None))
 
     def forward(
         self,
@@ -175,7 +199,11 @@ class BertForMultipleChoice(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        scores = self.classifier(self.dropout(outputs.pooler_output)).view(batch, choices)
+        if self.summary is None:
+            pooled = self.dropout(outputs.pooler_output)
+        else:
+            pooled = self.summary(outputs.last_hidden_state)
+        scores = self.classifier(pooled).view(batch, choices)
         loss = None if labels is None else classification_loss(scores, labels)
         output = MultipleChoiceModelOutput(loss, scores, outputs.hidden_states, outputs.attentions)
         return output if self._wants_dict(return_dict) else output.to_tuple()
@@ -194,7 +222,7 @@ class BertForTokenClassification(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.dropout = _classifier_dropout(config)
+        self.dropout = nn.Dropout(_classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self._initialise(self.classifier)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bert_onnx.config import BertConfig
+from bert_onnx.family import Summary
 from bert_onnx.modeling.activations import make_activation
 
 
@@ -36,6 +37,27 @@ class BertIntermediate(nn.Module):
         """[B, S, D] -> [B, S, F]."""
         activated: Tensor = self.intermediate_act_fn(self.dense(hidden))
         return activated
+
+
+class FirstTokenSummary(nn.Module):
+    """dropout(activation(dense(first token))), [B, S, D] -> [B, D]: the first part of a head with a layer of its own.
+
+    Args:
+        summary: activation, and whether the first token is dropped out, too.
+        dropout: probability, while training.
+    """
+
+    def __init__(self, config: BertConfig, summary: Summary, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = make_activation(summary.activation)
+        self.dropout = nn.Dropout(dropout)
+        self.dropout_first = summary.dropout_first
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        first = self.dropout(hidden[:, 0]) if self.dropout_first else hidden[:, 0]
+        summed: Tensor = self.dropout(self.activation(self.dense(first)))
+        return summed
 
 
 class BertPooler(nn.Module):

@@ -30,7 +30,7 @@ class BertModel(BertPreTrainedModel):
         super().__init__(config)
         self.embeddings = BertEmbeddings(config)
         self.encoder = BertEncoder(config)
-        self.pooler = BertPooler(config) if add_pooling_layer else None
+        self.pooler = BertPooler(config) if add_pooling_layer and config.family.pooler else None
         self._initialise(self)
 
     def forward(
@@ -132,7 +132,7 @@ class BertModel(BertPreTrainedModel):
         for name, ids in (("token_type_ids", token_type_ids), ("position_ids", position_ids)):
             if ids is not None and (ids.dim() != 2 or ids.shape[1] != length):
                 raise InputError(f"{name} has the shape {tuple(ids.shape)}; it must be [batch, {length}].")
-        longest = self.config.max_position_embeddings
+        longest = self.config.longest_sequence
         if position_ids is None and past + length > longest:
             raise InputError(
                 f"The sequence of {past + length} tokens is longer than the {longest} positions that the model has; "

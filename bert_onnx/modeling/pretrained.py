@@ -13,7 +13,8 @@ from torch import nn
 
 from bert_onnx.checkpoint.names import listed
 from bert_onnx.config import DTYPES, BertConfig
-from bert_onnx.errors import UsageError
+from bert_onnx.errors import ConfigError, UsageError
+from bert_onnx.family import canonical_class
 from bert_onnx.modeling.embeddings import BertEmbeddings
 from bert_onnx.modeling.encoder import BertEncoder
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise, initialise_named
@@ -37,17 +38,29 @@ class BertPreTrainedModel(nn.Module):
 
     Class attributes:
         base_model_prefix: name under which a head holds its BertModel.
+        model_type: of the only configs that the class takes; None for those of every family.
         tied_weights_keys: names in the state dict that share storage with another parameter (where the config
             ties embeddings), so that a checkpoint need not hold them.
     """
 
     base_model_prefix: ClassVar[str] = "bert"
+    model_type: ClassVar[str | None] = None
     tied_weights_keys: ClassVar[tuple[str, ...]] = ()
 
     config: BertConfig
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
+        if self.model_type not in (None, config.model_type):
+            raise ConfigError(
+                f"{type(self).__name__} takes configs of model_type {self.model_type!r}, and this one is of "
+                f"{config.model_type!r}; take the class that is named after it, or one of BERT's, which take all."
+            )
+        if canonical_class(type(self).__name__) not in config.family.classes:
+            raise ConfigError(
+                f"{type(self).__name__} is none of the models of {config.model_type}, which are "
+                f"{', '.join(config.family.classes.values())}."
+            )
         self.config = config
 
     # Loading and saving
@@ -124,7 +137,8 @@ class BertPreTrainedModel(nn.Module):
         """
         from bert_onnx import checkpoint as weights
 
-        config = self.config.replace(architectures=(type(self).__name__,), dtype=_dtype_name(self.dtype))
+        name = self.config.family.classes[canonical_class(type(self).__name__)]
+        config = self.config.replace(architectures=(name,), dtype=_dtype_name(self.dtype))
         weights.save_weights(self, Path(folder))
         config.save_pretrained(folder)  # last: a folder without a config is not taken for a checkpoint
 

@@ -55,7 +55,7 @@ class Subject:
                 "a precision other than fp32 is judged on text, and the checkpoint has no tokenizer; "
                 "put its vocab.txt or tokenizer.json beside the weights."
             )
-        longest = min(max_length, config.max_position_embeddings)
+        longest = min(max_length, config.longest_sequence)
         return cls(task, options, config, load_tokenizer(folder, config.vocab_size), longest)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Window]:

@@ -52,7 +52,7 @@ def load_eager(
     """
     built_class = model_class(task.model_class)
     config = checkpoint.config.replace(
-        architectures=(task.model_class,),
+        architectures=(checkpoint.config.family.classes[task.model_class],),
         is_decoder=task.decoder or checkpoint.config.is_decoder,
         attn_implementation="eager",
         dtype="float32",

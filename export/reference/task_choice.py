@@ -117,9 +117,10 @@ _MODULES = {_SENTENCES: _sentence_modules, _SPARSE: _sparse_modules, _LATE: _tok
 
 
 def _has_pooler(checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint has a trained pooler; a random model always has one."""
+    """Whether the checkpoint has a trained pooler; a random model has one where its family does."""
     if checkpoint.source.kind == "random":
-        return True
+        return checkpoint.config.family.pooler
     names = tensor_names(checkpoint)
-    holder = find_holder(names)
-    return any(canonical(name, holder) == POOLER_WEIGHT for name in names)
+    family = checkpoint.config.family
+    holder, pooler = find_holder(names, family), family.tensor_name(POOLER_WEIGHT)
+    return any(canonical(name, family, holder) == pooler for name in names)

@@ -88,7 +88,7 @@ def _traced(module: GraphModule, opset: int) -> ir.Model:
 
 def _trace_lengths(module: GraphModule) -> dict[str, int]:
     """Trace lengths that fit the model's longest sequence."""
-    longest = int(module.model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+    longest = int(module.model.config.longest_sequence)  # type: ignore[union-attr, arg-type]
     lengths = dict(_TRACE_LENGTHS)
     if lengths[SEQUENCE] + lengths[PAST] > longest:
         lengths[SEQUENCE] = max(2, min(lengths[SEQUENCE], longest // 2))

@@ -144,6 +144,9 @@ def _arrays(plan: _Plan, config: BertConfig, inputs: Sequence[Port], rng: np.ran
         return rng.standard_normal(shape).astype(np.float32)
 
     arrays = arrays_for(inputs, lengths, make)
+    if config.first_position and plan.mask is not _holes:  # where positions depend on padding, it looks like padding
+        ids = arrays["input_ids"]
+        ids[arrays["attention_mask"][..., -ids.shape[-1] :] == 0] = config.first_position - 1
     if PROMPT_LENGTH in arrays:
         arrays[PROMPT_LENGTH][:] = _prompt_length(arrays["attention_mask"], rng)
     return arrays

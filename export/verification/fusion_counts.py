@@ -13,6 +13,8 @@ import onnx_ir as ir
 from bert_onnx.config import BertConfig
 from bert_onnx.config_rules import GELUS
 from bert_onnx.errors import ExportError
+from bert_onnx.family import FROM_ZERO, Family, Summary
+from bert_onnx.family.row import NEVER
 from bert_onnx.sentence_modules import TOKENS, Dense, Projection
 from bert_onnx.tasks import Task, TaskOptions
 from export.onnx_file.operators import count_operators
@@ -24,6 +26,12 @@ _TRANSFORMING = ("BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel")
 
 #: Model classes that read the pooled first token and nothing else.
 _FIRST_ROW_ONLY = ("BertForSequenceClassification", "BertForNextSentencePrediction", "BertForMultipleChoice")
+
+#: Model classes whose head may have a layer of its own for the first token -> where the family says so.
+_SUMMARIES: dict[str, Callable[[Family], Summary | None]] = {
+    "BertForSequenceClassification": lambda family: family.summary,
+    "BertForMultipleChoice": lambda family: family.choice_summary,
+}
 
 #: Refusals that a message quotes.
 _QUOTED = 3
@@ -40,6 +48,8 @@ class Implied:
         residuals: LayerNorms of a sum with what came before.
         probabilities: they are outputs of the graph.
         absolute: positions are embedded.
+        sliced: a token's position is its place in the row, so that positions are the first rows of a table.
+        even: the terms of the sum of embeddings, several, have one shape.
         cached: positions start after a cache.
         packed: the embeddings, too, run on real tokens only.
         unpadded: everything but attention and, unless `packed`, the embeddings runs on real tokens only.
@@ -53,6 +63,8 @@ class Implied:
     residuals: int
     probabilities: bool
     absolute: bool
+    sliced: bool
+    even: bool
     cached: bool
     packed: bool
     unpadded: bool
@@ -79,12 +91,12 @@ class Expectation:
 
 def _embeddings(implied: Implied) -> int:
     """Look-ups, sum and LayerNorm are one node where every token's position is its place in the row."""
-    return int(implied.absolute and not implied.cached and not implied.packed)
+    return int(implied.sliced and not implied.cached and not implied.packed)
 
 
 def _residuals(implied: Implied) -> int:
     """The embeddings count where all of their terms have one shape."""
-    return implied.residuals + int(implied.packed or not implied.absolute)
+    return implied.residuals + int(implied.even)
 
 
 def _fused_attentions(implied: Implied) -> int:
@@ -147,20 +159,30 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     absolute = config.position_embedding_type == "absolute"
     every_row = options.output_attentions or options.output_hidden_states or not absolute
     layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
-    activations = layers + int(task.model_class in _TRANSFORMING)
+    family = config.family
+    gelus = layers * int(config.hidden_act in GELUS)
+    if task.model_class in _TRANSFORMING:
+        gelus += int((family.lm_activation or config.hidden_act) in GELUS)
+    summary = _SUMMARIES.get(task.model_class, lambda family: None)(family)
+    summed = int(summary is not None and summary.activation in GELUS)
     dense = [
         module for module in options.modules if isinstance(module, (Dense, Projection)) and module.activation == "GELU"
     ]
     unpadded = bool({"unpad", "remove_padding"} & set(target.passes)) and not task.cached and not cross
+    packed = unpadded and "unpad" in target.passes
+    sliced = absolute and family.positions == FROM_ZERO
+    one_row = family.token_types != NEVER and not config.takes_token_types and not absolute
     return Implied(
         attentions=layers * (2 if cross else 1),
-        gelus=(activations if config.hidden_act in GELUS else 0) + len(dense),
-        plain_gelus=sum(not (_on_tokens(module) and module.bias) for module in dense),
+        gelus=gelus + summed + len(dense),
+        plain_gelus=summed + sum(not (_on_tokens(module) and module.bias) for module in dense),
         residuals=layers * (3 if cross else 2),
         probabilities=options.output_attentions,
         absolute=absolute,
+        sliced=sliced,
+        even=(config.takes_token_types or absolute) and not one_row and (packed or not sliced),
         cached=task.cached,
-        packed=unpadded and "unpad" in target.passes,
+        packed=packed,
         unpadded=unpadded,
         packable=absolute and not task.decoder and not options.output_attentions,
         first_row=task.model_class in _FIRST_ROW_ONLY and not every_row,

@@ -20,7 +20,7 @@ _STEP = 512
 
 def longest_case(config: BertConfig) -> int:
     """Tokens of the longest case: the model's positions, or as many as this machine's memory holds scores of."""
-    positions = config.max_position_embeddings
+    positions = config.longest_sequence
     memory = usable_memory()
     if memory is None or positions <= _STEP or needed_memory(config, positions) <= memory:
         return positions
@@ -37,7 +37,7 @@ def needed_memory(config: BertConfig, tokens: int) -> int:
 
 def length_warnings(config: BertConfig) -> tuple[str, ...]:
     """One that names the positions that were not verified, if there are any."""
-    positions, longest = config.max_position_embeddings, longest_case(config)
+    positions, longest = config.longest_sequence, longest_case(config)
     if longest == positions:
         return ()
     return (

@@ -12,6 +12,7 @@ from bert_onnx.tasks import INPUT_DEFAULTS, PAST, PROMPT_LENGTH, SEQUENCE, Port,
 
 #: Axes that may have length 0: a cache holds nothing before the first step.
 MAY_BE_EMPTY = frozenset({PAST})
+TOKEN_TYPES = "token_type_ids"
 MASKS = frozenset({"attention_mask", "encoder_attention_mask"})
 
 
@@ -24,7 +25,7 @@ class Limits(Protocol):
         ...
 
     @property
-    def max_position_embeddings(self) -> int:
+    def longest_sequence(self) -> int:
         """Most tokens in a row, those in the cache included."""
         ...
 
@@ -61,7 +62,9 @@ def check_inputs(
 
 
 def _with_defaults(inputs: Mapping[str, np.ndarray], ports: Sequence[Port]) -> Mapping[str, np.ndarray]:
-    """`inputs`, and those that need not be given."""
+    """`inputs`, and those that need not be given; without token_type_ids where the model has no kinds of tokens."""
+    if TOKEN_TYPES in inputs and all(port.name != TOKEN_TYPES for port in ports):
+        inputs = {name: array for name, array in inputs.items() if name != TOKEN_TYPES}
     missing = [port for port in ports if port.name in INPUT_DEFAULTS and port.name not in inputs]
     if not missing:
         return inputs
@@ -161,16 +164,16 @@ def _check_floats(name: str, array: np.ndarray) -> None:
 def _check_limits(arrays: Mapping[str, np.ndarray], lengths: Mapping[str, int], limits: Limits) -> None:
     if "input_ids" in arrays:
         _check_range("input_ids", arrays["input_ids"], limits.vocab_size, "token ids")
-    if "token_type_ids" in arrays:
-        _check_range("token_type_ids", arrays["token_type_ids"], limits.type_vocab_size, "token types")
+    if TOKEN_TYPES in arrays:
+        _check_range(TOKEN_TYPES, arrays[TOKEN_TYPES], limits.type_vocab_size, "token types")
     if PROMPT_LENGTH in arrays and arrays[PROMPT_LENGTH].min() < 0:
         raise InputError(f"{PROMPT_LENGTH} is {arrays[PROMPT_LENGTH].min()}; it must be 0 or more.")
     past = lengths.get(PAST, 0)
     total = lengths.get(SEQUENCE, 0) + past
-    if total > limits.max_position_embeddings:
+    if total > limits.longest_sequence:
         cached = f", {past} of them in the cache," if past else ""
         raise InputError(
-            f"the sequence has {total} tokens{cached} and the model has {limits.max_position_embeddings} positions; "
+            f"the sequence has {total} tokens{cached} and the model has {limits.longest_sequence} positions; "
             "truncate or split the text."
         )
 

@@ -87,7 +87,7 @@ class TextGeneration(TokenizingPipeline):
 
     @property
     def _positions(self) -> int:
-        return self.config.max_position_embeddings
+        return self.config.longest_sequence
 
     def _check_room(self, windows: Sequence[Window]) -> None:
         for window in windows:

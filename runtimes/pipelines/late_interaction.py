@@ -45,7 +45,7 @@ class LateInteractionEmbedding(TokenizingPipeline):
         self.sentence = parts.sentence
         self.settings = LateInteraction() if parts.folder is None else read_late_interaction(parts.folder)
         #: Makes rows of texts.
-        self.reader = TokenReader(self.tokenizer, self.settings, self.config.max_position_embeddings)
+        self.reader = TokenReader(self.tokenizer, self.settings, self.config.longest_sequence)
 
     def __call__(
         self,

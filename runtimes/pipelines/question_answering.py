@@ -99,7 +99,7 @@ class QuestionAnswering(TokenizingPipeline):
 
     def _length(self, max_seq_len: int | None) -> int:
         length = min(self.max_length, _WINDOW) if max_seq_len is None else max_seq_len
-        limit = self.config.max_position_embeddings
+        limit = self.config.longest_sequence
         if not 0 < length <= limit:
             raise UsageError(f"max_seq_len is {length}; this model reads 1 to {limit} tokens at a time.")
         return length

@@ -202,8 +202,8 @@ def test_access_that_is_refused(status: int, message: str, server: HubServer) ->
 def test_a_model_that_is_no_bert_is_refused_before_its_weights_are_fetched(
     server: HubServer, files: dict[str, bytes]
 ) -> None:
-    server.repositories["o/other"] = Repository.of({**files, "config.json": b'{"model_type": "roberta"}'})
-    with pytest.raises(ConfigError, match="'roberta'; bert-onnx supports model_type 'bert' only"):
+    server.repositories["o/other"] = Repository.of({**files, "config.json": b'{"model_type": "deberta-v2"}'})
+    with pytest.raises(ConfigError, match="model_type deberta-v2: disentangled attention, not in the table"):
         find_checkpoint("o/other")
     assert server.downloads() == ["config.json"]
 

@@ -35,11 +35,15 @@ _PIPELINE_TAGS = {
 }
 
 
-def model_card(manifest: Manifest) -> str:
-    """README.md for `manifest`, whose files and sizes are filled in: YAML front matter, then Markdown."""
+def model_card(manifest: Manifest, model_type: str = "bert") -> str:
+    """README.md for `manifest`, whose files and sizes are filled in: YAML front matter, then Markdown.
+
+    Args:
+        model_type: the family, as config.json beside it names it.
+    """
     sections = [
-        _front_matter(manifest),
-        _introduction(manifest),
+        _front_matter(manifest, model_type),
+        _introduction(manifest, model_type),
         degraded_warning(manifest),
         "## Inputs and outputs\n\n" + _ports_table(manifest),
         postprocess_text(manifest),
@@ -55,8 +59,8 @@ def model_card(manifest: Manifest) -> str:
     return "\n\n".join(section.rstrip("\n") for section in sections if section) + "\n"
 
 
-def _front_matter(manifest: Manifest) -> str:
-    tags = ["onnx", "bert", "bert-onnx", "onnxruntime"]
+def _front_matter(manifest: Manifest, model_type: str) -> str:
+    tags = ["onnx", model_type, "bert-onnx", "onnxruntime"]
     if manifest.task == "sentence-similarity":
         tags += ["sentence-transformers", "feature-extraction"]
     if manifest.task == "sparse-embedding":
@@ -74,24 +78,31 @@ def _front_matter(manifest: Manifest) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _introduction(manifest: Manifest) -> str:
+def _introduction(manifest: Manifest, model_type: str) -> str:
+    kind = "BERT model" if model_type == "bert" else f"model of BERT's family ({code(model_type)})"
     title = _base_model(manifest.source) or manifest.source.model
     count = len(manifest.variants)
     files = "one file" if count == 1 else f"{count} files"
     return (
         f"# {inline(title)}: {manifest.task}, in ONNX\n\n"
-        f"A BERT model for {manifest.task}, exported to ONNX by bert-onnx {inline(manifest.bert_onnx)} as {files}. "
+        f"A {kind} for {manifest.task}, exported to ONNX by bert-onnx {inline(manifest.bert_onnx)} as {files}. "
         "Every graph was compared with the model it was made from before it was published; the figures below are "
         "what was measured. `manifest.json` says the same for programs, with a sha256 of every file.\n\n"
         f"{_limits(manifest)}"
     )
 
 
+def _segments(manifest: Manifest) -> str:
+    if any(port.name == "token_type_ids" for port in manifest.inputs):
+        return f"{manifest.config.type_vocab_size} segment ids"
+    return "no segment ids: the graphs take none"
+
+
 def _limits(manifest: Manifest) -> str:
     config, options = manifest.config, manifest.options
     lines = [
         f"- at most {config.max_position_embeddings} tokens a text; tokenizers truncate at {manifest.model_max_length}",
-        f"- {config.vocab_size} token ids, {config.type_vocab_size} segment ids",
+        f"- {config.vocab_size} token ids, {_segments(manifest)}",
     ]
     if options.modules:
         lines += _sentence_lines(manifest)

@@ -94,9 +94,7 @@ def runtime_example(manifest: Manifest) -> str:
         "",
         f"encodings = tokenizer.encode_batch({pairs if choices else _TEXTS})",
         "columns = {",
-        '    "input_ids": [encoding.ids for encoding in encodings],',
-        '    "attention_mask": [encoding.attention_mask for encoding in encodings],',
-        '    "token_type_ids": [encoding.type_ids for encoding in encodings],',
+        *(line for name, line in _COLUMNS.items() if any(port.name == name for port in manifest.inputs)),
         "}",
         "inputs = {name: np.array(column, dtype=np.int64) for name, column in columns.items()}",
     ]
@@ -111,8 +109,15 @@ def runtime_example(manifest: Manifest) -> str:
     return "### With onnxruntime alone\n\n" + _block("python", "\n".join(lines))
 
 
-#: Inputs that come from the tokenizer, or need not be given.
-_GIVEN = ("input_ids", "attention_mask", "token_type_ids", *INPUT_DEFAULTS)
+#: Inputs that come from the tokenizer, and the lines that take them from it.
+_COLUMNS = {
+    "input_ids": '    "input_ids": [encoding.ids for encoding in encodings],',
+    "attention_mask": '    "attention_mask": [encoding.attention_mask for encoding in encodings],',
+    "token_type_ids": '    "token_type_ids": [encoding.type_ids for encoding in encodings],',
+}
+
+#: Those, and inputs that need not be given.
+_GIVEN = (*_COLUMNS, *INPUT_DEFAULTS)
 
 
 def _extra_input(port: Port) -> str:

@@ -47,6 +47,11 @@ class ModelLimits:
     pad_token_id: Count | None
     is_decoder: bool
 
+    @property
+    def longest_sequence(self) -> int:
+        """Most tokens in a row."""
+        return self.max_position_embeddings
+
 
 @dataclass(frozen=True)
 class PassRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from dataclasses import replace
@@ -14,6 +15,7 @@ from bert_onnx.artifact.contract.manifest import FileRecord, Manifest, Variant
 from bert_onnx.artifact.contract.names import CARD_NAME, MANIFEST_NAME, check_name
 from bert_onnx.artifact.contract.text_graph import TextGraph
 from bert_onnx.artifact.publish.storage import storing
+from bert_onnx.config import CONFIG_NAME
 from bert_onnx.errors import ArtifactError, VerificationError
 
 
@@ -45,11 +47,18 @@ def seal(staging: Path, manifest: Manifest) -> Manifest:
         texts = tuple(replace(graph, size_bytes=_own_size(graph, files)) for graph in manifest.text_graphs)
         manifest = replace(manifest, variants=variants, text_graphs=texts, files=files)
         card = staging / CARD_NAME
-        card.write_text(model_card(manifest), "utf-8", errors="backslashreplace", newline="\n")
+        card.write_text(model_card(manifest, _model_type(staging)), "utf-8", errors="backslashreplace", newline="\n")
         manifest = replace(manifest, files={**files, CARD_NAME: hash_file(card)})
         check_manifest(manifest, MANIFEST_NAME)
         (staging / MANIFEST_NAME).write_text(manifest.to_json(), "utf-8", newline="\n")
     return manifest
+
+
+def _model_type(staging: Path) -> str:
+    """The family that config.json names; BERT where there is none."""
+    path = staging / CONFIG_NAME
+    values = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return str(values.get("model_type", "bert"))
 
 
 def _file_names(staging: Path) -> list[str]:

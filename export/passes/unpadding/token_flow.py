@@ -72,7 +72,7 @@ def find_token_flow(graph: ir.Graph, mask: ir.Value, entries: Collection[ir.Node
 
 
 def _is_lookup(node: ir.Node, axes: list[str] | None) -> bool:
-    """Whether `node` looks up ids, an input with the axes of the mask, in a constant table."""
+    """Whether `node` looks up ids, which have the axes of the mask, in a constant table."""
     if not is_operator(node, "Gather") or node.inputs[0] is None or node.inputs[1] is None or axes is None:
         return False
     axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
@@ -81,12 +81,15 @@ def _is_lookup(node: ir.Node, axes: list[str] | None) -> bool:
 
 
 def _input_axes(value: ir.Value) -> list[str] | None:
-    """Axes of the graph input that `value` is, or is a reshape of; None where there is none, or an axis has no name."""
+    """Axes of the graph input that `value` is, or is a reshape of; of ids that are computed from one, their own.
+
+    None where an axis has no name.
+    """
     node = value.producer()
     while node is not None and is_operator(node, "Reshape", "Cast", "Identity") and node.inputs[0] is not None:
         value = node.inputs[0]
         node = value.producer()
-    if not value.is_graph_input() or value.shape is None:
+    if value.shape is None:
         return None
     axes = [None if isinstance(axis, int) else axis.value for axis in value.shape]
     return None if None in axes else [str(axis) for axis in axes]

@@ -115,7 +115,7 @@ def provider_options(graph: GraphFile, library: ModuleType, options: RuntimeOpti
 
 
 def _profile(graph: GraphFile, options: TensorRtOptions) -> Profile:
-    longest = options.longest or (graph.limits.max_position_embeddings if graph.limits is not None else 512)
+    longest = options.longest or (graph.limits.longest_sequence if graph.limits is not None else 512)
     return shape_profile(options.histogram, options.batch, longest)
 
 

@@ -1,0 +1,89 @@
+"""What one row of the table of families says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Kinds of positions. FROM_ZERO: a token's place in its row. AFTER_PADDING: real tokens are counted from
+#: `pad_token_id` + 1, and padding, known by its id, stands at `pad_token_id` (Liu et al. 2019, fairseq).
+FROM_ZERO, AFTER_PADDING = "from_zero", "after_padding"
+
+#: Whether graphs take token_type_ids: always, where the config has several kinds, or never, without a table of them.
+ALWAYS, SEVERAL, NEVER = "always", "several", "never"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """activation(dense(first token)): what a classification head reads in place of BERT's pooler.
+
+    Args:
+        activation: a name of `config_rules.ACTIVATIONS`.
+        dropout_first: while training, the first token is dropped out, too.
+    """
+
+    activation: str
+    dropout_first: bool = True
+
+
+@dataclass(frozen=True)
+class Family:
+    """One row: how the models of a model_type differ from BERT. Without a word about it, they do not.
+
+    Args:
+        model_type: as config.json names it.
+        classes: classes of `bert_onnx.modeling` -> classes of transformers. Those that it lacks are left out.
+        base: what a class with a head calls its base model.
+        parts: first parts of the names inside the base model.
+        heads: first parts of the names of heads, the pooler's included.
+        names: parts of the names of weights here -> in checkpoints, applied in this order where they match whole
+            parts; see `tensor_name`.
+        fields: fields of BertConfig -> keys of config.json, where those have other names.
+        own: fields that BERT does not have.
+        lacks: fields of BERT that its config.json does not have.
+        defaults: of fields, where they are not BERT's.
+        positions: FROM_ZERO or AFTER_PADDING.
+        token_types: ALWAYS, SEVERAL or NEVER.
+        pooler: the base model has one.
+        summary: what the head of sequence classification reads; None for the pooler.
+        choice_summary: what the head of multiple choice reads; None for the pooler.
+        lm_activation: activation of the language-modelling head; None for the config's `hidden_act`.
+    """
+
+    model_type: str
+    classes: Mapping[str, str]
+    base: str
+    parts: tuple[str, ...] = ("embeddings.", "encoder.", "pooler.")
+    heads: tuple[str, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    positions: str = FROM_ZERO
+    token_types: str = SEVERAL
+    pooler: bool = True
+    summary: Summary | None = None
+    choice_summary: Summary | None = None
+    lm_activation: str | None = None
+
+    def tensor_name(self, name: str) -> str:
+        """The name in checkpoints of the parameter that is called `name` here.
+
+        A row of `names` matches parts of a name between its dots: `a.b` is in `x.a.b.c`, not in `xa.b`.
+        """
+        dotted = f".{name}."
+        if dotted.startswith(".bert."):
+            dotted = f".{self.base}{dotted.removeprefix('.bert')}"
+        for here, there in self.names:
+            dotted = dotted.replace(f".{here}.", f".{there}.")
+        return dotted.strip(".")
+
+    def class_name(self, name: str) -> str:
+        """The class of transformers that `name`, one of `bert_onnx.modeling`, is for this family.
+
+        Raises:
+            KeyError: it has none.
+        """
+        return self.classes[name]

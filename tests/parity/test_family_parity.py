@@ -1,0 +1,126 @@
+"""Every class of every family against transformers: weights that transformers saved, every mask, every input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from families import Head, heads, inputs_of, pair, their_model
+from model_reference import TOLERANCE, difference, output_difference
+from safetensors.torch import load_file
+
+import bert_onnx
+from bert_onnx import BertConfig
+from bert_onnx.errors import ConfigError
+
+pytestmark = pytest.mark.slow
+
+HEADS = tuple(heads())
+MODELS = tuple(head for head in HEADS if head.ours == "BertModel")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_outputs_of_every_mask(head: Head, tmp_path: Path) -> None:
+    theirs, ours = pair(head, tmp_path)
+    options: dict[str, Any] = {"output_attentions": True, "output_hidden_states": True}
+    for kind in ("right", "left", "holes"):
+        inputs = inputs_of(head, ours.config, kind)
+        assert output_difference(theirs(**inputs, **options), ours(**inputs, **options)) <= 2 * TOLERANCE
+    without_mask = {name: value for name, value in inputs.items() if name == "input_ids"}
+    assert output_difference(theirs(**without_mask), ours(**without_mask)) <= 2 * TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", MODELS, ids=str)
+def test_word_vectors_and_positions_in_place_of_ids(head: Head, tmp_path: Path) -> None:
+    theirs, ours = pair(head, tmp_path)
+    inputs = inputs_of(head, ours.config)
+    ids = inputs.pop("input_ids")
+    vectors = theirs.get_input_embeddings()(ids)
+    assert output_difference(theirs(inputs_embeds=vectors, **inputs), ours(inputs_embeds=vectors, **inputs)) < 1e-4
+    if head.family.model_type != "distilbert":  # which takes no positions
+        inputs["position_ids"] = torch.randperm(20)[: ids.shape[1]].expand(ids.shape)
+        assert output_difference(theirs(ids, **inputs), ours(ids, **inputs)) < 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", [head for head in HEADS if head.ours == "BertLMHeadModel"], ids=str)
+def test_a_cache(head: Head, tmp_path: Path) -> None:
+    theirs, ours = pair(head, tmp_path)
+    ids = torch.randint(3, 60, (2, 8), generator=torch.Generator().manual_seed(0))
+    first, second = ids[:, :5], ids[:, 5:]
+    old, new = theirs(first, use_cache=True), ours(first, use_cache=True)
+    assert difference(old.past_key_values, new.past_key_values) <= TOLERANCE
+    left = theirs(second, past_key_values=old.past_key_values, use_cache=True)
+    right = ours(second, past_key_values=new.past_key_values, use_cache=True)
+    assert difference(left.logits, right.logits) <= 2 * TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_losses(head: Head, tmp_path: Path) -> None:
+    theirs, ours = pair(head, tmp_path)
+    inputs = inputs_of(head, ours.config)
+    batch, length = inputs["input_ids"].shape[0], inputs["input_ids"].shape[-1]
+    labels: dict[str, Any] = {
+        "BertForSequenceClassification": {"labels": torch.arange(batch) % 3},
+        "BertForMultipleChoice": {"labels": torch.arange(batch) % 2},
+        "BertForQuestionAnswering": {
+            "start_positions": torch.arange(batch),
+            "end_positions": torch.arange(batch) + 5,
+        },
+        "BertForTokenClassification": {"labels": torch.ones(batch, length, dtype=torch.long)},
+        "BertForMaskedLM": {"labels": inputs["input_ids"]},
+        "BertLMHeadModel": {"labels": inputs["input_ids"]},
+    }
+    if head.ours not in labels:
+        pytest.skip("no loss")
+    given = labels[head.ours]
+    assert difference(theirs(**inputs, **given).loss, ours(**inputs, **given).loss) <= 2 * TOLERANCE
+
+
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_what_we_save_is_what_transformers_saves_and_opens(head: Head, tmp_path: Path) -> None:
+    theirs, ours = pair(head, tmp_path / "theirs")
+    ours.save_pretrained(tmp_path / "ours")
+    saved = load_file(tmp_path / "ours" / "model.safetensors")
+    expected = load_file(tmp_path / "theirs" / "model.safetensors")
+    assert saved.keys() == expected.keys()
+    assert all(torch.equal(saved[name], expected[name]) for name in expected)
+    before, after = (json.loads((tmp_path / side / "config.json").read_text()) for side in ("theirs", "ours"))
+    assert after["model_type"] == head.family.model_type
+    assert after["architectures"] == [head.theirs]
+    shared = before.keys() & after.keys() - {"dtype", "torch_dtype", "transformers_version"}
+    assert {name: after[name] for name in shared} == {name: before[name] for name in shared}
+    opened, report = getattr(transformers, head.theirs).from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not (report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"])
+    inputs = inputs_of(head, ours.config)
+    with torch.no_grad():
+        assert output_difference(theirs(**inputs), opened.eval()(**inputs)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("head", MODELS, ids=str)
+def test_defaults_of_the_config(head: Head) -> None:
+    theirs = transformers.AutoConfig.for_model(head.family.model_type)
+    ours = BertConfig.of(head.family.model_type).to_dict()
+    shared = ours.keys() & theirs.to_dict().keys() - {"architectures", "dtype", "torch_dtype", "transformers_version"}
+    assert {name: ours[name] for name in shared} == {name: theirs.to_dict()[name] for name in shared}
+    lacking = {key for key in theirs.to_dict() if key in head.family.fields.values() or hasattr(BertConfig(), key)}
+    assert lacking <= ours.keys() | {"torch_dtype", "dtype", "num_labels", "problem_type", "classifier_dropout"} | {
+        name for name, value in theirs.to_dict().items() if value is None
+    }
+
+
+def test_a_class_takes_configs_of_its_family_only(tmp_path: Path) -> None:
+    their_model(Head(HEADS[0].family, "BertModel")).save_pretrained(tmp_path)
+    model = bert_onnx.BertModel.from_pretrained(tmp_path)
+    assert model.config.model_type == HEADS[0].family.model_type
+    with pytest.raises(ConfigError, match="takes configs of model_type 'roberta', and this one is of 'bert'"):
+        bert_onnx.RobertaModel(BertConfig())
+    with pytest.raises(ConfigError, match="BertForPreTraining is none of the models of roberta, which are RobertaModel"):
+        bert_onnx.BertForPreTraining(BertConfig.of("roberta"))
