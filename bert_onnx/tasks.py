@@ -222,7 +222,10 @@ def infer_task(config: BertConfig, pooled: bool = False) -> Task:
 
 
 def input_ports(task: Task, config: BertConfig, options: TaskOptions = TaskOptions()) -> tuple[Port, ...]:
-    """Inputs of the graph of `task`, in order: ids, mask, types where the model has several, then a prompt's length, encoder states, the cache."""
+    """Inputs of the graph of `task`, in order.
+
+    Ids, mask, types where the model has several, then a prompt's length, encoder states, the cache.
+    """
     axes: tuple[str | int, ...] = (BATCH, CHOICES, SEQUENCE) if task.choices else (BATCH, SEQUENCE)
     mask_axes = (BATCH, PAST_PLUS_SEQUENCE) if task.cached else axes
     ports = [Port("input_ids", "int64", axes), Port("attention_mask", "int64", mask_axes)]

@@ -25,8 +25,8 @@ ACTIVATION_OPERATORS = frozenset(
 #: What the clean graph of any BERT head needs, operator by operator of ai.onnx.
 PORTABLE_OPERATORS = ACTIVATION_OPERATORS | frozenset(
     {
-        "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "Div", "Einsum", "Equal", "Erf", "Expand", "Gather",
-        "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LayerNormalization", "Less", "LessOrEqual", "MatMul",
+        "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "Div", "Einsum", "Equal", "Erf", "Expand",
+        "Gather", "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LayerNormalization", "Less", "LessOrEqual", "MatMul",
         "Max", "Min", "Mul", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Shape",
         "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
     }

@@ -199,7 +199,9 @@ def _left_over(
 def _check_missing(model_class: str, missing: Sequence[Slot], checkpoint: Checkpoint, allow_new_heads: bool) -> None:
     """The encoder must be complete; heads too, unless new ones are allowed."""
     family = checkpoint.config.family
-    encoder = [family.tensor_name(slot.names[0]) for slot in missing if not is_head(slot_names(slot, family)[0], family)]
+    encoder = [
+        family.tensor_name(slot.names[0]) for slot in missing if not is_head(slot_names(slot, family)[0], family)
+    ]
     if encoder:
         raise CheckpointError(
             f"{checkpoint.folder} lacks {len(encoder)} tensor(s) that its config.json calls for: {listed(encoder)}."

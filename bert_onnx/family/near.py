@@ -55,7 +55,8 @@ def refusal(model_type: object, rows: Iterable[str]) -> str:
     listed = ", ".join(known)
     if model_type in NEAR:
         near, difference = NEAR[str(model_type)]
-        return f"model_type {model_type}: {difference}, not in the table; the nearest that bert-onnx supports is {near} ({listed})."
+        nearest = f"the nearest that bert-onnx supports is {near} ({listed})"
+        return f"model_type {model_type}: {difference}, not in the table; {nearest}."
     close = get_close_matches(str(model_type)[:80], known, 1)
-    hint = f"; did you mean {close[0]!r}" if close else ""
-    return f"model_type {str(model_type)[:80]!r} is not in the table of bert-onnx, which has {listed}{hint}."
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"model_type {str(model_type)[:80]!r} is not in the table of bert-onnx, which has {listed}{hint}"

@@ -98,7 +98,7 @@ def test_what_we_save_is_what_transformers_saves_and_opens(head: Head, tmp_path:
     shared = before.keys() & after.keys() - {"dtype", "torch_dtype", "transformers_version"}
     assert {name: after[name] for name in shared} == {name: before[name] for name in shared}
     opened, report = getattr(transformers, head.theirs).from_pretrained(tmp_path / "ours", output_loading_info=True)
-    assert not (report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"])
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     inputs = inputs_of(head, ours.config)
     with torch.no_grad():
         assert output_difference(theirs(**inputs), opened.eval()(**inputs)) <= TOLERANCE
@@ -122,5 +122,7 @@ def test_a_class_takes_configs_of_its_family_only(tmp_path: Path) -> None:
     assert model.config.model_type == HEADS[0].family.model_type
     with pytest.raises(ConfigError, match="takes configs of model_type 'roberta', and this one is of 'bert'"):
         bert_onnx.RobertaModel(BertConfig())
-    with pytest.raises(ConfigError, match="BertForPreTraining is none of the models of roberta, which are RobertaModel"):
+    with pytest.raises(
+        ConfigError, match="BertForPreTraining is none of the models of roberta, which are RobertaModel"
+    ):
         bert_onnx.BertForPreTraining(BertConfig.of("roberta"))

@@ -55,10 +55,12 @@ def seal(staging: Path, manifest: Manifest) -> Manifest:
 
 
 def _model_type(staging: Path) -> str:
-    """The family that config.json names; BERT where there is none."""
-    path = staging / CONFIG_NAME
-    values = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return str(values.get("model_type", "bert"))
+    """The family that config.json names; BERT where it names none."""
+    try:
+        values = json.loads((staging / CONFIG_NAME).read_bytes())
+    except (OSError, ValueError):
+        return "bert"
+    return str(values.get("model_type", "bert")) if isinstance(values, dict) else "bert"
 
 
 def _file_names(staging: Path) -> list[str]:
