@@ -26,8 +26,8 @@ ACTIVATION_OPERATORS = frozenset(
 PORTABLE_OPERATORS = ACTIVATION_OPERATORS | frozenset(
     {
         "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "Div", "Einsum", "Equal", "Erf", "Expand",
-        "Gather", "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LayerNormalization", "Less", "LessOrEqual", "MatMul",
-        "Max", "Min", "Mul", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Shape",
+        "Gather", "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LayerNormalization", "Less", "LessOrEqual",
+        "MatMul", "Max", "Min", "Mul", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Shape",
         "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip

@@ -56,7 +56,7 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
             return run_session(engine.session, self._guard.model, names, inputs, options)
         batch, length = inputs["input_ids"].shape
         limits = self._guard.limits
-        bucket = padded_bucket(batch, length, None if limits is None else limits.max_position_embeddings)
+        bucket = padded_bucket(batch, length, None if limits is None else limits.longest_sequence)
         results = run_session(engine.session, self._guard.model, names, pad_to_bucket(inputs, bucket), options)
         ports = {port.name: port for port in self.outputs}
         return {name: cut(array, ports[name], batch, length) for name, array in results.items()}
