@@ -22,6 +22,7 @@ import onnx_ir as ir
 from export.passes.graph.match import constant_vector
 from export.passes.graph.values import constant_array, is_operator
 from export.passes.graph.writer import Writer, scope_of
+from export.passes.unpadding.token_sums import TokenSum
 
 #: Name of the axis of kept tokens, T, in annotations.
 TOKENS = "tokens"
@@ -79,6 +80,10 @@ class Packing:
     def first_row(self, value: ir.Value, keeps_axis: bool, scope: str) -> ir.Value:
         """[T, D] -> the token at the first place of each row, [B, 1, D] or [B, D]."""
         return self.op.Gather(value, self.first_slots_kept if keeps_axis else self.first_slots, axis=0, _scope=scope)
+
+    def sum_tokens(self, value: ir.Value, total: TokenSum, scope: str) -> ir.Value | None:
+        """[T, D] -> a weighted sum over the tokens of each text, [B, D]; None where padded values are summed."""
+        return None
 
     def clear_queries(self, probabilities: ir.Value, scope: str) -> ir.Value:
         """[B, H, S, R] -> the same with zeros where the query is padding."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from export.passes.graph.canonical import QUERY
+from export.passes.graph.match import remove_unused
 from export.passes.graph.values import add_constant, constant_array, is_operator
-from export.passes.graph.writer import scope_of
+from export.passes.graph.writer import replace_value, scope_of
 from export.passes.raising.head_layout import last_axis
 from export.passes.unpadding.packing import TOKENS, Packing
 from export.passes.unpadding.token_flow import Fate, TokenFlow, is_probabilities
+from export.passes.unpadding.token_sums import find_token_sums
 from export.passes.unpadding.token_wise import FirstRow, first_row_reader, token_operands
 
 
@@ -37,6 +39,7 @@ class TokenRewrite:
         self.bias_nodes = bias_nodes
         self.packing = packing
         self.inside = {*flow.nodes, *flow.splits}
+        self.tokens = {*flow.values, *fates}
         self.guarded = [value for value in graph.outputs if value in fates and not fates[value].zero]
         self.shapes = {output: output.shape for output in graph.outputs}
         self.restored: dict[ir.Value, ir.Value] = {}
@@ -77,6 +80,8 @@ class TokenRewrite:
             elif reader is not None:
                 self._replace_reader(packed, reader)
                 continue
+            elif self._sum_packed(user, value, packed):
+                continue
             elif user in self.flow.attentions or user in self.bias_nodes:
                 new = self._unpack(packed)  # no zeros: the first place of a row has a query even where it is padding
             else:
@@ -93,6 +98,16 @@ class TokenRewrite:
         new.shape = old.shape or new.shape
         old.replace_all_uses_with(new)
         self.graph.remove(reader.node, safe=True)
+
+    def _sum_packed(self, user: ir.Node, value: ir.Value, packed: ir.Value) -> bool:
+        """Let sums over tokens that begin at `user` be sums over packed tokens, where the packing writes them."""
+        found = find_token_sums(user, value, self.packing.mask, self.tokens)
+        results = [self.packing.sum_tokens(packed, one, scope_of(user)) for one in found]
+        for one, result in zip(found, results, strict=True):
+            if result is not None:
+                replace_value(one.result, result)
+                remove_unused(self.graph, one.result)
+        return bool(results) and None not in results
 
     def _pack_operands(self, node: ir.Node) -> None:
         """Bring what `node` reads beside packed values to the same form; constants lose their leading axes of 1."""
