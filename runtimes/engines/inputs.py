@@ -50,7 +50,7 @@ def check_inputs(
     inputs = _with_defaults(inputs, ports)
     _check_names(inputs, ports)
     arrays = {port.name: _as_dtype(port, inputs[port.name]) for port in ports}
-    lengths = _axis_lengths(arrays, ports)
+    lengths = _axis_lengths({name: array.shape for name, array in arrays.items()}, ports)
     for name, array in arrays.items():
         if name in MASKS:
             _check_mask(name, array)
@@ -59,6 +59,19 @@ def check_inputs(
     if limits is not None:
         _check_limits(arrays, lengths, limits)
     return arrays
+
+
+def check_shapes(shapes: Mapping[str, Sequence[int]], ports: Sequence[Port]) -> dict[str, int]:
+    """The lengths of the named axes, for tensors whose values are elsewhere; inputs with defaults may be missing.
+
+    Raises:
+        InputError: a missing or unknown input, another number of axes, or lengths that disagree.
+    """
+    given = [port for port in ports if port.name in shapes or port.name not in INPUT_DEFAULTS]
+    _check_names(shapes, given)
+    for port in given:
+        _check_axes(port, shapes[port.name])
+    return _axis_lengths(shapes, given)
 
 
 def _with_defaults(inputs: Mapping[str, np.ndarray], ports: Sequence[Port]) -> Mapping[str, np.ndarray]:
@@ -89,7 +102,7 @@ def check_right_padding(inputs: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _check_names(inputs: Mapping[str, np.ndarray], ports: Sequence[Port]) -> None:
+def _check_names(inputs: Mapping[str, object], ports: Sequence[Port]) -> None:
     expected = [port.name for port in ports]
     missing = [name for name in expected if name not in inputs]
     unknown = [str(name) for name in inputs if name not in expected]
@@ -102,9 +115,7 @@ def _check_names(inputs: Mapping[str, np.ndarray], ports: Sequence[Port]) -> Non
 def _as_dtype(port: Port, array: np.ndarray) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise InputError(f"{port.name} is a {type(array).__name__}; give a numpy array of {port.dtype}.")
-    if array.ndim != len(port.axes):
-        axes = ", ".join(str(axis) for axis in port.axes)
-        raise InputError(f"{port.name} has the shape {list(array.shape)}; it needs {len(port.axes)} axes [{axes}].")
+    _check_axes(port, array.shape)
     kinds = "biu" if port.dtype == "int64" else "f"
     if array.dtype.kind not in kinds:
         raise InputError(f"{port.name} holds {array.dtype}; it must hold {port.dtype}.")
@@ -114,13 +125,19 @@ def _as_dtype(port: Port, array: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(array, dtype=port.dtype)
 
 
-def _axis_lengths(arrays: Mapping[str, np.ndarray], ports: Sequence[Port]) -> dict[str, int]:
+def _check_axes(port: Port, shape: Sequence[int]) -> None:
+    if len(shape) != len(port.axes):
+        axes = ", ".join(str(axis) for axis in port.axes)
+        raise InputError(f"{port.name} has the shape {list(shape)}; it needs {len(port.axes)} axes [{axes}].")
+
+
+def _axis_lengths(shapes: Mapping[str, Sequence[int]], ports: Sequence[Port]) -> dict[str, int]:
     """Lengths of the named axes, the same in all inputs. Sums and products are checked once their terms are known."""
     lengths: dict[str, int] = {}
     first: dict[str, str] = {}
     composed: list[tuple[Port, int, str]] = []
     for port in ports:
-        for position, (axis, length) in enumerate(zip(port.axes, arrays[port.name].shape, strict=True)):
+        for position, (axis, length) in enumerate(zip(port.axes, shapes[port.name], strict=True)):
             if isinstance(axis, int):
                 if length != axis:
                     raise InputError(f"{port.name} has length {length} on axis {position}; this model has {axis}.")
@@ -134,7 +151,7 @@ def _axis_lengths(arrays: Mapping[str, np.ndarray], ports: Sequence[Port]) -> di
             else:
                 first.setdefault(axis, port.name)
     for port, position, axis in composed:
-        length = arrays[port.name].shape[position]
+        length = shapes[port.name][position]
         if length != (expected := axis_length(axis, lengths)):
             raise InputError(
                 f"{port.name} has length {length} on axis {position} ({axis}); the other inputs make it {expected}."

@@ -1,12 +1,13 @@
 /* The part of CUDA's runtime, driver and cuDNN that ONNX Runtime calls while it opens a graph, without a GPU: memory is the host's,
  * streams and events are addresses, the device describes itself as an H100 (compute capability 9.0). Nothing computes:
  * a kernel that is launched does nothing. prepare.py builds it, and gives every other function the answer "success".
- * STAND_IN_CAPABILITY (90) and STAND_IN_CUDNN (91300) in the environment change what device and cuDNN say of themselves.
+ * STAND_IN_CAPABILITY (90) and STAND_IN_CUDNN (91300) in the environment change what device and cuDNN say of themselves,
+ * STAND_IN_MEMORY how many MiB the device gives at once (1024).
  * Offsets are those of cudaDeviceProp in CUDA 13's driver_types.h. */
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, CUDA_VERSION = 13000, PROPERTIES = 1008 };
+enum { SUCCESS = 0, OUT_OF_MEMORY = 2, CUDA_VERSION = 13000, PROPERTIES = 1008 };
 enum { WARP = 32, THREADS = 1024, PROCESSORS = 132, SHARED = 233472, SHARED_BLOCK = 49152, SHARED_OPT_IN = 232448 };
 /* Of enum cudaDeviceAttr. */
 enum { ATTRIBUTE_PROCESSORS = 16, ATTRIBUTE_MAJOR = 75, ATTRIBUTE_MINOR = 76, ATTRIBUTE_SHARED = 81, ATTRIBUTE_SHARED_OPT_IN = 97 };
@@ -18,8 +19,8 @@ static int told(const char *name, int otherwise) {
 #define CAPABILITY told("STAND_IN_CAPABILITY", 90)
 
 static int allocate(void **pointer, size_t bytes) {
-    *pointer = calloc(1, bytes + 256);
-    return *pointer ? SUCCESS : 2;
+    *pointer = bytes >> 20 >= (size_t)told("STAND_IN_MEMORY", 1024) ? NULL : calloc(1, bytes + 256);
+    return *pointer ? SUCCESS : OUT_OF_MEMORY;
 }
 
 #ifdef CUDART
@@ -44,7 +45,7 @@ int cudaGetDeviceCount(int *count) { *count = 1; return SUCCESS; }
 int cudaGetDevice(int *device) { *device = 0; return SUCCESS; }
 int cudaRuntimeGetVersion(int *version) { *version = CUDA_VERSION; return SUCCESS; }
 int cudaDriverGetVersion(int *version) { *version = CUDA_VERSION; return SUCCESS; }
-const char *cudaGetErrorString(int error) { return "a stand-in computes nothing"; }
+const char *cudaGetErrorString(int error) { return error == OUT_OF_MEMORY ? "out of memory" : "a stand-in computes nothing"; }
 const char *cudaGetErrorName(int error) { return "stand-in"; }
 
 static void put(char *properties, size_t offset, int value) { memcpy(properties + offset, &value, sizeof value); }

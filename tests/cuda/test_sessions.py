@@ -13,9 +13,10 @@ import pytest
 from cuda_graphs import make_graph
 from cuda_placement import KERNEL_VARIABLE
 
-from bert_onnx.errors import RuntimeUnavailableError
+from bert_onnx.errors import InferenceError, InputError, RuntimeUnavailableError
 from export.reference.load import Eager
-from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.base import RuntimeOptions, ran_out_of_memory
+from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.engines.ort.cuda import OnnxRuntimeCuda
 from runtimes.engines.ort.cuda_options import CudaOptions
 from runtimes.engines.ort.library import import_onnxruntime
@@ -151,6 +152,62 @@ def test_without_cudnn_it_is_refused_before_the_first_run(half: Path, tmp_path: 
     said = one_run(half, tmp_path)
     assert "RuntimeUnavailableError CUDAExecutionProvider needs cuDNN for attention" in said
     assert "SdpaKernel" not in said
+
+
+# Bad input: as on the CPU.
+
+
+def wrong_inputs() -> dict[str, dict[str, np.ndarray]]:
+    left, empty, holes = (arrays() for _ in range(3))
+    left["attention_mask"] = np.tile((np.arange(9) > 3).astype(np.int64), (3, 1))
+    empty["attention_mask"] = np.array([[1], [0], [1]]).repeat(9, 1)
+    holes["attention_mask"] = np.tile(np.arange(9) % 2, (3, 1))
+    beyond, unknown = arrays(), arrays()
+    beyond["input_ids"] = beyond["input_ids"] * 40
+    del unknown["token_type_ids"]
+    return {"left": left, "empty": empty, "holes": holes, "long": arrays(1, 41), "beyond": beyond, "unknown": unknown}
+
+
+@pytest.mark.parametrize("target", ["ort-cuda", "ort-cuda-unpadded"])
+def test_what_the_cpu_refuses_is_refused_in_the_same_words(target: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    eager = make_graph("sentence-similarity", target, "fp32", path)
+    reference = tmp_path / "twin.onnx"  # which the CPU can open, with the same demand on padding
+    make_graph("sentence-similarity", "ort-cuda", "fp32", reference)
+    ports, shown = (eager.module.inputs, eager.module.outputs), dict[str, set[str]]()
+    cpu = OnnxRuntimeCpu.open(reference, *ports, limits=eager.config)
+    every = [{}, {"pad_shapes": True}, *([] if "unpadded" in target else [{"cuda_graphs": True}])]
+    for runtime in (cpu, *(opened((path, eager), **options) for options in every)):
+        for name, inputs in wrong_inputs().items():
+            with pytest.raises(InputError) as raised:
+                runtime.run(inputs)
+            shown.setdefault(name, set()).add(str(raised.value))
+        runtime.close()
+    assert {name: len(messages) for name, messages in shown.items()} == dict.fromkeys(wrong_inputs(), 1)
+    assert "is a real token after padding; this variant needs padding on the right" in shown["left"].pop()
+    assert "every row needs at least one real token" in shown["empty"].pop()
+
+
+@pytest.mark.parametrize("options", [{}, {"pad_shapes": True}, {"cuda_graphs": True, "batches": (8192,)}])
+def test_a_batch_beyond_memory_says_so_and_the_next_one_runs(
+    graph: tuple[Path, Eager], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_MEMORY", "4")
+    with opened(graph, **options) as runtime:
+        for _ in range(2):
+            with pytest.raises(InferenceError, match=r"model\.onnx ran out of memory; use a smaller batch") as raised:
+                runtime.run(arrays(8000, 16))
+            assert ran_out_of_memory(raised.value)
+        assert runtime.run(arrays(3))["sentence_embedding"].shape == (3, 32) if not options.get("cuda_graphs") else True
+
+
+def test_tensors_on_the_gpu_beyond_memory(graph: tuple[Path, Eager], monkeypatch: pytest.MonkeyPatch) -> None:
+    library = import_onnxruntime()
+    inputs = arrays(20000, 40)  # the process has one more arena for such tensors, with some room left
+    tensors = {name: library.OrtValue.ortvalue_from_numpy(array, "cuda", 0)._ortvalue for name, array in inputs.items()}
+    monkeypatch.setenv("STAND_IN_MEMORY", "4")
+    with opened(graph) as runtime, pytest.raises(InferenceError, match="ran out of memory; use a smaller batch"):
+        runtime.bind_device(tensors)
 
 
 def test_tensorrt_is_missing_and_that_is_said(graph: tuple[Path, Eager]) -> None:

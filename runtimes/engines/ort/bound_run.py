@@ -19,8 +19,9 @@ class BoundRun:
     Args:
         engine: the session.
         model: the file's name, for messages.
-        ports: the graph's inputs, and the outputs that are computed.
+        outputs: the outputs that are computed.
         values: OrtValues on the GPU, one for each input.
+        sizes: lengths of their axes.
         capture: the first run captures its kernels, later ones replay them.
     """
 
@@ -28,19 +29,17 @@ class BoundRun:
         self,
         engine: GpuSession,
         model: str,
-        ports: tuple[Sequence[Port], Sequence[Port]],
+        outputs: Sequence[Port],
         values: Mapping[str, Any],
+        sizes: Mapping[str, int],
         capture: bool = False,
     ) -> None:
         self._engine, self._model = engine, model
         self._binding = engine.session.io_binding()
         self._outputs: dict[str, Any] = {}
-        sizes: dict[str, int] = {}
-        for port in ports[0]:
-            self._binding.bind_ortvalue_input(port.name, values[port.name])
-            lengths = zip(port.axes, values[port.name].shape(), strict=True)
-            sizes |= {axis: length for axis, length in lengths if isinstance(axis, str)}
-        for port in ports[1]:
+        for name, value in values.items():
+            self._binding.bind_ortvalue_input(name, value)
+        for port in outputs:
             self._outputs[port.name] = buffer(engine.library, port, sizes, engine.options.device_id)
             self._binding.bind_ortvalue_output(port.name, self._outputs[port.name])
         self._own_stream = engine.options.stream is not None

@@ -13,6 +13,7 @@ from bert_onnx.tasks import BATCH, SEQUENCE
 from runtimes.engines.base import RuntimeOptions, chosen_outputs
 from runtimes.engines.graph_file import GraphFile, Opened
 from runtimes.engines.guard import GuardedRuntime
+from runtimes.engines.inputs import check_shapes
 from runtimes.engines.ort.bound_run import BoundRun
 from runtimes.engines.ort.cuda_graphs import Bucket, CapturedGraph, cut, find_bucket, pad_to_bucket, padded_bucket
 from runtimes.engines.ort.cuda_graphs import check_ports as check_graph_ports
@@ -122,8 +123,12 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
         self, engine: GpuSession, values: Mapping[str, Any], outputs: Sequence[str] | None, capture: bool = False
     ) -> BoundRun:
         names = chosen_outputs(self.outputs, outputs)
-        ports = (self.inputs, [port for port in self.outputs if port.name in names])
-        return BoundRun(engine, self._guard.model, ports, values, capture)
+        sizes = check_shapes({name: value.shape() for name, value in values.items()}, self.inputs)
+        ports = [port for port in self.outputs if port.name in names]
+        try:
+            return BoundRun(engine, self._guard.model, ports, values, sizes, capture)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise run_failure(self._guard.model, error) from error
 
 
 def _from_dlpack(library: ModuleType, name: str, tensor: Any) -> Any:

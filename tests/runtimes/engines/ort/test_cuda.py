@@ -258,6 +258,13 @@ def test_device_tensors_are_checked(gpu: FakeGpu, graph: Path, tmp_path: Path) -
             runtime.run_device({**good, "input_ids": [[1]]})
         with pytest.raises(UsageError, match="no output 'logits'"):
             runtime.run_device(good, ["logits"], checked=False)
+        for wrong, message in (
+            ({"input_ids": good["input_ids"]}, "missing attention_mask, token_type_ids"),
+            ({**good, "input_ids": good["input_ids"][0]}, "it needs 2 axes"),
+            ({**good, "input_ids": good["input_ids"][:, :2].contiguous()}, "they must agree"),
+        ):
+            with pytest.raises(InputError, match=message):
+                runtime.bind_device(wrong)
     onnx.save(embedding_graph(table("hello")), tmp_path / "bad.onnx")
     with (
         OnnxRuntimeCuda.open(tmp_path / "bad.onnx", INPUTS, OUTPUTS) as runtime,
