@@ -21,7 +21,9 @@ OFFLINE ?=
 # Which Python the wheels are for; CUDA=1: NVIDIA's libraries, too.
 PYTHON_VERSION ?= 3.12
 CUDA ?=
-GPU_TESTS := $(addprefix tests/,export/test_gpu_heads.py runtimes/engines/ort/test_cuda.py runtimes/engines/ort/test_tensorrt.py)
+# Which part to run (tests, bench-128 ...; docs/gpu.md), and seconds after which none is begun; what is done is not run again.
+PART ?= all
+BUDGET ?= 420
 # Where `make serve` listens.
 PORT ?= 8080
 # Processes that run tests side by side.
@@ -146,13 +148,11 @@ cuda-check: $(VENV)/dev.stamp  ## without a GPU: what ONNX Runtime's CUDA provid
 	@BERT_ONNX_CUDA_CHECK=$(CUDA_CHECK) LD_LIBRARY_PATH=$(CUDA_CHECK)/lib PYTHONPATH=$(CUDA_CHECK)/site:. \
 	    $(BIN)/python -m pytest -rs -m cuda tests/cuda $(ARGS)
 
-gpu:  ## on a machine with an NVIDIA GPU: every test that needs one, then docs/benchmarks-gpu.md
+gpu:  ## on a machine with an NVIDIA GPU: every test that needs one, then docs/benchmarks-gpu.md, PART by PART
 	@command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null || \
 	    { echo "make gpu needs a machine with an NVIDIA GPU and its driver; nvidia-smi is missing or fails here." >&2; exit 11; }
 	@$(MAKE) --no-print-directory $(GPU_VENV)/gpu.stamp
-	@PYTHONPATH=. $(GPU_VENV)/bin/python -m benchmarks.gpu --check
-	@PYTHONPATH=. $(GPU_VENV)/bin/python -m pytest -rs -m gpu $(GPU_TESTS) $(ARGS)
-	@PYTHONPATH=. $(GPU_VENV)/bin/python -m benchmarks.gpu
+	@PYTHONPATH=. $(GPU_VENV)/bin/python -m benchmarks.gpu --part "$(PART)" --budget "$(BUDGET)" $(ARGS)
 
 # onnxruntime for CUDA takes the place of the other, so in an environment of its own. Offline it sees the packages of the
 # Python that makes it, also where that is an environment itself, and needs nothing of it but pip.

@@ -1,121 +1,157 @@
-"""The machine with a GPU: engines on it, the eager reference, a bare product. Needs torch's and onnxruntime's CUDA."""
+"""Where the benchmark runs: a GPU, or a CPU where it is rehearsed. One stream for all engines, buffers bound once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
+import torch
 
-from benchmarks.gpu.measure import Engine, Inputs, Prepared
-from benchmarks.gpu.models import PACKED_TARGET, PADDED_TARGET, GpuModel
-from benchmarks.gpu.peak import SIDE
-from benchmarks.gpu.report import PACKED, PADDED
-from bert_onnx.config import BertConfig
+from benchmarks.gpu.measure import Inputs, Judge, Prepared
+from bert_onnx.tasks import Port
 from runtimes.engines.base import RuntimeOptions
-from runtimes.engines.ort.cuda import OnnxRuntimeCuda
-from runtimes.engines.ort.cuda_options import CudaOptions
 
-_OUTPUT = "last_hidden_state"
-_NAMES = {PADDED: PADDED_TARGET, PACKED: PACKED_TARGET}
+OUTPUT = "last_hidden_state"
+_CLOCKS = ("clocks.sm", "clocks.mem", "clocks.max.sm", "power.draw", "temperature.gpu")
+
+#: A batch is brought to where it is computed, and bound to what computes it.
+Prepare = Callable[[Inputs], Prepared]
+Ports = tuple[tuple[Port, ...], tuple[Port, ...]]
 
 
 class Machine(Protocol):
-    """What the benchmark asks of a machine; tests give one without a GPU."""
+    """What the benchmark asks of a machine."""
 
-    name: str
-    config: BertConfig
+    #: As torch calls it.
+    device: str
+    #: Side of the bare product.
+    side: int
 
-    def engines(self, precision: str) -> list[Engine]:
-        """All competitors in `precision`."""
+    def session(self, path: Path, ports: Ports, capture: bool = False) -> Prepare:
+        """A session of ONNX Runtime for the graph in `path`; `capture`: its kernels, once, and replay them.
+
+        Raises:
+            RuntimeUnavailableError, ArtifactError, UsageError: it cannot be opened here, or not captured.
+        """
         ...
 
-    def reference(self, inputs: Inputs) -> np.ndarray:
-        """Last hidden states of the eager model in float32."""
-        ...
+    def compiled(self, module: torch.nn.Module, reduce_overhead: bool = False) -> Prepare:
+        """`module` by torch.compile for any shape; `reduce_overhead`: with CUDA graphs.
 
-    def product(self, precision: str) -> Callable[[], object]:
-        """A bare product of two `SIDE` x `SIDE` matrices."""
+        Raises:
+            RuntimeError: this machine has no CUDA graphs.
+        """
         ...
 
     def wait(self) -> None:
         """Return when everything that was started is done."""
         ...
 
+    def clocks(self) -> dict[str, float]:
+        """What the GPU runs at; empty where that cannot be read."""
+        ...
+
 
 class NvidiaMachine:
-    """A Machine with one GPU. Every engine takes and gives tensors that lie on it; tf32 is off for all."""
+    """One GPU. tf32 is off for all; everything is queued on one stream that is not the default one."""
 
-    def __init__(self, name: str, model: GpuModel) -> None:
-        import torch
+    device, side = "cuda", 8192
 
+    def __init__(self) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
-        self.name = name
-        self.config = model.config
-        self._torch = torch
-        self._model = model
-        self._eager = self._module("fp32", "eager")
+        self._stream = torch.cuda.Stream()
+        torch.cuda.set_stream(self._stream)
 
-    def engines(self, precision: str) -> list[Engine]:
-        """Our graphs, those of optimum, and transformers' module, as it is and compiled."""
-        return list(self._engines(precision))
+    def session(self, path: Path, ports: Ports, capture: bool = False) -> Prepare:
+        from runtimes.engines.ort.cuda import OnnxRuntimeCuda
+        from runtimes.engines.ort.cuda_options import CudaOptions
 
-    def _engines(self, precision: str) -> Iterator[Engine]:
-        for name, target in _NAMES.items():
-            yield self._session(name, True, self._model.ours[target, precision])
-        for name, path in self._model.peers.get(precision, {}).items():
-            yield self._session(name, False, path)
-        module = self._module(precision, "sdpa")
-        yield Engine("torch sdpa", False, lambda inputs: self._prepared(module, inputs))
-        compiled = self._torch.compile(self._module(precision, "sdpa"), dynamic=True)
-        yield Engine("torch.compile", False, lambda inputs: self._prepared(compiled, inputs))
-
-    def reference(self, inputs: Inputs) -> np.ndarray:
-        return self._prepared(self._eager, inputs).answer()
-
-    def product(self, precision: str) -> Callable[[], object]:
-        torch = self._torch
-        dtype = torch.float16 if precision == "fp16" else torch.float32
-        side = torch.randn(SIDE, SIDE, device="cuda", dtype=dtype)
-        return lambda: side @ side
-
-    def wait(self) -> None:
-        self._torch.cuda.synchronize()
-
-    def _tensors(self, inputs: Inputs) -> dict[str, Any]:
-        tensors = {name: self._torch.from_numpy(array).cuda() for name, array in inputs.items()}
-        self.wait()
-        return tensors
-
-    def _session(self, name: str, ours: bool, path: Path) -> Engine:
-        """The graph in `path`; a graph that skips padding counts on the CPU where a kernel is missing, and says so."""
-        options = RuntimeOptions(cuda=CudaOptions(tf32=False))
-        runtime = OnnxRuntimeCuda.open(path, self._model.inputs, self._model.outputs, options)
+        cuda = CudaOptions(stream=self._stream.cuda_stream, cuda_graphs=capture)
+        runtime = OnnxRuntimeCuda.open(path, *ports, RuntimeOptions(cuda=cuda))
 
         def prepare(inputs: Inputs) -> Prepared:
-            tensors = self._tensors(inputs)
+            bound = runtime.bind_device(tensors(inputs, self.device), [OUTPUT])
+            return Prepared(bound.run, lambda: torch.from_dlpack(bound.run()[OUTPUT]).clone())
 
-            def run() -> Any:
-                return runtime.run_device(tensors, [_OUTPUT], checked=False)[_OUTPUT]
+        return prepare
 
-            return Prepared(run, lambda: np.asarray(run().numpy(), np.float32))
+    def compiled(self, module: torch.nn.Module, reduce_overhead: bool = False) -> Prepare:
+        mode = "reduce-overhead" if reduce_overhead else None
+        return partial(prepared_module, torch.compile(module, dynamic=True, mode=mode), self.device, reduce_overhead)
 
-        return Engine(name, ours, prepare)
+    def wait(self) -> None:
+        torch.cuda.synchronize()
 
-    def _module(self, precision: str, attention: str) -> Any:
-        from transformers import BertModel, logging
+    def clocks(self) -> dict[str, float]:
+        command = ["nvidia-smi", "--id=0", f"--query-gpu={','.join(_CLOCKS)}", "--format=csv,noheader,nounits"]
+        try:
+            said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+            values = [float(value) for value in said.strip().split(",")]
+        except (OSError, subprocess.SubprocessError, ValueError):  # [N/A] where a virtual GPU does not tell
+            return {}
+        return dict(zip(_CLOCKS, values, strict=True)) if len(values) == len(_CLOCKS) else {}
 
-        logging.set_verbosity_error()
-        folder = self._model.folder
-        module = BertModel.from_pretrained(folder, attn_implementation=attention, add_pooling_layer=False).eval().cuda()
-        return module.half() if precision == "fp16" else module
 
-    def _prepared(self, module: Any, inputs: Inputs) -> Prepared:
-        torch, tensors = self._torch, self._tensors(inputs)
+class RehearsalMachine:
+    """A CPU: the same code, so that nothing of it runs for the first time on a GPU. No figure says anything."""
 
-        def run() -> Any:
-            with torch.inference_mode():
-                return module(**tensors).last_hidden_state
+    device, side = "cpu", 256
 
-        return Prepared(run, lambda: run().float().cpu().numpy())
+    def session(self, path: Path, ports: Ports, capture: bool = False) -> Prepare:
+        from runtimes.engines.ort.cpu import OnnxRuntimeCpu
+
+        if capture:
+            raise RuntimeError("CUDA graphs need a GPU")
+        runtime = OnnxRuntimeCpu.open(path, *ports)
+
+        def prepare(inputs: Inputs) -> Prepared:
+            return Prepared(
+                lambda: runtime.run(inputs, [OUTPUT]), lambda: torch.from_numpy(runtime.run(inputs, [OUTPUT])[OUTPUT])
+            )
+
+        return prepare
+
+    def compiled(self, module: torch.nn.Module, reduce_overhead: bool = False) -> Prepare:
+        if reduce_overhead:
+            raise RuntimeError("CUDA graphs need a GPU")
+        return partial(prepared_module, torch.compile(module, dynamic=True, backend="eager"), self.device, False)
+
+    def wait(self) -> None:
+        """Nothing is under way."""
+
+    def clocks(self) -> dict[str, float]:
+        return {}
+
+
+def tensors(inputs: Inputs, device: str) -> dict[str, torch.Tensor]:
+    """`inputs` on `device`."""
+    return {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+
+
+def prepared_module(module: Any, device: str, graphs: bool, inputs: Inputs) -> Prepared:
+    """A module of transformers on `device` with a batch.
+
+    Args:
+        graphs: torch's CUDA graphs give the memory of an output to the next run, which must be told.
+    """
+    batch = tensors(inputs, device)
+
+    def run() -> torch.Tensor:
+        if graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        with torch.inference_mode():
+            states: torch.Tensor = module(**batch).last_hidden_state
+        return states
+
+    return Prepared(run, lambda: run().float().clone())
+
+
+def judge_of(eager: Any, device: str, inputs: Inputs) -> Judge:
+    """Compares with the module `eager`, in float32, on real tokens."""
+    expected = prepared_module(eager, device, False, inputs).output()
+    torch.cuda.empty_cache()  # eager attention keeps scores of gigabytes; the sessions need that memory
+    real = torch.from_numpy(inputs["attention_mask"]).to(device) > 0
+    return lambda found: float((found - expected)[real].abs().max())

@@ -1,11 +1,10 @@
-"""The model that is measured on a GPU, and the graphs that we and optimum make of it."""
+"""The model that is measured on a GPU, as a checkpoint with random weights, and the graphs that we make of it."""
 
 from __future__ import annotations
 
-import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -19,80 +18,84 @@ from export.quantization.float16.convert import convert_to_half
 from export.reference.load import load_eager
 from export.targets import TARGETS
 from export.trace.tracer import trace
+from export.verification.packed_operators import expand_packed_operators
 
-#: Our targets that are measured. The one that skips padding has standard operators, and takes fp16.
-PADDED_TARGET, PACKED_TARGET = "ort-cuda", "openvino-unpadded"
-PRECISIONS = ("fp32", "fp16")
+PADDED_TARGET, UNPADDED_TARGET = "ort-cuda", "ort-cuda-unpadded"
+#: Sizes of the model of a rehearsal; otherwise those of bert-base.
+TINY = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "vocab_size": 600,
+}
 
 
 @dataclass(frozen=True)
-class GpuModel:
-    """A checkpoint and the graphs made of it.
+class OurGraphs:
+    """Our graphs of a checkpoint in one precision; all return the last hidden state alone.
 
     Args:
-        folder: the checkpoint.
-        config: its config.
-        inputs, outputs: ports of all graphs.
-        ours: .onnx files by target and precision.
-        peers: .onnx files by precision and the peer's name.
-        refused: peers that could not be made, and why.
+        config: the checkpoint's.
+        ports: inputs and outputs of all graphs.
+        paths: .onnx files by target.
     """
 
-    folder: Path
     config: BertConfig
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    ours: dict[tuple[str, str], Path]
-    peers: dict[str, dict[str, Path]]
-    refused: dict[str, str]
+    ports: tuple[tuple[Port, ...], tuple[Port, ...]]
+    paths: dict[str, Path]
 
 
-def our_graphs(folder: Path, work: Path) -> GpuModel:
-    """Our graphs of the checkpoint in `folder`; all return the last hidden state alone."""
-    eager = load_eager(find_checkpoint(str(folder)), find_task("feature-extraction"), TaskOptions())
-    ours, traced = {}, {}
-    for name in (PADDED_TARGET, PACKED_TARGET):
-        target = TARGETS[name]
+def random_checkpoint(work: Path, sizes: dict[str, int]) -> Path:
+    """A folder with a BertModel of `sizes`, written once."""
+    import torch
+    from transformers import BertConfig as PeerConfig
+    from transformers import BertModel
+
+    folder = work / "checkpoint"
+    if not folder.exists():
+        part = work / "part-checkpoint"
+        torch.manual_seed(0)
+        BertModel(PeerConfig(**sizes), add_pooling_layer=False).save_pretrained(part)
+        part.rename(folder)
+    return folder
+
+
+def load_peer(checkpoint: Path, attention: str, device: str, precision: str = "fp32") -> Any:
+    """transformers' module on `device`, with the attention of that name. Raises what transformers raises."""
+    from transformers import BertModel, logging
+
+    logging.set_verbosity_error()
+    module = BertModel.from_pretrained(checkpoint, attn_implementation=attention, add_pooling_layer=False)
+    module = module.eval().to(device)
+    return module.half() if precision == "fp16" else module
+
+
+def our_graphs(checkpoint: Path, work: Path, precision: str, for_cpu: bool = False) -> OurGraphs:
+    """Our graphs, each made once.
+
+    Args:
+        checkpoint: the folder.
+        work: takes the files.
+        for_cpu: operators that there are for CUDA alone become others, as when we verify.
+    """
+    eager = load_eager(find_checkpoint(str(checkpoint)), find_task("feature-extraction"), TaskOptions())
+    paths: dict[str, Path] = {}
+    traced: dict[int, ir.Model] = {}
+    for name in (PADDED_TARGET, UNPADDED_TARGET):
+        paths[name] = work / f"{name}-{precision}.onnx"
+        if paths[name].exists():
+            continue
+        target = TARGETS[name].for_precision(precision)
         if target.opset not in traced:
             traced[target.opset] = trace(eager.module, target.opset)
-        for precision in PRECISIONS:
-            graph: ir.Model = traced[target.opset].clone()
-            run_passes(graph, target.passes, PassContext(target.opset, eager.config))
-            if precision == "fp16":
-                convert_to_half(graph, precision)
-            ours[name, precision] = work / f"{name}-{precision}.onnx"
-            save(graph, ours[name, precision])
-    return GpuModel(folder, eager.config, eager.module.inputs, eager.module.outputs, ours, {}, {})
-
-
-def peer_graphs(folder: Path, work: Path) -> tuple[dict[str, dict[str, Path]], dict[str, str]]:
-    """optimum's export in fp32 and its O4 in fp16, and what could not be made."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    peers: dict[str, dict[str, Path]] = {}
-    refused: dict[str, str] = {}
-    try:
-        from optimum.exporters.onnx import main_export
-
-        raw = work / "optimum"
-        if not (raw / "model.onnx").exists():
-            main_export(
-                str(folder), output=raw, task="feature-extraction", library_name="transformers", do_validation=False
-            )
-        peers["fp32"] = {"optimum raw": raw / "model.onnx"}
-        peers["fp16"] = {"optimum O4": _optimised(raw, work / "O4")}
-    except Exception as error:  # whatever a peer raises is a finding, not a failure of the benchmark
-        refused["optimum"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    finally:
-        logging.disable(logging.NOTSET)
-    return peers, refused
-
-
-def _optimised(raw: Path, target: Path) -> Path:
-    from optimum.onnxruntime import ORTOptimizer
-    from optimum.onnxruntime.configuration import AutoOptimizationConfig
-
-    path = target / "model_optimized.onnx"
-    if not path.exists():
-        ORTOptimizer.from_pretrained(raw).optimize(save_dir=target, optimization_config=AutoOptimizationConfig.O4())
-    return path
+        graph = traced[target.opset].clone()
+        run_passes(graph, target.passes, PassContext(target.opset, eager.config))
+        if precision == "fp16":
+            convert_to_half(graph, precision)
+        if for_cpu:
+            expand_packed_operators(graph)
+        part = paths[name].with_name("part-" + paths[name].name)
+        save(graph, part)
+        part.rename(paths[name])
+    return OurGraphs(eager.config, (eager.module.inputs, eager.module.outputs), paths)

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from benchmarks.gpu.results import Peak
 
 #: Dense fp16 operations a second with float32 sums, by how nvidia-smi names the GPU; from NVIDIA's data sheets.
 _DATA_SHEETS = {
     "NVIDIA A100": 312e12,
     "NVIDIA H100 80GB HBM3": 989e12,
+    "NVIDIA H200": 989e12,
 }
-#: Side of the square product, and how often it is measured.
-SIDE = 8192
 _ROUNDS = 7
-
-
-@dataclass(frozen=True)
-class Peak:
-    """Operations a second, and who says so."""
-
-    operations: float
-    source: str
 
 
 def data_sheet(name: str, precision: str) -> Peak | None:
@@ -32,7 +24,7 @@ def data_sheet(name: str, precision: str) -> Peak | None:
     return None if found is None else Peak(found, "data sheet")
 
 
-def measured(product: Callable[[], object], wait: Callable[[], object], side: int = SIDE) -> Peak:
+def measured(product: Callable[[], object], wait: Callable[[], object], side: int) -> Peak:
     """The fastest of several bare products of two `side` x `side` matrices."""
     product()
     wait()

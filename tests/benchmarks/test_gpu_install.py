@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from repository import ROOT
 
+from benchmarks.gpu.gpu_tests import FILES
+
 LISTS = ROOT / "benchmarks" / "gpu"
 #: The machine's own; the sample's wheel names sentence-transformers, which its files do not need.
 OF_THE_MACHINE = {"torch"}
@@ -65,10 +67,15 @@ def test_nothing_is_pinned() -> None:
 
 
 def test_every_test_that_needs_a_gpu_is_in_the_files_that_make_gpu_runs() -> None:
-    shown = make("--dry-run", "gpu").stdout
-    named = set(re.findall(r"tests/\S+\.py", shown))
     marked = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/**/test_*.py") if is_marked(path)}
-    assert named == marked
+    assert set(FILES) == marked
+
+
+def test_make_gpu_hands_its_part_on() -> None:
+    assert (
+        '-m benchmarks.gpu --part "bench-16" --budget "99"'
+        in make("--dry-run", "gpu", "PART=bench-16", "BUDGET=99").stdout
+    )
 
 
 def is_marked(path: Path) -> bool:

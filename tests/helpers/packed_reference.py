@@ -94,6 +94,29 @@ class PackedMultiHeadAttention(_Microsoft):
         return (np.concatenate(texts).astype(query.dtype),)
 
 
+class PackedAttention(_Microsoft):
+    """What ONNX Runtime's own converter writes; ours writes the one above."""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        bias: np.ndarray,
+        offsets: np.ndarray,
+        starts: np.ndarray,
+        num_heads: Any = None,
+        qkv_hidden_sizes: Any = None,
+        scale: Any = None,
+    ) -> tuple[np.ndarray, ...]:
+        parts = np.split(_wide(x) @ _wide(weights) + _wide(bias), 3, axis=-1)
+        texts = [
+            _attend(*(part[begin:end] for part in parts), num_heads, scale, 0.0)
+            for begin, end in pairwise(starts)
+            if end > begin
+        ]
+        return (np.concatenate(texts).astype(x.dtype),)
+
+
 class MultiHeadAttention(_Microsoft):
     def _run(
         self,
@@ -167,6 +190,7 @@ OPERATORS: list[type[OpRun]] = [
     RemovePadding,
     RestorePadding,
     PackedMultiHeadAttention,
+    PackedAttention,
     MultiHeadAttention,
     SkipLayerNormalization,
     BiasGelu,
