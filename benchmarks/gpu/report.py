@@ -9,7 +9,8 @@ import numpy as np
 from benchmarks.gpu.engines import CAPTURED, PADDED, UNPADDED
 from benchmarks.gpu.results import Peak, Row, Timing
 from benchmarks.measure import markdown_table
-from runtimes.engines.ort.cuda_by_shape import FULL, SMALL
+from runtimes.engines.ort.cuda_by_shape import FULL, GRAPHS, SMALL
+from runtimes.engines.ort.cuda_graphs import find_bucket
 
 #: What the project aims at, on bert-base in fp16.
 _SHARE, _SHARE_SHAPE = 0.5, (128, 128)
@@ -77,9 +78,10 @@ def choices_table(rows: Sequence[Row]) -> str:
 
 def _choice(row: Row) -> str:
     """What `load` takes for a batch."""
-    if row.rows * row.length <= SMALL:
-        return CAPTURED
-    return UNPADDED if row.fill <= FULL else PADDED
+    if row.rows * row.length > SMALL:
+        return UNPADDED if row.fill <= FULL else PADDED
+    captured = find_bucket(row.rows, row.length, GRAPHS.batches, GRAPHS.lengths)
+    return PADDED if captured is None else CAPTURED
 
 
 def differences(rows: Sequence[Row]) -> Mapping[str, float]:

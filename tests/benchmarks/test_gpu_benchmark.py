@@ -161,17 +161,18 @@ def test_what_was_not_measured_is_not_met() -> None:
 
 
 def test_what_load_would_take_is_held_against_the_fastest() -> None:
-    """128 places are captured; more are unpadded where half are padding, else padded."""
+    """Few texts are captured; more than 1,024 places are unpadded where half are padding, else padded."""
     rows = [
         row("8x16", captured=0.1, padded=0.2, unpadded=0.3),
         row("8x16 half", 0.5, captured=0.3, padded=0.4, unpadded=0.2),
+        row("32x16", captured=0.1, padded=0.2, unpadded=0.3),
         row("128x128", padded=0.1, unpadded=0.2),
         row("128x128 half", 0.5, padded=0.2, unpadded=0.1),
     ]
     lines = choices_table(rows).splitlines()[2:]
     assert lines == [
         f"| {CAPTURED} | 2 | 1 | 1.50x |",
-        f"| {PADDED} | 1 | 1 | 1.00x |",
+        f"| {PADDED} | 2 | 1 | 2.00x |",
         f"| {UNPADDED} | 1 | 1 | 1.00x |",
     ]
 

@@ -104,10 +104,12 @@ class PackedAttention(_Microsoft):
         bias: np.ndarray,
         offsets: np.ndarray,
         starts: np.ndarray,
+        added: np.ndarray | None = None,
         num_heads: Any = None,
         qkv_hidden_sizes: Any = None,
         scale: Any = None,
     ) -> tuple[np.ndarray, ...]:
+        assert added is None
         parts = np.split(_wide(x) @ _wide(weights) + _wide(bias), 3, axis=-1)
         texts = [
             _attend(*(part[begin:end] for part in parts), num_heads, scale, 0.0)
