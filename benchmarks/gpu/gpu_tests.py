@@ -13,6 +13,7 @@ from benchmarks.gpu.results import Outcome
 ROOT = Path(__file__).resolve().parents[2]
 #: Where the tests are that have the mark `gpu`; docs/gpu.md says what each shows.
 FILES = (
+    "tests/export/test_gpu_artifact.py",
     "tests/export/test_gpu_heads.py",
     "tests/runtimes/engines/ort/test_cuda.py",
     "tests/runtimes/engines/ort/test_tensorrt.py",

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from repository import ROOT
 
 from benchmarks.gpu.gpu_tests import FILES
+from benchmarks.gpu.parts import PARTS
 
 LISTS = ROOT / "benchmarks" / "gpu"
 #: The machine's own; the sample's wheel names sentence-transformers, which its files do not need.
@@ -76,6 +77,18 @@ def test_make_gpu_hands_its_part_on() -> None:
         '-m benchmarks.gpu --part "bench-16" --budget "99"'
         in make("--dry-run", "gpu", "PART=bench-16", "BUDGET=99").stdout
     )
+
+
+def test_the_docs_tell_what_each_test_shows_and_what_each_part_does() -> None:
+    page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    defined = {
+        f"{Path(file).name}::{name}"
+        for file in FILES
+        for name in re.findall(r"^def (test_\w*real_gpu\w*)", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert set(re.findall(r"`(test_\w+\.py::\w+)`", page)) == defined
+    table = page[page.index("| part |") : page.index("| `all` |")]
+    assert re.findall(r"`([\w-]+)`", table) == list(PARTS)
 
 
 def is_marked(path: Path) -> bool:
