@@ -11,11 +11,13 @@ from starlette.routing import Route
 from runtimes.server.exchange import Exchange
 from runtimes.server.gate import Gate, Handler
 from runtimes.server.refusals import MethodError, NotFoundError
-from runtimes.server.routes import judgements, openai, operations, rerank, tasks, tei, tei_vectors, tokens
+from runtimes.server.routes import judgements, openai, operations, page, rerank, tasks, tei, tei_vectors, tokens
 from runtimes.server.service import Service
 
 #: Method, path, handler.
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/", page.index),
+    ("GET", "/page/{name}", page.file),
     ("GET", "/health/live", operations.live),
     ("GET", "/health/ready", operations.ready),
     ("POST", "/v1/embeddings", openai.embeddings),
@@ -39,8 +41,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/zero-shot", judgements.zero_shot),
 )
 _METRICS = ("GET", "/metrics", operations.metrics)
-#: Balancers ask these without a key.
-_OPEN = frozenset(("/health/live", "/health/ready"))
+#: Balancers ask the first two without a key; the page has a field for it.
+_OPEN = frozenset(("/health/live", "/health/ready", "/", "/page/{name}"))
 
 
 def make_app(service: Service) -> Starlette:

@@ -89,7 +89,9 @@ class Gate:
             answer.headers["x-truncated"] = str(record.truncated)
         if service.draining or (request.method == "POST" and not record.body_read):
             answer.headers["connection"] = "close"  # else the rest of the body would be read as it comes
-        self._note(record, request_id, answer.status_code, service.scheduler.clock() - began)
+        seconds = service.scheduler.clock() - began
+        answer.headers["server-timing"] = f"total;dur={seconds * 1000:.2f}"
+        self._note(record, request_id, answer.status_code, seconds)
         return answer
 
     def _note(self, record: Record, request_id: str, status: int, seconds: float) -> None:

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_tools import EXAMPLES, assert_close, read
+from client_tools import EXAMPLES, SCREENSHOTS, assert_close, read
 
 pytestmark = pytest.mark.clients
-
-#: Where screenshots go, for a person to look at; without it none are taken.
-SCREENSHOTS = "BERT_ONNX_SCREENSHOTS"
 
 
 @pytest.fixture

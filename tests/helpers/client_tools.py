@@ -15,6 +15,8 @@ from runtimes.machine.processor import this_processor
 EXAMPLES = ROOT / "examples"
 #: Set by `make clients`, which has installed every tool: one that is missing is a failure then, not a reason to skip.
 REQUIRED_VARIABLE = "BERT_ONNX_CLIENTS_REQUIRED"
+#: Where screenshots go, for a person to look at; without it none are taken.
+SCREENSHOTS = "BERT_ONNX_SCREENSHOTS"
 
 #: What clients are held to: the largest difference in fp32; in other precisions the mean and the least of the cosines
 #: with what Python gives of the same file. A value that is rounded the other way can move one text by some 5e-4.

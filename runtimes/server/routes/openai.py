@@ -85,8 +85,14 @@ async def model(exchange: Exchange) -> Response:
 
 
 def _row(name: str, exchange: Exchange) -> dict[str, Any]:
+    """Beyond OpenAI: what a page for people has to know."""
     served = exchange.service.models[name]
+    further: dict[str, Any] = {}
+    if served.task == "fill-mask":
+        further = {"mask_token": served.tokenizer.mask_token}
+    elif served.task == "text-classification":
+        further = {"labels": list(served.pipeline.config.id2label.values())}
     return {
         "id": name, "object": "model", "created": exchange.service.started, "owned_by": "bert-onnx",
-        "task": served.task, "max_length": served.max_length,
+        "task": served.task, "max_length": served.max_length, **further,
     }  # fmt: skip
