@@ -122,7 +122,7 @@ def way_on(names: Iterable[str]) -> str:
             "adapters change what every layer computes; merge them into the weights first (peft: merge_and_unload), "
             "save the model and export that"
         )
-    if any(_LAYER.match(name) for name in every):
+    if any(_LAYER.search(name) for name in every):
         return "set num_hidden_layers in config.json to the layers that these weights have, if they belong together"
     return (
         "they may change what the model returns, so they are not left out silently; if nothing computes with them, "
