@@ -114,7 +114,7 @@ def left_behind(name: str) -> bool:
     return bool(_TRAINING_FIRST.match(name) or _TRAINING_PART.search(name) or _OTHER_HEAD.match(name))
 
 
-def way_on(names: Iterable[str]) -> str:
+def way_on(names: Iterable[str], family: Family) -> str:
     """What to do about tensors, by their canonical `names`, that the config has no place for."""
     every = list(names)
     if any(map(changes_layers, every)):
@@ -122,7 +122,7 @@ def way_on(names: Iterable[str]) -> str:
             "adapters change what every layer computes; merge them into the weights first (peft: merge_and_unload), "
             "save the model and export that"
         )
-    if any(_LAYER.search(name) for name in every):
+    if any(name.startswith(f"{family.base}.") and _LAYER.search(name) for name in every):
         return "set num_hidden_layers in config.json to the layers that these weights have, if they belong together"
     return (
         "they may change what the model returns, so they are not left out silently; if nothing computes with them, "

@@ -191,7 +191,7 @@ def _left_over(
     if unknown:
         raise CheckpointError(
             f"{checkpoint.folder} holds {len(unknown)} tensor(s) that a BERT of this config.json does not have: "
-            f"{listed(sorted(unknown.values()))}; {way_on(unknown)}."
+            f"{listed(sorted(unknown.values()))}; {way_on(unknown, family)}."
         )
     return tuple(sorted(unused)), tuple(sorted(ignored)), tuple(sorted(training))
 
