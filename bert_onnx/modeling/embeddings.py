@@ -25,6 +25,7 @@ class BertEmbeddings(nn.Module):
         )
         typed = config.family.token_types != NEVER
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size) if typed else None
+        self.one_type = not config.takes_token_types
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.absolute_positions = config.position_embedding_type == "absolute"
@@ -51,7 +52,7 @@ class BertEmbeddings(nn.Module):
         table: Tensor = self.position_embeddings.weight
         if self.token_type_embeddings is not None and token_type_ids is not None:
             hidden = hidden + self.token_type_embeddings(token_type_ids)
-        elif self.token_type_embeddings is not None and self.absolute_positions:
+        elif self.token_type_embeddings is not None and self.one_type and self.absolute_positions:
             # The one type of all tokens is a part of their positions: a constant in a traced graph.
             table = table.to(hidden.dtype) + self.token_type_embeddings.weight[0].to(hidden.dtype)
         elif self.token_type_embeddings is not None:
