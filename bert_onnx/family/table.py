@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bert_onnx.family.row import AFTER_PADDING, ALWAYS, Family, Summary
 
 #: Classes of `bert_onnx.modeling`, by what their names end with in transformers.
@@ -48,8 +50,15 @@ _ROBERTA = Family(
     lm_activation="gelu",
 )
 
+_XLM_ROBERTA = replace(
+    _ROBERTA,
+    model_type="xlm-roberta",
+    classes=_classes("XLMRoberta"),
+    defaults={**_ROBERTA.defaults, "vocab_size": 30522},
+)
+
 #: Every family by its model_type.
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (_BERT, _ROBERTA)}
+FAMILIES: dict[str, Family] = {family.model_type: family for family in (_BERT, _ROBERTA, _XLM_ROBERTA)}
 
 
 def canonical_class(name: str) -> str:
