@@ -57,8 +57,10 @@ _XLM_ROBERTA = replace(
     defaults={**_ROBERTA.defaults, "vocab_size": 30522},
 )
 
+_CAMEMBERT = replace(_XLM_ROBERTA, model_type="camembert", classes=_classes("Camembert"))
+
 #: Every family by its model_type.
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (_BERT, _ROBERTA, _XLM_ROBERTA)}
+FAMILIES: dict[str, Family] = {family.model_type: family for family in (_BERT, _ROBERTA, _XLM_ROBERTA, _CAMEMBERT)}
 
 
 def canonical_class(name: str) -> str:

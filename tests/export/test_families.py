@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded", "ort-cuda-unpadded")
 #: One head a family, a different one each, so that all are there.
-TASK_OF = {"roberta": "text-classification", "xlm-roberta": "feature-extraction"}
+TASK_OF = {"roberta": "text-classification", "xlm-roberta": "feature-extraction", "camembert": "token-classification"}
 
 
 @pytest.fixture(scope="module", params=TASK_OF)
