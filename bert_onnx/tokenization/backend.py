@@ -28,15 +28,23 @@ def from_vocabulary(vocabulary: Vocabulary, settings: TokenizerSettings) -> toke
     return tokenizer
 
 
-def set_bert_template(tokenizer: tokenizers.Tokenizer, special: SpecialTokens) -> None:
-    """Build rows as BERT does; the special tokens have their ids by now. Raises TokenizerError where one is absent."""
+def set_bert_template(tokenizer: tokenizers.Tokenizer, settings: TokenizerSettings) -> None:
+    """Build rows as BERT does; the special tokens have their ids by now. Raises TokenizerError where one is absent.
+
+    As in transformers, an id that tokenizer_config.json lists for a token stands in rows even where the vocabulary
+    has another.
+    """
+    special = settings.special
+    listed = {token.content: index for index, token in settings.added_tokens.items()}
     if special.cls_token is None or special.sep_token is None:
         raise TokenizerError("cls_token and sep_token stand in every row that BERT reads; name them.")
     cls, sep = special.cls_token.content, special.sep_token.content
     tokenizer.post_processor = processors.TemplateProcessing(
         single=[f"{cls}:0", "$A:0", f"{sep}:0"],
         pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in dict.fromkeys((cls, sep))],
+        special_tokens=[
+            (token, listed.get(token, tokenizer.token_to_id(token))) for token in dict.fromkeys((cls, sep))
+        ],
     )
 
 

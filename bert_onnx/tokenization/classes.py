@@ -60,10 +60,18 @@ _GENERIC_WITHOUT_TYPES = TokenizerClass(type_ids=False)
 
 _CLASSES = {
     **dict.fromkeys(
-        (BERT_CLASS, "ElectraTokenizer", "ConvBertTokenizer", "MobileBertTokenizer", "LxmertTokenizer"), _LIKE_BERT
+        (
+            *(BERT_CLASS, "ElectraTokenizer", "ConvBertTokenizer", "MobileBertTokenizer", "LxmertTokenizer"),
+            *("DPRContextEncoderTokenizer", "DPRQuestionEncoderTokenizer", "LayoutLMTokenizer"),
+            *("RealmTokenizer", "SqueezeBertTokenizer"),
+        ),
+        _LIKE_BERT,
     ),
     JAPANESE_CLASS: TokenizerClass(_BERT, reads_vocab=True, lower=False),
-    "DistilBertTokenizer": TokenizerClass(_BERT, type_ids=False, overrules=_NORMALISER, reads_vocab=True),
+    **dict.fromkeys(
+        ("DistilBertTokenizer", "RetriBertTokenizer"),
+        TokenizerClass(_BERT, type_ids=False, overrules=_NORMALISER, reads_vocab=True),
+    ),
     "MPNetTokenizer": TokenizerClass(
         {**_ANGLE, "unk_token": special_token("[UNK]")},
         type_ids=False,

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bert_onnx.errors import RuntimeUnavailableError, StorageError
+from bert_onnx.errors import InputError, RuntimeUnavailableError, StorageError
 from bert_onnx.tokenization.base import Tokenizer, read_ids
 from bert_onnx.tokenization.classes import BERT_CLASS, GENERIC_CLASS
 from bert_onnx.tokenization.encoding import Offset, TokenizedText
@@ -162,8 +162,23 @@ class FastTokenizer(Tokenizer):
 
     def _tokenize_texts(self, texts: Sequence[Text], in_words: bool) -> Sequence[TokenizedText]:
         # encode_batch releases the GIL and uses every core; encode does neither.
-        found = self._tokenizer.encode_batch(list(texts), is_pretokenized=in_words, add_special_tokens=False)
+        try:
+            found = self._tokenizer.encode_batch(list(texts), is_pretokenized=in_words, add_special_tokens=False)
+        except Exception:  # the library raises the bare class
+            self._raise_for_unreadable(texts, in_words)
+            raise
         return [EncodedText(encoding) for encoding in found]
+
+    def _raise_for_unreadable(self, texts: Sequence[Text], in_words: bool) -> None:
+        """Raise InputError for the first text that the library cannot make tokens of."""
+        for number, text in enumerate(texts):
+            try:
+                self._tokenizer.encode(text, is_pretokenized=in_words, add_special_tokens=False)
+            except Exception as error:  # as above
+                raise InputError(
+                    f"Text {number} cannot be made into tokens ({error}): it holds what is not in the vocabulary, and "
+                    "the tokenizer has no token for the unknown."
+                ) from None
 
     def _counts(self, pair: Text, texts: Texts) -> bool:
         # The reference takes an empty second text for none, but only outside a batch.

@@ -117,6 +117,7 @@ def read_folder(
         if config.get(role) and listed.get(role) and _shown(config[role]) != _shown(listed[role])
     ]
     settings = _settings(config, named, kind, path, tokenizer_file if legacy_added_tokens else None)
+    warnings += _doubtful(config, settings, path)
     return TokenizerFolder(
         path=path,
         settings=settings,
@@ -129,6 +130,20 @@ def read_folder(
         tokenizer_file=tokenizer_file,
         warnings=tuple(warnings),
     )
+
+
+def _doubtful(config: Mapping[str, Any], settings: TokenizerSettings, path: Path) -> list[str]:
+    """Warnings of settings whose meaning here a user may not expect."""
+    found = []
+    limit = config.get("model_max_length")
+    if isinstance(limit, (int, float)) and not limit >= 1:
+        found.append(f"{path / CONFIG_FILE} has model_max_length {limit!r}, which counts as no limit.")
+    if settings.padding_side == "left":
+        found.append(
+            f"{path / CONFIG_FILE} pads on the left. A model that counts positions from the left reads a shorter text "
+            "of a batch at other positions than alone; bert-onnx gives every text the result that it has alone."
+        )
+    return found
 
 
 def missing_files(path: Path, kind: TokenizerClass | None = None) -> str | None:
@@ -215,7 +230,8 @@ def _settings(
     added = _added_tokens(config, path, tokenizer_file, _special_tokens(named, kind, path, {}))
     flag, number = (bool,), (int, float)
     never_split: list[str] = option(config, "never_split", (list,), [], where)
-    limit: float | None = option(config, "max_len", number, None, where)
+    # As transformers reads them: the older key counts where the newer one is absent, not where it is null.
+    limit = "model_max_length" if "model_max_length" in config else "max_len"
     inputs: list[str] = option(config, "model_input_names", (list,), ["token_type_ids"] if kind.type_ids else [], where)
     return TokenizerSettings(
         do_lower_case=option(config, "do_lower_case", flag, kind.lower, where),
@@ -226,7 +242,7 @@ def _settings(
         clean_text=option(config, "clean_text", flag, True, where),
         wordpieces_prefix=option(config, "wordpieces_prefix", (str,), "##", where),
         clean_up_tokenization_spaces=option(config, "clean_up_tokenization_spaces", flag, True, where),
-        model_max_length=_limit(option(config, "model_max_length", number, limit, where), where),
+        model_max_length=_limit(option(config, limit, number, None, where)),
         padding_side=_side(config, "padding_side", where),
         truncation_side=_side(config, "truncation_side", where),
         split_special_tokens=option(config, "split_special_tokens", flag, False, where),
@@ -245,12 +261,9 @@ def _side(config: Mapping[str, Any], name: str, where: str) -> str:
     return str(side)
 
 
-def _limit(value: float | None, where: str) -> int:
-    if value is None:
-        return NO_LIMIT
-    if not value >= 1:
-        raise TokenizerError(f"{where} has model_max_length {value!r}; it is a number of tokens, at least 1.")
-    return int(min(value, NO_LIMIT))
+def _limit(value: float | None) -> int:
+    """A number of tokens; what leaves no room for one is no limit."""
+    return NO_LIMIT if value is None or not value >= 1 else int(min(value, NO_LIMIT))
 
 
 def _added_tokens(

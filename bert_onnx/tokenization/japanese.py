@@ -93,7 +93,7 @@ def open_japanese(found: TokenizerFolder) -> FastTokenizer:
         tokenizer.normalizer = _basic_normalizer(settings, characters)
         tokenizer.pre_tokenizer = each_character[0] if characters else pre_tokenizers.BertPreTokenizer()
     add_all(tokenizer, settings)
-    set_bert_template(tokenizer, settings.special)
+    set_bert_template(tokenizer, settings)
     if words == "mecab":
         return MecabTokenizer(tokenizer, settings, warnings, config)
     return FastTokenizer(tokenizer, settings, warnings)

@@ -85,7 +85,7 @@ def _from_vocabulary(vocab_file: str, settings: TokenizerSettings) -> OpenedToke
     warnings = doubtful_special_tokens(vocabulary, settings)
     tokenizer = backend.from_vocabulary(vocabulary, settings)
     backend.add_all(tokenizer, settings)
-    backend.set_bert_template(tokenizer, settings.special)
+    backend.set_bert_template(tokenizer, settings)
     return OpenedTokenizer(tokenizer, settings, tuple(warnings))
 
 

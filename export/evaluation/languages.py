@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bert_onnx.errors import InputError
 from bert_onnx.tokenization import FastTokenizer
 
 
@@ -106,9 +107,14 @@ def choose_languages(found: dict[str, Coverage]) -> tuple[str, ...]:
 
 
 def _count(tokenizer: FastTokenizer, texts: Sequence[str]) -> tuple[float, int]:
-    """(share of unknown tokens, number of tokens) of `texts`."""
-    rows = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
-    total = sum(map(len, rows))
-    unknown = tokenizer.unk_token_id
-    count = 0 if unknown is None else sum(row.count(unknown) for row in rows)
+    """(share of unknown tokens, number of tokens) of `texts`; of a text that cannot be read, every word is unknown."""
+    total = count = 0
+    for text in texts:
+        try:
+            row = tokenizer.encode(text, add_special_tokens=False)
+        except InputError:  # the vocabulary lacks a token for the unknown
+            words = len(text.split())
+            total, count = total + words, count + words
+        else:
+            total, count = total + len(row), count + row.count(tokenizer.unk_token_id)
     return count / max(1, total), total

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.artifact import Variant
+from bert_onnx.errors import InputError
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, PROMPT_LENGTH, SEQUENCE, Port, arrays_for
 from bert_onnx.tokenization import FastTokenizer, load_tokenizer
 from export.reference.runtime import Reference
@@ -130,7 +132,8 @@ def vector_cases(
     """The inputs of the test vectors.
 
     Args:
-        stage: a staged artifact that has its tokenizer; without one, token ids are drawn.
+        stage: a staged artifact that has its tokenizer; without one token ids are drawn, as for a text that the
+            model has no tokens for.
         ports: the graph's inputs.
         limits: what the model's tables can look up.
         longest: length to which texts are cut, in tokens.
@@ -150,14 +153,22 @@ def _make_case(
     prompt: str,
 ) -> VectorCase:
     """The arrays for `ports`. For multiple choice the texts of a sample are the choices of one question."""
+    if tokenizer is not None:
+        with suppress(InputError):  # a vocabulary without [MASK], or without a token for the unknown
+            return _tokenized(sample, tokenizer, ports, limits, longest, prompt)
+    rng = np.random.default_rng(zlib.crc32(sample.name.encode()))
+    lengths = [min(len(text.split()) + 2, longest) for text in sample.texts]
+    rows = [rng.integers(0, limits.vocab_size, length).tolist() for length in lengths]
+    arrays = pad([Window(index, ids, [0] * len(ids)) for index, ids in enumerate(rows)], 0)
+    arrays[PROMPT_LENGTH] = np.array([0], np.int64)
+    return VectorCase(sample.name, None, None, _complete(arrays, ports))
+
+
+def _tokenized(
+    sample: _Sample, tokenizer: FastTokenizer, ports: Sequence[Port], limits: Limits, longest: int, prompt: str
+) -> VectorCase:
+    """The arrays of the texts of `sample`. Raises InputError for a text that the model has no tokens for."""
     pairs = sample.pairs if limits.type_vocab_size > 1 else None
-    if tokenizer is None:
-        rng = np.random.default_rng(zlib.crc32(sample.name.encode()))
-        lengths = [min(len(text.split()) + 2, longest) for text in sample.texts]
-        rows = [rng.integers(0, limits.vocab_size, length).tolist() for length in lengths]
-        arrays = pad([Window(index, ids, [0] * len(ids)) for index, ids in enumerate(rows)], 0)
-        arrays[PROMPT_LENGTH] = np.array([0], np.int64)
-        return VectorCase(sample.name, None, None, _complete(arrays, ports))
     texts = tuple(prompt + text for text in sample.texts)
     windows = encode(tokenizer, list(texts), None if pairs is None else list(pairs), longest)
     arrays = pad(windows, tokenizer.padding_id)

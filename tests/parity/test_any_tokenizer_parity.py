@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import transformers
 from trained_tokenizers import KINDS, ROLES, TEXTS, write_folder
+from vocabularies import TINY_VOCAB, edit_json, write_vocab
 
 from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tokenization import BertTokenizer, BertTokenizerFast, load_tokenizer
@@ -122,6 +123,27 @@ def test_names_that_transformers_4_does_not_know(tmp_path: Path, kind: str) -> N
     ours = load_tokenizer(write_folder(tmp_path / "a", kind, {"tokenizer_class": "TokenizersBackend", **ROLES}))
     folder = write_folder(tmp_path / "b", kind, {"tokenizer_class": GENERIC, **ROLES})
     same(ours, transformers.AutoTokenizer.from_pretrained(folder), TEXTS[::3])
+
+
+@pytest.mark.parametrize(
+    "name", ["RetriBertTokenizer", "SqueezeBertTokenizer", "DPRContextEncoderTokenizer", "LayoutLMTokenizer"]
+)
+def test_other_classes_that_read_bert_s_vocabulary(tmp_path: Path, name: str) -> None:
+    write_vocab(tmp_path / "vocab.txt", TINY_VOCAB)
+    edit_json(tmp_path / "tokenizer_config.json", tokenizer_class=name, model_max_length=64)
+    same(load_tokenizer(tmp_path), getattr(transformers, f"{name}Fast").from_pretrained(tmp_path), TEXTS[::3])
+
+
+def test_rows_have_the_ids_that_the_settings_list(tmp_path: Path) -> None:
+    """Where added_tokens_decoder and vocab.txt disagree, transformers takes one for rows, the other for text."""
+    moved = [TINY_VOCAB[0], *TINY_VOCAB[5:8], *TINY_VOCAB[1:5], *TINY_VOCAB[8:]]
+    write_vocab(tmp_path / "vocab.txt", moved)
+    listed = {str(i): {"content": token, "special": True} for i, token in enumerate(TINY_VOCAB[:5])}
+    edit_json(tmp_path / "tokenizer_config.json", tokenizer_class="BertTokenizer", added_tokens_decoder=listed)
+    ours, reference = load_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    texts = ["hello [MASK] a", "[SEP] hello"]
+    assert ours(texts)["input_ids"] == reference(texts)["input_ids"]
+    assert any("is listed with id 2, but the library gives it" in warning for warning in ours.warnings)
 
 
 @pytest.mark.parametrize("kind", KINDS)

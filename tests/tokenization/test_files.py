@@ -19,6 +19,7 @@ from bert_onnx.tokenization import (
     check_vocabulary,
     load_tokenizer,
 )
+from bert_onnx.tokenization.settings import NO_LIMIT
 
 LOADERS = [BertTokenizer.from_pretrained, load_tokenizer]
 
@@ -127,8 +128,6 @@ def test_files_that_only_transformers_reads(tmp_path: Path, files: list[str]) ->
         {"do_lower_case": "yes"},
         {"strip_accents": 1},
         {"model_max_length": "512"},
-        {"model_max_length": 0},
-        {"model_max_length": -5},
         {"model_max_length": True},
         {"padding_side": "up"},
         {"truncation_side": 3},
@@ -156,8 +155,32 @@ def test_numbers_that_json_allows(load: Any, folder: Path) -> None:
     for text, limit in (("1e30", 10**30), ("1e400", 10**30), ("Infinity", 10**30), ("512.0", 512), ("null", 10**30)):
         (folder / "tokenizer_config.json").write_text(f'{{"model_max_length": {text}}}')
         assert load(folder).model_max_length == pytest.approx(limit)
-    (folder / "tokenizer_config.json").write_text('{"model_max_length": NaN}')
-    refuse(load, folder, "model_max_length")
+    for text in ("NaN", "0", "-5"):
+        (folder / "tokenizer_config.json").write_text(f'{{"model_max_length": {text}}}')
+        assert load(folder).model_max_length == NO_LIMIT
+        assert any("counts as no limit" in warning for warning in load(folder).warnings)
+
+
+def test_the_older_name_of_the_longest_length(load: Any, folder: Path) -> None:
+    edit_json(folder / "tokenizer_config.json", model_max_length=..., max_len=7)
+    assert load(folder).model_max_length == 7
+    edit_json(folder / "tokenizer_config.json", model_max_length=None, max_len=7)  # null counts, as in transformers
+    assert load(folder).model_max_length == NO_LIMIT
+
+
+def test_padding_on_the_left_is_named(load: Any, folder: Path) -> None:
+    edit_json(folder / "tokenizer_config.json", padding_side="left")
+    assert any("pads on the left" in warning for warning in load(folder).warnings)
+
+
+def test_a_text_that_needs_a_token_that_is_not_there(tmp_path: Path) -> None:
+    """Without [UNK] the tokenizers library reads what the vocabulary covers, and raises for everything else."""
+    write_vocab(tmp_path / "vocab.txt", [t for t in TINY_VOCAB if t != "[UNK]"])
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.backend_tokenizer.model.unk_token == "[UNK]"
+    assert len(tokenizer(["hello", "a b"]).input_ids) == 2
+    with pytest.raises(InputError, match=r"Text 1 cannot be made into tokens .*no token for the unknown"):
+        tokenizer(["hello", "龍龍"])
 
 
 NULLS = ("do_lower_case", "tokenize_chinese_chars", "padding_side", "truncation_side", "added_tokens_decoder")
