@@ -31,8 +31,7 @@ async function drive() {
 }
 
 async function answered(page) {
-  await page.waitForFunction(() => document.getElementById("result").ariaBusy === "false" ||
-    document.querySelector("#result .error"), null, { timeout: 60_000 });
+  await page.waitForFunction(() => document.getElementById("result").ariaBusy === "false", null, { timeout: 60_000 });
 }
 
 async function shown(page) {
