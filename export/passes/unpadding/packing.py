@@ -37,6 +37,9 @@ class Packing:
         scope: what the nodes are named after.
     """
 
+    #: Restored values need no product with the mask: they are zero at padding.
+    drops_masks = False
+
     def __init__(self, graph: ir.Graph, mask: ir.Value, scope: str = "unpad") -> None:
         self.op = Writer(graph, scope)
         self.mask = mask

@@ -29,6 +29,8 @@ _INT32, _INT64 = ir.DataType.INT32, ir.DataType.INT64
 class RightPacking(Packing):
     """Writes RemovePadding once and RestorePadding wherever a padded value is needed."""
 
+    drops_masks = True
+
     def __init__(self, graph: ir.Graph, mask: ir.Value) -> None:
         super().__init__(graph, mask, "remove_padding")
         self._packed: ir.Value | None = None

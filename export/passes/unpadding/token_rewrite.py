@@ -11,7 +11,7 @@ from export.passes.graph.writer import replace_value, scope_of
 from export.passes.raising.head_layout import last_axis
 from export.passes.unpadding.packing import TOKENS, Packing
 from export.passes.unpadding.token_flow import Fate, TokenFlow, is_probabilities
-from export.passes.unpadding.token_sums import find_token_sums
+from export.passes.unpadding.token_sums import find_token_sums, is_masked
 from export.passes.unpadding.token_wise import FirstRow, first_row_reader, token_operands
 
 
@@ -81,6 +81,10 @@ class TokenRewrite:
                 self._replace_reader(packed, reader)
                 continue
             elif self._sum_packed(user, value, packed):
+                continue
+            elif self.packing.drops_masks and is_masked(user, value, self.packing.mask):
+                replace_value(user.outputs[0], self._restore(packed))
+                remove_unused(self.graph, user.outputs[0])
                 continue
             elif user in self.flow.attentions or user in self.bias_nodes:
                 new = self._unpack(packed)  # no zeros: the first place of a row has a query even where it is padding

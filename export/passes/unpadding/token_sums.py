@@ -4,6 +4,7 @@
     ReduceSum(x * w, 1) / d [B, 1]                   the same with weights w / d, a mean
 
 Where w is 1 at the first real token alone, the sum is that token: the pooling `cls` of `modeling/sentence_chain.py`.
+Finds products with the mask as well, which states without padding have no need of.
 """
 
 from __future__ import annotations
@@ -67,6 +68,17 @@ def _divisor(node: ir.Node, value: ir.Value) -> ir.Value | None:
     """d [B, 1], where `node` is `value` / d."""
     axes = axes_of(node.inputs[1]) if is_operator(node, "Div") and node.inputs[0] is value else None
     return node.inputs[1] if axes is not None and len(axes) == 2 and axes[1] == 1 else None
+
+
+def is_masked(node: ir.Node, value: ir.Value, mask: ir.Value) -> bool:
+    """Whether `node` multiplies `value` [B, S, D] by `mask` [B, S, 1]."""
+    if not is_operator(node, "Mul"):
+        return False
+    other = next((operand for operand in node.inputs if operand is not value), None)
+    maker = other.producer() if other is not None and axes_of(other) == (*(axes_of(mask) or ()), 1) else None
+    while maker is not None and is_operator(maker, "Cast", "Unsqueeze") and maker.inputs[0] is not mask:
+        maker = maker.inputs[0].producer() if maker.inputs[0] is not None else None
+    return maker is not None and is_operator(maker, "Cast", "Unsqueeze")
 
 
 def is_first_token(weights: ir.Value, mask: ir.Value) -> bool:

@@ -13,11 +13,11 @@ from export_samples import tiny_eager
 from packed_reference import run_packed
 from token_masks import feeds_for, masks
 
-from bert_onnx.sentence_modules import Pooling
+from bert_onnx.sentence_modules import Pooling, SpladePooling
 from bert_onnx.tasks import TaskOptions
 from export.passes.base import PassContext
 from export.passes.table import run_passes
-from export.passes.unpadding.token_sums import TokenSum, find_token_sums, is_first_token
+from export.passes.unpadding.token_sums import TokenSum, find_token_sums, is_first_token, is_masked
 from export.quantization.float16.convert import convert_to_half
 from export.reference.load import Eager
 from export.targets import TARGETS
@@ -64,6 +64,32 @@ def test_without_the_tokens_of_a_prompt(length: int) -> None:
     mask = (np.arange(11) < np.array([[11], [3], [7]])).astype(np.int64)
     found = differences(eager, model, mask, **{PROMPT: np.array([length])})
     assert max(found.values()) < 1e-5, found
+
+
+def test_sparse_embeddings_need_no_mask() -> None:
+    options = TaskOptions((SpladePooling("max"),))
+    eager = tiny_eager("sparse-embedding", options, num_hidden_layers=1, hidden_size=16, intermediate_size=16)
+    model = trace(eager.module, 18)
+    run_passes(model, TARGETS["ort-cuda-unpadded"].passes, PassContext(18, eager.config))
+    assert operators(model)["Mul"] == 0
+    feeds = feeds_for(eager.module, masks(5, 11, np.random.default_rng(1))["right"])
+    feeds["input_ids"] %= eager.config.vocab_size
+    found, expected = run_packed(model, feeds), eager_outputs(eager.module, feeds)
+    np.testing.assert_allclose(found["sparse_embedding"], expected["sparse_embedding"], atol=1e-5)
+
+
+def test_products_with_the_mask_are_found() -> None:
+    build = GraphBuilder()
+    x, mask, other = build.input("x", [*AXES, 4]), build.input("m", AXES, INT64), build.input("o", AXES, INT64)
+    axis = build.weight("axis", np.array([-1]))
+    for of in (mask, other):
+        wide = build.op("Unsqueeze", [of, axis], shape=[*AXES, 1], dtype=INT64)
+        weights = build.op("Cast", [wide], {"to": 1}, shape=[*AXES, 1])
+        assert is_masked(build.node("Mul", [x, weights]), x, mask) is (of is mask)
+        assert is_masked(build.node("Mul", [weights, x]), x, mask) is (of is mask)
+        assert not is_masked(build.node("Add", [x, weights]), x, mask)
+        assert not is_masked(build.node("Mul", [x, build.op("Relu", [weights], shape=[*AXES, 1])]), x, mask)
+    assert not is_masked(build.node("Mul", [x, x]), x, mask)
 
 
 def test_fp16() -> None:
