@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_graphs import CUDA_TARGETS, make_graph, tasks_of
+from cuda_placement import kernels
 
 from bert_onnx.tasks import RIGHT_PADDING
 from export.reference.load import Eager
@@ -18,6 +19,7 @@ from export.verification.cases import verification_cases
 from export.verification.parity import real_tokens
 from export.verification.postprocess_parity import compare_postprocess
 from export.verification.tolerances import find_tolerance
+from runtimes.machine.nvidia import attention_problem
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +65,22 @@ def test_every_head_on_a_real_gpu(target: str, task: str, precision: str, tmp_pa
     eager = make_graph(task, target, precision, tmp_path / "model.onnx")
     with OnnxRuntimeCuda.open(tmp_path / "model.onnx", eager.module.inputs, eager.module.outputs) as runtime:
         assert list(misses(runtime, eager, precision)) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("target", "kernel"), [("ort-cuda", "CUDNN_FLASH_ATTENTION"), ("ort-cuda-unpadded", "FLASH_ATTENTION")]
+)
+def test_fp16_attention_writes_no_scores_to_memory(
+    target: str, kernel: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As docs/cuda-check.md expects it."""
+    if attention_problem():
+        pytest.skip(attention_problem())
+    sizes = {"hidden_size": 64, "num_attention_heads": 2, "max_position_embeddings": 160}
+    eager = make_graph("feature-extraction", target, "fp16", tmp_path / "model.onnx", **sizes)
+    found = kernels(tmp_path / "model.onnx", eager.module.inputs, capfd, {"batch_size": 4, "sequence_length": 128})
+    assert set(found.values()) == {kernel}
 
 
 def test_the_check_passes_a_right_graph_and_fails_a_wrong_one(tmp_path: Path) -> None:
