@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import UsageError
 from bert_onnx.tasks import Task
-from export.quantization.isa import Isa
+from export.quantization.isa import Isa, find_isa
 from export.targets import TARGETS, Target
 
 FP32 = "fp32"
@@ -50,13 +50,17 @@ _INSTEAD: dict[str, str] = {
     ),
     "int8": (
         "it has no fast int8 kernels for this target's operators; use --target portable, ort-cpu, ort-cpu-unpadded, "
-        "openvino, openvino-unpadded or web, and fp16 on CUDA"
+        "openvino, openvino-unpadded or web, and on NVIDIA GPUs fp16 or --target ort-tensorrt"
     ),
     "int4": "use --target portable, ort-cpu-unpadded or web",
 }
 
+_COMPUTED = "TensorRT computes the fp32 file in it; export fp32, and load it with that precision"
+
 #: The same for one target.
 _INSTEAD_ON: dict[tuple[str, str], str] = {
+    ("fp16", "ort-tensorrt"): _COMPUTED,
+    ("bf16", "ort-tensorrt"): _COMPUTED,
     ("bf16", "ort-cuda-unpadded"): (
         "ONNX Runtime's operators that skip the padding have no bf16; use fp16, or --target ort-cuda"
     ),
@@ -119,6 +123,19 @@ def check_precision(precision: str, target: Target) -> None:
     if precision not in target.precisions:
         instead = _INSTEAD_ON.get((precision, target.name), _INSTEAD[precision])
         raise UsageError(f"{precision} does not run on the target {target.name}: {instead}.")
+
+
+def check_method(method: str, target: Target) -> None:
+    """Refuse integers that the clients of `target` do not multiply.
+
+    Raises:
+        UsageError: with what to do instead.
+    """
+    if target.isa is not None and find_isa(target.isa).symmetric and method != "static":
+        raise UsageError(
+            f"{target.name} takes int8 whose ranges are known beforehand, and --method {method} has none; use "
+            "--method static."
+        )
 
 
 def check_cache(targets: Iterable[Target], task: Task, config: BertConfig) -> None:

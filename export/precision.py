@@ -75,7 +75,7 @@ class LowerPrecision:
 
     def __init__(self, request: PrecisionRequest, reference: Reference, folder: Path, max_length: int) -> None:
         self.request = request
-        self._searched: dict[tuple[int, int | None], Searched] = {}
+        self._searched: dict[tuple[int, int | None, bool], Searched] = {}
         self.texts = PrecisionTexts(request, reference, folder, max_length)
 
     def convert(

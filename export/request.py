@@ -12,7 +12,7 @@ from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tasks import TASKS, find_task
 from export.evaluation.budgets import find_budget
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
-from export.plan import DEFAULT_METHOD, FP32, HALVES, PRECISIONS, REFERENCE, VariantPlan, check_precision
+from export.plan import DEFAULT_METHOD, FP32, HALVES, PRECISIONS, REFERENCE, VariantPlan, check_method, check_precision
 from export.quantization.isa import DEFAULT_ISA, find_isa
 from export.quantization.methods import METHODS
 from export.targets import Target, check_opset, find_target
@@ -65,7 +65,8 @@ class PrecisionRequest:
         if not self.isas:
             raise UsageError("--isa is empty; leave it out for the default.")
         for isa in self.isas:
-            find_isa(isa)
+            if find_isa(isa).symmetric:
+                raise UsageError(f"--isa is for processors, and {isa} is none; use --target ort-tensorrt.")
         for option, name in (("--calibration", self.calibration), ("--eval", self.evaluation)):
             if name is not None and not Path(name).is_file():
                 raise InputError(f"{option} {name} is not a file; name a .txt, .jsonl, .csv or .parquet file of texts.")
@@ -87,13 +88,12 @@ class PrecisionRequest:
                 yield VariantPlan(target, precision)
                 continue
             method = self.method or DEFAULT_METHOD[precision]
+            check_method(method, target)
             if method == "weights":
                 yield VariantPlan(target, precision, method)
-            elif target.name == "web":  # one file for whatever the page runs on, that saturates nowhere
-                yield VariantPlan(target, precision, method, find_isa("avx2"))
-            else:
-                for isa in dict.fromkeys(self.isas):
-                    yield VariantPlan(target, precision, method, find_isa(isa))
+                continue
+            for isa in dict.fromkeys(self.isas) if target.isa is None else (target.isa,):
+                yield VariantPlan(target, precision, method, find_isa(isa))
 
 
 @dataclass(frozen=True)

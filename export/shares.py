@@ -37,7 +37,7 @@ class Share:
 
 def shares_of(plans: Sequence[VariantPlan]) -> tuple[Share, ...]:
     """The share of each of `plans`; those that take what another one learned have no search of their own."""
-    searched: set[tuple[int, int | None]] = set()
+    searched: set[tuple[int, int | None, bool]] = set()
     costs: list[tuple[float, float]] = []
     for plan in plans:
         converting = _ROUND if plan.method == "weights" else 0.0

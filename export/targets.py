@@ -108,6 +108,7 @@ class Target:
         before_int8: names of the passes of a graph that is to be quantised; None for `passes`.
         before_bf16: names of the passes of a graph that is to be in bf16; None for `passes`.
         after_int8: names of passes that follow quantisation.
+        isa: the row of `export.quantization.isa` that its int8 files are for; None: those that the user names.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Target:
     before_int8: tuple[str, ...] | None = None
     before_bf16: tuple[str, ...] | None = None
     after_int8: tuple[str, ...] = ()
+    isa: str | None = None
 
     def for_precision(self, precision: str) -> Target:
         """This target with the passes of a graph that becomes `precision`."""
@@ -225,6 +227,17 @@ TARGETS: dict[str, Target] = {
             requires=("right_padding",),
             zero_padding=True,
         ),
+        # TensorRT finds attention, norms and GELU in plain operators by itself, and has none of ONNX Runtime's.
+        Target(
+            name="ort-tensorrt",
+            opset=18,
+            domains=("",),
+            operators=PORTABLE_OPERATORS,
+            passes=PORTABLE,
+            precisions=("fp32", "int8"),
+            purpose="ONNX Runtime with TensorRT on NVIDIA GPUs: int8 by its rules",
+            isa="tensorrt",
+        ),
         # onnxruntime-web's wasm build runs ONNX Runtime's operators no faster than plain ones, and its WebGPU build
         # does not have all of them; opset 18 is the highest that every reader of the last three years has.
         Target(
@@ -235,6 +248,7 @@ TARGETS: dict[str, Target] = {
             passes=(*PREPARE, *RAISE, *ALGEBRA, "lower_plain", *CLOSE),
             precisions=("fp32", "fp16", "int8", "int4"),
             purpose="onnxruntime-web: standard operators, few of them",
+            isa="avx2",  # one file for whatever the page runs on, that saturates nowhere
             before_int8=(*PREPARE, *RAISE, *ALGEBRA_INT8, "lower_plain", *CLOSE),
         ),
         # OpenVINO reads some of ONNX Runtime's operators, and runs them no faster than plain ones.

@@ -1,4 +1,4 @@
-"""THE table of instruction sets: what int8 kernels want of a file, and what the file is called.
+"""THE table of what int8 kernels want of a file, and of what the file is called: instruction sets, and TensorRT.
 
 x86 kernels multiply unsigned activations with signed weights. With VNNI the products are added in 32 bits. Without it
 (AVX2, and AVX-512 before Cascade Lake) VPMADDUBSW adds two products in 16 bits and saturates: 2 * 255 * 127 = 64770
@@ -8,6 +8,10 @@ ONNX Runtime and in OpenVINO (tested). A column's scale is what its largest pair
 from MiniLM's weights as with 8 bits for all, and 4.1 times with 7 bits for all, where no pair could exceed.
 
 ARM64 multiplies signed numbers with signed ones (SDOT, SMMLA); its kernels for unsigned activations are slower.
+
+TensorRT's explicit quantization is symmetric: int8 with a zero point of 0, one scale for an activation, one for each
+output channel of a weight (NVIDIA's documentation, "Working with Quantized Types"). Integers are what QuantizeLinear
+makes and DequantizeLinear reads before an operator that multiplies them, and nothing else: no Gather or Cast of int8.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ class Isa:
         weight_limit: largest magnitude of an integer weight.
         pair_limit: most that the weights of rows 2k and 2k+1 may come to where they have the same sign; None for any.
         purpose: one sentence for people.
+        symmetric: zero points are 0, and only products of two integers have integers: tables and weights of float
+            products stay float.
     """
 
     name: str
@@ -38,11 +44,12 @@ class Isa:
     weight_limit: int
     pair_limit: int | None
     purpose: str
+    symmetric: bool = False
 
     @property
-    def limits(self) -> tuple[int, int | None]:
-        """What the integers of weights must keep to; where it is the same, so are recipes."""
-        return self.weight_limit, self.pair_limit
+    def limits(self) -> tuple[int, int | None, bool]:
+        """What integers must keep to; where it is the same, so are recipes."""
+        return self.weight_limit, self.pair_limit, self.symmetric
 
     @property
     def activation_dtype(self) -> np.dtype:
@@ -66,6 +73,7 @@ ISAS: dict[str, Isa] = {
         Isa("avx512_vnni", "qint8_avx512_vnni", False, 127, None, "x86 with VNNI (AVX-512 or AVX), and OpenVINO"),
         Isa("avx2", "quint8_avx2", False, 127, 128, "x86 without VNNI: AVX2, and AVX-512 before Cascade Lake"),
         Isa("arm64", "qint8_arm64", True, 127, None, "64-bit ARM"),
+        Isa("tensorrt", "qint8", True, 127, None, "TensorRT on NVIDIA GPUs", symmetric=True),
     )
 }
 

@@ -56,6 +56,8 @@ class RuntimeRow:
         """Whether it runs files of this target and precision."""
         if target == "ort-cuda" and precision in _HALF and self.device != "cuda":
             return False  # fused operators have no kernels of 16 bits on CPUs
+        if precision == "int8" and self.device == "cuda" and target != "ort-tensorrt":
+            return False  # zero points other than 0, and integers outside of products
         return target in self.targets and precision in self.precisions
 
 
@@ -84,8 +86,8 @@ RUNTIMES: dict[str, RuntimeRow] = {
             provider="TensorrtExecutionProvider",
             install='pip uninstall --yes onnxruntime && pip install "bert-onnx[gpu]" "tensorrt<11"',
             device="cuda",
-            targets=_STANDARD,
-            precisions=("fp32", "fp16"),
+            targets=("ort-tensorrt", *_STANDARD),
+            precisions=("fp32", "fp16", "int8"),
             compute=("fp32", "bf16", "fp16"),
             automatic=False,
         ),

@@ -39,9 +39,9 @@ class Processor:
 
         x86 without VNNI adds two products of 8 bits in 16, which overflow unless weights leave room, as those of
         `avx2` do. ARM adds in 32 bits. Files for none have integer weights alone: their products are floats, or
-        MatMulNBits, which adds without saturating.
+        MatMulNBits, which adds without saturating. Those for TensorRT run on no processor.
         """
-        if self.architecture != "x86_64" or isa in (None, "avx2"):
+        if self.architecture != "x86_64" or isa in (None, "avx2", "tensorrt"):
             return False
         return not VNNI & self.features
 

@@ -104,7 +104,12 @@ def test_decoders_that_would_skip_nothing_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("precision", "reason"), [("bf16", "have no bf16; use fp16"), ("int8", "fp16 on CUDA"), ("int4", "portable")]
+    ("precision", "reason"),
+    [
+        ("bf16", "have no bf16; use fp16"),
+        ("int8", "on NVIDIA GPUs fp16 or --target ort-tensorrt"),
+        ("int4", "portable"),
+    ],
 )
 def test_other_precisions_are_refused(precision: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):

@@ -20,12 +20,19 @@ def apply_recipes(model: ir.Model, recipes: Sequence[Recipe], isa: Isa) -> Quant
     """The graph that `recipes` make of `model`, which is left as it is."""
     quantized = model.clone()
     insert_recipes(quantized, recipes, isa)
-    sum_residuals(quantized)
-    tables = quantize_tables(quantized)
+    tables: tuple[str, ...] = ()
+    if not isa.symmetric:
+        sum_residuals(quantized)
+        tables = quantize_tables(quantized)
     finish(quantized, PassContext(quantized.opset_imports[""]))
     return QuantizationResult(
         model=quantized,
-        records=tuple(GroupRecord(r.group.nodes, r.scheme.value, r.error, r.sensitivity) for r in recipes),
+        records=tuple(GroupRecord(r.group.nodes, _scheme_name(r, isa), r.error, r.sensitivity) for r in recipes),
         tables=tables,
         excluded_nodes=tuple(name for r in recipes if r.scheme is Scheme.FLOAT for name in r.group.nodes),
     )
+
+
+def _scheme_name(recipe: Recipe, isa: Isa) -> str:
+    """What the manifest calls it."""
+    return "float" if isa.symmetric and recipe.scheme is Scheme.FLOAT else recipe.scheme.value

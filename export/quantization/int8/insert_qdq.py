@@ -6,7 +6,8 @@
 
 Q and DQ of the activation have one scale, DQ of a weight has per-channel scales. MatMuls that read the same x share its
 Q and DQ. Nothing else is quantized: neither Q K^T nor P V, nor any output, so that a text's outputs do not depend on
-the texts beside it. A group that stays in float reads Cast(W') * scale, which runtimes compute once, while they load.
+the texts beside it. A group that stays in float reads Cast(W') * scale, which runtimes compute once, while they load;
+where only products may have integers, it reads W.
 
 Where x is the output of a LayerNormalization, (x - z) / m is a second one of the same input, with scale / m and
 (bias - z) / m: it costs as much as the multiplication alone would. z W goes into the bias that follows.
@@ -33,10 +34,10 @@ def insert_recipes(model: ir.Model, recipes: Sequence[Recipe], isa: Isa) -> None
     """Change `model` in place. Each group of `recipes` is in it, in float."""
     for recipe in recipes:
         nodes = nodes_of(model, recipe.group.nodes)
-        if recipe.scheme is Scheme.FLOAT:
-            _leave_float(nodes, recipe)
-        else:
+        if recipe.scheme is not Scheme.FLOAT:
             _quantize(nodes, recipe, isa)
+        elif not isa.symmetric:
+            _leave_float(nodes, recipe)
     model.graph.sort()
 
 

@@ -82,6 +82,11 @@ def make_token_range(zero_point: int, low: float) -> TokenRange:
     return TokenRange(zero_point, max(-float(low) / zero_point * (LEVELS - zero_point), _SMALLEST))
 
 
+def make_symmetric_range(low: float, high: float) -> Range:
+    """The range of both signs that holds `low` and `high`, with zero in its middle."""
+    return Range(float(np.float32(max(-float(low), float(high), _SMALLEST) / (LEVELS - SYMMETRIC))), SYMMETRIC)
+
+
 def make_range(low: float, high: float) -> Range:
     """The range from `low` to `high`, widened to hold zero."""
     low, high = min(float(low), 0.0), max(float(high), 0.0)

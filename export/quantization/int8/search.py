@@ -9,7 +9,14 @@ import numpy as np
 
 from export.quantization.int8.calibration import Statistics
 from export.quantization.int8.groups import QuantGroup
-from export.quantization.int8.ranges import SYMMETRIC, Range, TokenRange, make_range, make_token_range
+from export.quantization.int8.ranges import (
+    SYMMETRIC,
+    Range,
+    TokenRange,
+    make_range,
+    make_symmetric_range,
+    make_token_range,
+)
 from export.quantization.int8.recipe import Recipe, Scheme
 from export.quantization.int8.smoothing import MIGRATION_STRENGTHS, Smoothing, make_smoothing, no_smoothing
 from export.quantization.integer_weights import IntegerWeight, round_by_output, round_nearest
@@ -94,10 +101,15 @@ class GroupSearch:
             weight = round_nearest(scaled, self._isa.weight_limit, pair=self._isa.pair_limit).dequantize()
             rows = smoothing.of(self._judge)
             constant = 0.0 if smoothing.shift is None else smoothing.shift @ self._joined
-            for granularity in _PER_TOKEN if scheme is Scheme.PER_TOKEN else _PER_TENSOR:
+            for granularity in self._granularities(scheme):
                 levels = self._range(granularity, smoothing, fit=True)
                 product = levels.round_trip(rows) @ weight + constant
                 yield Candidate(alpha, granularity, float(np.mean((product - self._wanted) ** 2)) / self._energy)
+
+    def _granularities(self, scheme: Scheme) -> Sequence[PerTensor | PerToken]:
+        if scheme is not Scheme.PER_TOKEN:
+            return _PER_TENSOR
+        return [one for one in _PER_TOKEN if one.zero_point == SYMMETRIC or not self._isa.symmetric]
 
     def recipe(self, scheme: Scheme, candidate: Candidate) -> Recipe:
         """What a candidate comes to, with ranges from all texts."""
@@ -122,7 +134,8 @@ class GroupSearch:
         smallest, largest = float(smoothing.of(low).min()), float(smoothing.of(high).max())
         if isinstance(granularity, PerToken):
             return make_token_range(granularity.zero_point, smallest * _ROOM_BELOW)
-        return make_range(smallest * granularity.stretch, largest * granularity.stretch)
+        make = make_symmetric_range if self._isa.symmetric else make_range
+        return make(smallest * granularity.stretch, largest * granularity.stretch)
 
     def _smoothing(self, scheme: Scheme, alpha: float, fit: bool) -> Smoothing:
         if not scheme.smoothed:

@@ -99,7 +99,8 @@ class Judge:
     @cached_property
     def _with_tables(self) -> ir.Model:
         model = self.model.clone()
-        quantize_tables(model)
+        if not self.isa.symmetric:
+            quantize_tables(model)
         return model
 
     def _compare(self, model: ir.Model, recipes: Sequence[Recipe]) -> Closeness:

@@ -30,7 +30,7 @@ from export.trace.tracer import trace
 
 pytestmark = pytest.mark.slow
 
-PLAIN = ("portable", "web", "openvino", "openvino-unpadded")
+PLAIN = ("portable", "ort-tensorrt", "web", "openvino", "openvino-unpadded")
 UNPADDED = ("ort-cpu-unpadded", "openvino-unpadded", "ort-cuda-unpadded")
 RIGHT_PADDING = ("ort-cuda", "ort-cuda-unpadded")
 TOLERANCE = 1e-5

@@ -262,7 +262,7 @@ def test_other_precisions_are_refused() -> None:
 def test_targets_that_cannot_run_it_are_refused() -> None:
     for target in TARGETS:
         for precision, runs in (
-            ("fp16", target not in ("ort-cpu", "ort-cpu-unpadded")),
+            ("fp16", target not in ("ort-cpu", "ort-cpu-unpadded", "ort-tensorrt")),
             ("bf16", target == "ort-cuda"),
         ):
             if runs:

@@ -9,11 +9,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
+from tensorrt_rules import breaks_rules
 from tiny_encoder import MATMULS, Writer, operators, run, tiny_encoder, weight
 
 from export.quantization.int8.groups import QuantGroup, find_groups, weights_of
 from export.quantization.int8.insert_qdq import insert_recipes
-from export.quantization.int8.ranges import Range, TokenRange, make_range, make_token_range
+from export.quantization.int8.ranges import Range, TokenRange, make_range, make_symmetric_range, make_token_range
 from export.quantization.int8.recipe import Recipe, Scheme
 from export.quantization.int8.smoothing import Smoothing
 from export.quantization.integer_weights import round_nearest
@@ -227,3 +228,25 @@ def test_weights_of_a_float_group_are_int8_in_the_file_alone() -> None:
     node = next(node for node in copy.graph if node.name == "ffn1/MatMul")
     assert node.inputs[1].producer().op_type == "Mul"
     assert node.inputs[1].producer().inputs[0].producer().inputs[0].const_value.dtype == ir.DataType.INT8
+
+
+# The rules of TensorRT.
+
+
+def test_for_tensorrt_float_products_keep_float_weights() -> None:
+    model, copy = quantized(Scheme.FLOAT, "tensorrt")
+    assert operators(copy) == operators(model)
+
+
+@pytest.mark.parametrize("scheme", [Scheme.PLAIN, Scheme.SMOOTHED, Scheme.SHIFTED, Scheme.PER_TOKEN])
+def test_integers_for_tensorrt_are_symmetric_and_in_products_alone(scheme: Scheme) -> None:
+    model = tiny_encoder(outlier=2.0)
+    copy = model.clone()
+    recipes = [recipe(model, group, scheme) for group in find_groups(model)]
+    symmetric = make_symmetric_range(-15.0, 20.0)
+    recipes = [one if scheme is Scheme.PER_TOKEN else replace(one, activation=symmetric) for one in recipes]
+    insert_recipes(copy, recipes, ISAS["tensorrt"])
+    assert breaks_rules(ir.to_proto(copy)) == []
+    unsigned = model.clone()
+    insert_recipes(unsigned, [replace(one, activation=make_range(-15.0, 20.0)) for one in recipes], ISAS["arm64"])
+    assert any("zero point" in broken for broken in breaks_rules(ir.to_proto(unsigned)))

@@ -9,8 +9,11 @@ import pytest
 from tiny_encoder import Writer
 
 from bert_onnx.errors import UsageError
+from export.plan import check_precision
 from export.quantization.integer_weights import round_by_output, round_nearest
 from export.quantization.isa import ISAS, Isa, find_isa
+from export.request import PrecisionRequest
+from export.targets import TARGETS
 from runtimes.engines.base import RuntimeOptions
 from runtimes.engines.ort.session import session_options
 from runtimes.machine.processor import this_processor
@@ -136,19 +139,33 @@ def test_onnx_runtime_is_exact_at_the_extremes(isa: Isa, zero_point: int, rows: 
 
 
 def test_names_of_files_are_those_of_the_ecosystem() -> None:
-    assert [isa.file_name for isa in ISAS.values()] == [
+    assert [isa.file_name for isa in ISAS.values() if isa.name != "tensorrt"] == [
         "model_qint8_avx512_vnni.onnx",
         "model_quint8_avx2.onnx",
         "model_qint8_arm64.onnx",
     ]
 
 
-def test_only_arm_has_signed_activations() -> None:
+def test_processors_but_arm_have_unsigned_activations() -> None:
     assert {isa.name: (isa.activation_dtype.name, isa.activation_offset) for isa in ISAS.values()} == {
         "avx512_vnni": ("uint8", 0),
         "avx2": ("uint8", 0),
         "arm64": ("int8", 128),
+        "tensorrt": ("int8", 128),
     }
+
+
+def test_what_is_for_no_processor_is_no_choice_of_a_user() -> None:
+    with pytest.raises(UsageError, match="tensorrt is none; use --target ort-tensorrt"):
+        PrecisionRequest(("int8",), isas=("avx2", "tensorrt"))
+    target = TARGETS["ort-tensorrt"]
+    (plan,) = PrecisionRequest(("int8",), isas=("avx2", "arm64")).lower_plans(target)
+    assert (plan.name, plan.isa) == ("model_ort_tensorrt_qint8", ISAS["tensorrt"])
+    for method in ("dynamic", "weights"):
+        with pytest.raises(UsageError, match=f"--method {method} has none; use --method static"):
+            list(PrecisionRequest(("int8",), method=method).lower_plans(target))
+    with pytest.raises(UsageError, match="TensorRT computes the fp32 file in it"):
+        check_precision("fp16", target)
 
 
 def test_an_unknown_set_is_refused() -> None:

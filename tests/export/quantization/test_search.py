@@ -9,7 +9,7 @@ import pytest
 
 from export.quantization.int8.calibration import Statistics
 from export.quantization.int8.groups import QuantGroup
-from export.quantization.int8.ranges import SYMMETRIC, TokenRange
+from export.quantization.int8.ranges import SYMMETRIC, TokenRange, make_symmetric_range
 from export.quantization.int8.recipe import Scheme
 from export.quantization.int8.search import GroupSearch, PerToken
 from export.quantization.int8.sensitivity import first_recipe
@@ -199,3 +199,20 @@ def test_ranges_are_never_narrower_than_what_was_seen() -> None:
     assert recipe.activation is not None
     low, high = one._statistics.low.min(), one._statistics.high.max()
     assert recipe.activation.scale >= (high - low) / 255 * 0.999
+
+
+def test_symmetric_ranges_have_zero_in_their_middle() -> None:
+    for low, high in ((-3.0, 5.0), (-5.0, 3.0), (0.0, 0.0), (1.0, 2.0)):
+        found = make_symmetric_range(low, high)
+        assert found.zero_point == SYMMETRIC
+        x = np.array([low, high, 0.0], np.float32)
+        np.testing.assert_allclose(found.round_trip(x), x, atol=found.scale / 2 + 1e-12)
+
+
+@pytest.mark.parametrize("scheme", [Scheme.PLAIN, Scheme.SMOOTHED, Scheme.SHIFTED, Scheme.PER_TOKEN])
+def test_recipes_for_tensorrt_have_a_zero_point_of_zero(scheme: Scheme) -> None:
+    isa = ISAS["tensorrt"]
+    made = search({3: 40.0}, isa).decide(scheme)
+    assert made.activation is not None
+    assert made.activation.zero_point - isa.activation_offset == 0
+    assert made.error < 0.01

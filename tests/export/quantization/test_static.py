@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from repository import ROOT
+from tensorrt_rules import breaks_rules
 from tiny_encoder import MATMULS, PORTS, operators, run, sentences, set_weight, tiny_encoder, tiny_tokenizer, weight
 
 from bert_onnx.errors import CheckpointError, InputError, UsageError
@@ -110,7 +111,7 @@ def test_a_text_is_answered_the_same_in_any_company(
         np.testing.assert_allclose(run(result[1].model, **alone)["sentence_embedding"][0], together[row], atol=1e-5)
 
 
-@pytest.mark.parametrize("isa", ["avx2", "arm64"])
+@pytest.mark.parametrize("isa", ["avx2", "arm64", "tensorrt"])
 def test_other_instruction_sets(isa: str, tokenizer: BertTokenizerFast) -> None:
     model, found = quantize(tokenizer, isa=ISAS[isa])
     kinds = {v.name: v.const_value for v in found.model.graph.initializers.values() if v.const_value is not None}
@@ -119,7 +120,10 @@ def test_other_instruction_sets(isa: str, tokenizer: BertTokenizerFast) -> None:
     feeds = make_feeds(sentences(200, seed=9), PORTS, tokenizer, 40)
     assert compare_vectors(text_vectors(model, feeds), text_vectors(found.model, feeds)).mean > 0.998
     points = [n.inputs[2].const_value.dtype for n in found.model.graph if n.op_type == "QuantizeLinear"]
-    assert set(points) == {ir.DataType.INT8 if isa == "arm64" else ir.DataType.UINT8}
+    assert set(points) == {ir.DataType.UINT8 if isa == "avx2" else ir.DataType.INT8}
+    if isa == "tensorrt":
+        assert breaks_rules(ir.to_proto(found.model)) == []
+        assert found.tables == ()
     if isa == "avx2":
         values = [n.inputs[0].const_value.numpy() for n in found.model.graph if _of_weight(n)]
         pairs = [array[0::2].astype(int) + array[1::2] for array in values]
