@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from bert_onnx.artifact import Artifact
+from runtimes.engines.ort.library import import_onnxruntime
 
 #: Called with the name of each step as it begins, and with the share of the whole that is done by then, 0 to 1.
 Progress = Callable[[str, float], None]
@@ -52,6 +53,10 @@ class ExportReport:
 
 
 def tool_versions(text_input: bool = False) -> dict[str, str]:
-    """Versions of what had a hand in the bytes or in the verdict, by name; `text_input`: graphs that take text, too."""
+    """Versions of what had a hand in the bytes or in the verdict, by name; `text_input`: graphs that take text, too.
+
+    onnxruntime's is the module's own: several distributions bring it, onnxruntime-gpu among them.
+    """
     names = (*_TOOLS, "onnxruntime-extensions") if text_input else _TOOLS
-    return {name: version(name) for name in names} | {"python": platform.python_version()}
+    own = {"onnxruntime": str(import_onnxruntime().__version__)}
+    return {name: own.get(name) or version(name) for name in names} | {"python": platform.python_version()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.gpu.machine import Machine, Ports, Prepare, prepared_module
 from benchmarks.gpu.measure import Engine, reason_of
 from benchmarks.gpu.models import PADDED_TARGET, UNPADDED_TARGET, OurGraphs, load_peer
+from benchmarks.gpu.varlen import VarlenBert
 
 PADDED, CAPTURED, UNPADDED = "ours: padded", "ours: padded, CUDA graph", "ours: unpadded"
 _GRAPH = ", CUDA graph"
@@ -53,11 +54,16 @@ def _modules(machine: Machine, checkpoint: Path, precision: str) -> Iterator[tup
             prepared_module, load_peer(checkpoint, attention, machine.device, precision), machine.device, False
         )
 
+    def varlen() -> Prepare:
+        bert = load_peer(checkpoint, "sdpa", machine.device, precision)
+        return partial(prepared_module, VarlenBert(bert).eval(), machine.device, False)
+
     def compiled(reduce_overhead: bool) -> Prepare:
         return machine.compiled(load_peer(checkpoint, "sdpa", machine.device, precision), reduce_overhead)
 
     yield "torch sdpa", False, lambda: module("sdpa")
     if precision == "fp16":
         yield "torch FlashAttention 2", False, lambda: module("flash_attention_2")
+        yield "torch varlen", False, varlen
     yield "torch.compile", False, lambda: compiled(False)
     yield "torch.compile reduce-overhead", False, lambda: compiled(True)

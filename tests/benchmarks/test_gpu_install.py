@@ -93,7 +93,8 @@ def test_the_docs_tell_what_each_test_shows_and_what_each_part_does() -> None:
 
 def is_marked(path: Path) -> bool:
     return (
-        re.search(r"^(@|pytestmark = )pytest\.mark\.gpu\b", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+        re.search(r"^(@|pytestmark = \[?)pytest\.mark\.gpu\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+        is not None
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,18 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper
 from packed_reference import run_packed
+from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.gpu import peers
 from benchmarks.gpu.batches import batches
-from benchmarks.gpu.machine import judge_of
+from benchmarks.gpu.machine import judge_of, prepared_module
 from benchmarks.gpu.measure import Inputs, Judge
 from benchmarks.gpu.models import TINY, load_peer, random_checkpoint
 from benchmarks.gpu.peers import peer_graphs
+from benchmarks.gpu.varlen import VarlenBert
 from export.verification.emulated import twin_of
 
 LAYERS = TINY["num_hidden_layers"]
@@ -71,8 +75,6 @@ def states(name: str, path: Path, inputs: Inputs) -> np.ndarray:
 def test_a_peer_computes_what_the_eager_model_does(
     name: str, made: dict[str, Path], precision: str, inputs: Inputs, judge: Judge
 ) -> None:
-    import torch
-
     found = states(name, made[name], inputs)
     assert found.dtype == np.float32
     assert judge(torch.from_numpy(found)) < {"fp32": 2e-6, "fp16": 1e-2}[precision]
@@ -89,6 +91,28 @@ def test_a_peer_has_the_operators_that_make_it_fast(name: str, made: dict[str, P
     assert counts["RemovePadding"] == counts["RestorePadding"] == (name != OPTIMIZER)
     weights = {weight.data_type for weight in model.graph.initializer if len(weight.dims) == 2}
     assert weights == {TensorProto.FLOAT16 if precision == "fp16" else TensorProto.FLOAT}
+
+
+def test_torch_on_real_tokens_alone_computes_what_the_eager_model_does(
+    checkpoint: Path, inputs: Inputs, judge: Judge
+) -> None:
+    """Attention, for which torch has kernels on GPUs alone, is text by text here."""
+
+    def attend(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, starts: torch.Tensor, longest: int
+    ) -> torch.Tensor:
+        assert longest == 11
+        assert starts.dtype == torch.int32
+        texts = [
+            scaled_dot_product_attention(*(part[begin:end].transpose(0, 1) for part in (query, key, value)))
+            for begin, end in pairwise(starts.tolist())
+        ]
+        return torch.cat(texts, 1).transpose(0, 1)
+
+    module = VarlenBert(load_peer(checkpoint, "sdpa", "cpu"), attend)
+    found = prepared_module(module, "cpu", False, inputs).output()
+    assert judge(found) < 2e-6
+    assert (found.numpy()[inputs["attention_mask"] == 0] == 0).all()
 
 
 def test_graphs_are_made_once_and_no_broken_one_stays(

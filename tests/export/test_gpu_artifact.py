@@ -15,7 +15,7 @@ from cuda_placement import kernels
 import bert_onnx
 from runtimes.machine.nvidia import attention_problem, list_gpus
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("sample")]  # which is exported once
 
 #: Furthest from the portable graph on the CPU, which is verified against eager torch; vectors have length 1.
 FAR = {"fp32": 1e-4, "fp16": 5e-3}
