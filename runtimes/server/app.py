@@ -11,7 +11,7 @@ from starlette.routing import Route
 from runtimes.server.exchange import Exchange
 from runtimes.server.gate import Gate, Handler
 from runtimes.server.refusals import MethodError, NotFoundError
-from runtimes.server.routes import judgements, openai, operations, page, rerank, tasks, tei, tei_vectors, tokens
+from runtimes.server.routes import judgements, kserve, openai, operations, page, rerank, tasks, tei, tei_vectors, tokens
 from runtimes.server.service import Service
 
 #: Method, path, handler.
@@ -36,13 +36,22 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/fill-mask", tasks.fill_mask),
     ("POST", "/entities", tasks.entities),
     ("POST", "/answers", tasks.answers),
+    ("GET", "/v2", kserve.server),
+    ("GET", "/v2/health/live", kserve.live),
+    ("GET", "/v2/health/ready", kserve.ready),
+    ("GET", "/v2/models/{name}", kserve.model),
+    ("GET", "/v2/models/{name}/ready", kserve.model_ready),
+    ("POST", "/v2/models/{name}/infer", kserve.infer),
+    ("GET", "/v2/models/{name}/versions/{version}", kserve.model),
+    ("GET", "/v2/models/{name}/versions/{version}/ready", kserve.model_ready),
+    ("POST", "/v2/models/{name}/versions/{version}/infer", kserve.infer),
     ("POST", "/next-sentence", judgements.next_sentence),
     ("POST", "/choices", judgements.choices),
     ("POST", "/zero-shot", judgements.zero_shot),
 )
 _METRICS = ("GET", "/metrics", operations.metrics)
-#: Balancers ask the first two without a key; the page has a field for it.
-_OPEN = frozenset(("/health/live", "/health/ready", "/", "/page/{name}"))
+#: Balancers ask the first four without a key; the page has a field for it.
+_OPEN = frozenset(("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/", "/page/{name}"))
 
 
 def make_app(service: Service) -> Starlette:

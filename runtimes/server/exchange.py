@@ -63,15 +63,10 @@ class Exchange:
             MediaTypeError, TooLargeError, SlowBodyError, BadRequestError: it is not one.
             AbandonedError: the client has gone.
         """
-        raw = await self._read()
-        try:
-            return msgspec.json.decode(raw, type=kind)
-        except RecursionError:
-            raise BadRequestError("the JSON is nested too deeply.") from None
-        except UnicodeDecodeError:
-            raise BadRequestError("the body is not UTF-8.") from None
-        except msgspec.DecodeError as error:
-            raise BadRequestError(f"the body does not fit: {error}.") from None
+        given = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if given != "application/json":
+            raise MediaTypeError("the body must be JSON; send the header content-type: application/json.")
+        return read_json(await self.raw_body(), kind)
 
     async def options(self, kind: type[Body]) -> Body:
         """The body as `kind`; what stands in an object `parameters`, as huggingface_hub sends it, counts as well.
@@ -87,12 +82,16 @@ class Exchange:
         except msgspec.ValidationError as error:
             raise BadRequestError(f"the body does not fit: {error}.") from None
 
-    async def _read(self) -> bytes:
+    async def raw_body(self) -> bytes:
+        """The body, whatever it is.
+
+        Raises:
+            MediaTypeError, TooLargeError, SlowBodyError: it is not taken.
+            AbandonedError: the client has gone.
+        """
         headers, limits = self.request.headers, self.service.settings.limits
         if headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise MediaTypeError("compressed bodies are not taken; send plain JSON.")
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise MediaTypeError("the body must be JSON; send the header content-type: application/json.")
         try:
             raw = await asyncio.wait_for(self._collect(limits.body_bytes), limits.body_seconds)
         except asyncio.TimeoutError:
@@ -214,6 +213,18 @@ class Exchange:
     async def _disconnect(self) -> None:
         while (await self.request.receive())["type"] != "http.disconnect":
             pass
+
+
+def read_json(raw: bytes | memoryview, kind: type[Value]) -> Value:
+    """`raw` as `kind`. Raises BadRequestError: it is not one."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except RecursionError:
+        raise BadRequestError("the JSON is nested too deeply.") from None
+    except UnicodeDecodeError:
+        raise BadRequestError("the body is not UTF-8.") from None
+    except msgspec.DecodeError as error:
+        raise BadRequestError(f"the body does not fit: {error}.") from None
 
 
 def _forget(future: asyncio.Future[Any]) -> None:

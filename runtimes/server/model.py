@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from bert_onnx.artifact import Artifact
 from bert_onnx.errors import UsageError
 from bert_onnx.sentence_modules import SPARSE
 from bert_onnx.sentence_settings import SentenceSettings
-from bert_onnx.tasks import CHOICES
+from bert_onnx.tasks import CHOICES, SEQUENCE
 from runtimes.engines.base import Runtime
 from runtimes.loading import load_request
 from runtimes.pipelines.base import TokenizingPipeline
@@ -26,6 +27,7 @@ from runtimes.server.health import Probe
 from runtimes.server.logs import log
 from runtimes.server.metrics import Metrics, ModelMetrics
 from runtimes.server.queued_runtime import QueuedRuntime
+from runtimes.server.refusals import TooLargeError
 from runtimes.server.settings import Limits, ServerSettings
 from runtimes.server.sparse_rows import SparseRow
 
@@ -37,6 +39,8 @@ TASKS = (
 )  # fmt: skip
 #: Most numbers of a batch's outputs: logits over a vocabulary are large.
 _OUTPUT_NUMBERS = 1 << 26
+#: Most numbers of an answer that has some for every token, or for every word of a vocabulary.
+_ANSWER_NUMBERS = 1 << 22
 _ERROR = 40  # of logging
 
 
@@ -88,6 +92,18 @@ class ServedModel:
         if SPARSE in outputs:
             outputs[SPARSE] = [SparseRow.of(row) for row in outputs[SPARSE]]
         return outputs
+
+    def check_answer(self, names: Sequence[str], lengths: Sequence[int]) -> None:
+        """Raises TooLargeError: outputs called `names` are too large for rows of `lengths` tokens."""
+        numbers = 0
+        for port in self._runtime.outputs:
+            if port.name in names:
+                width = math.prod(axis for axis in port.axes if isinstance(axis, int))
+                numbers += width * (sum(lengths) if SEQUENCE in port.axes else len(lengths))
+        if numbers > _ANSWER_NUMBERS:
+            raise TooLargeError(
+                f"the answer would have {numbers} numbers, and one may have {_ANSWER_NUMBERS}; send fewer texts."
+            )
 
     def takes(self, name: str) -> bool:
         """Whether the graph has an input of that name."""

@@ -9,11 +9,12 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from bert_onnx.tasks import SEQUENCE
+from bert_onnx.tasks import SEQUENCE, Port
 from runtimes.engines.base import Runtime, RuntimeDescription, chosen_outputs
 from runtimes.pipelines.encoding import Window
 from runtimes.server.batching.scheduler import Lane, Scheduler
 from runtimes.server.batching.work import Group, Ticket, Work
+from runtimes.server.sparse_rows import SparseRow
 
 _ROWS = ("input_ids", "attention_mask", "token_type_ids")
 _ticket: ContextVar[Ticket] = ContextVar("ticket")
@@ -46,18 +47,14 @@ class QueuedRuntime:
         Raises:
             RefusalError: the request ended meanwhile, or has too many tokens.
         """
-        *outer, width = inputs["input_ids"].shape
         names = tuple(chosen_outputs(self.outputs, outputs))
-        further = tuple((name, int(array[0])) for name, array in inputs.items() if name not in _ROWS)
         done = threading.Event()
-        work = Work(_ticket.get(), Group(names, further), _windows(inputs), lambda work: done.set())
+        work = Work(_ticket.get(), group_of(names, inputs), rows_of(inputs), lambda work: done.set())
         self._scheduler.submit(self._lane, work)
         done.wait()
         if work.error is not None:
             raise work.error
-        by_token = {port.name for port in self.outputs if SEQUENCE in port.axes}
-        stacked = {name: _stacked(work, name, width if name in by_token else None) for name in names}
-        return stacked if len(outer) == 1 else {name: array.reshape(outer) for name, array in stacked.items()}
+        return outputs_of(work, self.outputs, inputs["input_ids"].shape)
 
     def describe(self) -> RuntimeDescription:
         """What runs."""
@@ -68,18 +65,39 @@ class QueuedRuntime:
         self._runtime.close()
 
 
-def _windows(inputs: Mapping[str, np.ndarray]) -> list[Window]:
+def group_of(names: tuple[str, ...], inputs: Mapping[str, np.ndarray]) -> Group:
+    """Which rows may run beside those of `inputs`, of which the outputs `names` are wanted."""
+    return Group(names, tuple((name, int(array[0])) for name, array in inputs.items() if name not in _ROWS))
+
+
+def rows_of(inputs: Mapping[str, np.ndarray], hidden_counts: bool = False) -> list[Window]:
+    """A row for each of [B, S] or [B, C, S], which are padded on the right.
+
+    Args:
+        hidden_counts: what the mask hides is no padding: there are outputs for it.
+    """
     width = inputs["input_ids"].shape[-1]
-    all_ids, all_types, mask = (
-        inputs[name].reshape(-1, width) for name in ("input_ids", "token_type_ids", "attention_mask")
-    )
-    rows = zip(all_ids, all_types, mask.sum(axis=1), strict=True)
-    return [Window(index, ids[:size].tolist(), types[:size].tolist()) for index, (ids, types, size) in enumerate(rows)]
+    ids, mask = (inputs[name].reshape(-1, width) for name in ("input_ids", "attention_mask"))
+    types = inputs.get("token_type_ids", np.zeros_like(ids)).reshape(-1, width)
+    rows = []
+    for index, seen in enumerate(mask.sum(axis=1).tolist()):
+        size = width if hidden_counts else seen
+        kept = None if size == seen else seen
+        rows.append(Window(index, ids[index, :size].tolist(), types[index, :size].tolist(), seen=kept))
+    return rows
+
+
+def outputs_of(work: Work, ports: Sequence[Port], shape: Sequence[int]) -> dict[str, np.ndarray]:
+    """The outputs of `work`, whose rows were input_ids of `shape`; zeros stand for padding."""
+    *outer, width = shape
+    by_token = {port.name for port in ports if SEQUENCE in port.axes}
+    stacked = {name: _stacked(work, name, width if name in by_token else None) for name in work.group.outputs}
+    return stacked if len(outer) == 1 else {name: array.reshape(outer) for name, array in stacked.items()}
 
 
 def _stacked(work: Work, name: str, width: int | None) -> np.ndarray:
     """[B, ...] of `work`; of an output with a value for every token, padded with zeros to `width`."""
-    results = [result[name] for result in work.results]
+    results = [one.dense() if isinstance(one, SparseRow) else one for one in (row[name] for row in work.results)]
     if width is None:
         return np.stack(results)
     stacked = np.zeros((len(results), width, *results[0].shape[1:]), results[0].dtype)

@@ -70,6 +70,7 @@ async def _read_sides(
     def prepare() -> tuple[Group, list[Window]]:
         for is_query, prompt, own in sides:
             windows.extend(token_windows(model.pipeline, own, prompt, is_query, truncate))
+        model.check_answer((TOKENS,), [len(window.ids) for window in windows])
         return Group((TOKENS,)), windows
 
     work = await exchange.attend(model, ticket, exchange.service.rows(model, ticket, prepare))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.errors import InferenceError, UsageError
-from bert_onnx.sentence_modules import SENTENCE
+from bert_onnx.sentence_modules import SENTENCE, SPARSE
 from bert_onnx.tasks import PROMPT_LENGTH
 from runtimes.pipelines.encoding import Window, prompt_length
 from runtimes.pipelines.sentences import ChosenEmbedding
@@ -66,6 +66,8 @@ async def read(exchange: Exchange, model: ServedModel, inputs: Sequence[Input], 
         if model.takes(PROMPT_LENGTH):
             further = ((PROMPT_LENGTH, prompt_length(tokenizer, choices.prompt, model.max_length)),)
         windows = windows_of(tokenizer, inputs, choices.prompt, model.max_length, choices.truncate)
+        if output != SPARSE:  # of which most is zero
+            model.check_answer((output,), [len(window.ids) for window in windows])
         return Group((output,), further), windows
 
     work = await exchange.attend(model, ticket, exchange.service.rows(model, ticket, prepare))

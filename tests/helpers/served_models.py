@@ -50,7 +50,7 @@ def _letters(inputs: Any) -> dict[str, np.ndarray]:
     for row, (tokens, real) in enumerate(zip(ids, mask, strict=True)):
         np.add.at(weights[row], tokens[real > 0], tokens[real > 0])
     weights[:, : VOCABULARY.index("a")] = 0
-    return {"sparse_embedding": weights}
+    return {"sparse_embedding": weights, "logits": np.zeros((*ids.shape, len(VOCABULARY)), np.float32)}
 
 
 def export_late(folder: Path) -> Path:
