@@ -3,7 +3,7 @@
     python tests/cuda/prepare.py FOLDER
 
 The wheel, of the version in constraints.txt, goes to FOLDER/site, the stand-ins to FOLDER/lib: for every library of
-NVIDIA's that the CUDA provider names, one with the functions that it asks for, all of which report success
+NVIDIA's that the CUDA and TensorRT providers name, one with the functions that it asks for, all of which report success
 (runtime.c has those that must do more). Needs pip's index, gcc and binutils; the second call takes no time. Where
 something is missing, FOLDER/missing.txt says what, and the tests skip with that.
 """
@@ -22,10 +22,16 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PACKAGE = "onnxruntime-gpu"
 MISSING = "missing.txt"
-_PROVIDER = "onnxruntime/capi/libonnxruntime_providers_cuda.so"
+_PROVIDERS = tuple(f"onnxruntime/capi/libonnxruntime_providers_{name}.so" for name in ("cuda", "tensorrt"))
 #: cuDNN is opened while the provider runs: its functions are strings in it, not symbols.
 _CUDNN = "libcudnn.so.9"
 _DRIVER = "libcuda.so.1"
+#: Whose functions those are that name no library.
+_UNVERSIONED = (
+    (r"cu[A-Z]", _DRIVER),
+    (r"createNvOnnx", "libnvonnxparser.so.10"),
+    (r"createInfer|getInfer|getPlugin", "libnvinfer.so.10"),
+)
 _TOOLS = ("gcc", "nm", "readelf")
 
 
@@ -41,7 +47,7 @@ def main(folder: Path) -> int:
     try:
         with zipfile.ZipFile(_download(folder)) as wheel:
             wheel.extractall(folder / "site")
-        _build_all(folder / "site" / _PROVIDER, folder / "lib")
+        _build_all([folder / "site" / provider for provider in _PROVIDERS], folder / "lib")
     except (OSError, subprocess.SubprocessError, zipfile.BadZipFile) as error:
         reason = " ".join(str(getattr(error, "stderr", None) or error).split())[-400:]
         (folder / MISSING).write_text(f"{reason}\n")
@@ -75,17 +81,21 @@ def _download(folder: Path) -> Path:
     return next(iter(folder.glob(pattern)))
 
 
-def _build_all(provider: Path, folder: Path) -> None:
-    """A stand-in for every library of NVIDIA's that `provider` names."""
-    needed = re.findall(r"\(NEEDED\).*\[(libcu[^]]*)\]", _run(["readelf", "--dynamic", "--wide", str(provider)]))
-    functions: dict[str, set[str]] = {library: set() for library in needed}
-    for line in _run(["nm", "--dynamic", "--undefined-only", str(provider)]).splitlines():
-        name, _, library = line.split()[-1].partition("@")
-        if library in functions:
-            functions[library].add(name)
-        elif not library and re.match(r"cu[A-Z]", name):
-            functions[_DRIVER].add(name)
-    functions[_CUDNN] = {name.decode() for name in re.findall(rb"\0(cudnn[A-Z]\w+)(?=\0)", provider.read_bytes())}
+def _build_all(providers: Iterable[Path], folder: Path) -> None:
+    """A stand-in for every library of NVIDIA's that `providers` name."""
+    functions: dict[str, set[str]] = {}
+    for provider in providers:
+        needed = re.findall(
+            r"\(NEEDED\).*\[(lib(?:cu|nv)[^]]*)\]", _run(["readelf", "--dynamic", "--wide", str(provider)])
+        )
+        functions |= {library: functions.get(library, set()) for library in (*needed, _CUDNN)}
+        for line in _run(["nm", "--dynamic", "--undefined-only", str(provider)]).splitlines():
+            name, _, library = line.split()[-1].partition("@")
+            found = library or next((owner for pattern, owner in _UNVERSIONED if re.match(pattern, name)), "")
+            if found in functions:
+                functions[found].add(name)
+        loaded = re.findall(rb"\0(cudnn[A-Z]\w+)(?=\0)", provider.read_bytes())
+        functions[_CUDNN] |= {name.decode() for name in loaded}
     for library, names in functions.items():
         _build(folder, library, names)
 

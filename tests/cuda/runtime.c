@@ -1,8 +1,8 @@
-/* The part of CUDA's runtime, driver and cuDNN that ONNX Runtime calls while it opens a graph, without a GPU: memory is the host's,
- * streams and events are addresses, the device describes itself as an H100 (compute capability 9.0). Nothing computes:
- * a kernel that is launched does nothing. prepare.py builds it, and gives every other function the answer "success".
- * STAND_IN_CAPABILITY (90) and STAND_IN_CUDNN (91300) in the environment change what device and cuDNN say of themselves,
- * STAND_IN_MEMORY how many MiB the device gives at once (1024).
+/* The part of CUDA's runtime, driver, cuDNN and TensorRT that ONNX Runtime calls while it opens a graph, without a GPU:
+ * memory is the host's, streams and events are addresses, the device describes itself as an H100 (compute capability
+ * 9.0). Nothing computes: a kernel that is launched does nothing. prepare.py builds it, and gives every other function
+ * the answer "success". STAND_IN_CAPABILITY (90) and STAND_IN_CUDNN (91300) in the environment change what device and
+ * cuDNN say of themselves, STAND_IN_MEMORY how many MiB the device gives at once (1024).
  * Offsets are those of cudaDeviceProp in CUDA 13's driver_types.h. */
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +109,20 @@ int cudnnCreate(void **handle) { return allocate(handle, 8); }
 
 #ifdef CUBLAS
 int cublasCreate_v2(void **handle) { return allocate(handle, 8); }
+#endif
+
+#ifdef NVINFER
+/* An object of any class: every method of it, and of what it points to, returns 0. */
+static long nothing(void) { return 0; }
+#define TEN nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing
+#define HUNDRED TEN, TEN, TEN, TEN, TEN, TEN, TEN, TEN, TEN, TEN
+static long (*methods[])(void) = {HUNDRED, HUNDRED, HUNDRED};
+static struct object { void *methods; void *implementation; } object = {methods, &object};
+
+int getInferLibVersion(void) { return 101600; }
+void *getPluginRegistry(void) { return &object; }
+void *createInferBuilder_INTERNAL(void *logger, int version) { return &object; }
+void *createInferRuntime_INTERNAL(void *logger, int version) { return &object; }
 #endif
 
 #ifdef CUBLASLT

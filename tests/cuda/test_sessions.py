@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_graphs import make_graph
-from cuda_placement import KERNEL_VARIABLE
+from cuda_placement import KERNEL_VARIABLE, libraries_without
 
-from bert_onnx.errors import InferenceError, InputError, RuntimeUnavailableError
+from bert_onnx.errors import InferenceError, InputError
 from export.reference.load import Eager
 from runtimes.engines.base import RuntimeOptions, ran_out_of_memory
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.engines.ort.cuda import OnnxRuntimeCuda
 from runtimes.engines.ort.cuda_options import CudaOptions
 from runtimes.engines.ort.library import import_onnxruntime
-from runtimes.engines.ort.tensorrt import OnnxRuntimeTensorRt
 from runtimes.machine import nvidia
 
 pytestmark = pytest.mark.cuda
@@ -146,10 +145,7 @@ def test_before_9_0_bf16_is_slow_and_fp16_has_kernels_of_its_own(half: Path, tmp
 
 def test_without_cudnn_it_is_refused_before_the_first_run(half: Path, tmp_path: Path) -> None:
     """onnxruntime-gpu opens the graph, and fails when attention first runs."""
-    for library in (Path(os.environ["BERT_ONNX_CUDA_CHECK"]) / "lib").glob("lib*.so*"):
-        if library.suffix not in (".c", ".map") and "cudnn" not in library.name:
-            (tmp_path / library.name).symlink_to(library.resolve())
-    said = one_run(half, tmp_path)
+    said = one_run(half, libraries_without("cudnn", tmp_path))
     assert "RuntimeUnavailableError CUDAExecutionProvider needs cuDNN for attention" in said
     assert "SdpaKernel" not in said
 
@@ -208,9 +204,3 @@ def test_tensors_on_the_gpu_beyond_memory(graph: tuple[Path, Eager], monkeypatch
     monkeypatch.setenv("STAND_IN_MEMORY", "4")
     with opened(graph) as runtime, pytest.raises(InferenceError, match="ran out of memory; use a smaller batch"):
         runtime.bind_device(tensors)
-
-
-def test_tensorrt_is_missing_and_that_is_said(graph: tuple[Path, Eager]) -> None:
-    path, eager = graph
-    with pytest.raises(RuntimeUnavailableError, match=r"libnvinfer\.so\.10 is missing"):
-        OnnxRuntimeTensorRt.open(path, eager.module.inputs, eager.module.outputs)

@@ -17,6 +17,7 @@ on which provider, the checks of types, the parsing of options and the choice of
 kernel has run, and nothing was timed**: outputs and speed on a GPU are for `make gpu` to show.
 
 Every graph opens with default options, with other options and, where its inputs are [batch, sequence], for CUDA graphs.
+`ort-tensorrt` is not here: TensorRT's stand-in takes options and no nodes.
 
 * *On the CPU*: nodes that compute with nothing but sizes, such as `Shape -> Gather -> Concat`. Any other is a failure.
 * *Copies*: `Memcpy` nodes between CPU and GPU. Any is a failure.

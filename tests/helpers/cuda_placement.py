@@ -142,3 +142,11 @@ def _printed(path: Path, feeds: Mapping[str, np.ndarray], capture: Any) -> dict[
         del os.environ[KERNEL_VARIABLE]
     printed = "".join(capture.readouterr())
     return {node: kernel for _, node, _, kernel in _KERNEL.findall(printed)}
+
+
+def libraries_without(name: str, folder: Path) -> Path:
+    """`folder` with links to all stand-ins but those with `name` in their names."""
+    for library in (Path(os.environ["BERT_ONNX_CUDA_CHECK"]) / "lib").glob("lib*.so*"):
+        if library.suffix not in (".c", ".map") and name not in library.name:
+            (folder / library.name).symlink_to(library.resolve())
+    return folder

@@ -92,12 +92,12 @@ def provider_options(graph: GraphFile, library: ModuleType, options: RuntimeOpti
     floats = (options.compute, tensorrt.precision)
     values = {
         "device_id": str(tensorrt.device_id),
-        "trt_engine_cache_enable": "1",
-        "trt_timing_cache_enable": "1",
-        "trt_fp16_enable": "1" if "fp16" in floats else "0",
-        "trt_bf16_enable": "1" if "bf16" in floats else "0",
-        "trt_int8_enable": "1" if tensorrt.precision == "int8" else "0",
-        "trt_layer_norm_fp32_fallback": "1" if "fp16" in floats else "0",  # squares overflow in fp16
+        "trt_engine_cache_enable": "True",  # onnxruntime's Python reads no "1" here
+        "trt_timing_cache_enable": "True",
+        "trt_fp16_enable": str("fp16" in floats),
+        "trt_bf16_enable": str("bf16" in floats),
+        "trt_int8_enable": str(tensorrt.precision == "int8"),
+        "trt_layer_norm_fp32_fallback": str("fp16" in floats),  # squares overflow in fp16
         "trt_builder_optimization_level": str(tensorrt.level),
         **profile_options(_profile(graph, tensorrt), [port.name for port in graph.inputs]),
     }

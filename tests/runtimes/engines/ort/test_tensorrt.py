@@ -56,7 +56,7 @@ def test_provider_options(tmp_path: Path) -> None:
     graph = GraphFile(save_graph(tmp_path / "model.onnx"), INPUTS, OUTPUTS, CONFIG)
     options = TensorRtOptions(1, 8, None, {4: 10}, "fp32", 1 << 30, 5, tmp_path / "cache")
     values = provider_options(graph, onnxruntime, RuntimeOptions(compute="fp16", tensorrt=options))
-    assert (values["device_id"], values["trt_fp16_enable"], values["trt_bf16_enable"]) == ("1", "1", "0")
+    assert (values["device_id"], values["trt_fp16_enable"], values["trt_bf16_enable"]) == ("1", "True", "False")
     assert (values["trt_builder_optimization_level"], values["trt_max_workspace_size"]) == ("5", str(1 << 30))
     assert "input_ids:8x16" in values["trt_profile_max_shapes"]  # the toy model's own limit
     for name in ("trt_engine_cache_path", "trt_timing_cache_path"):
@@ -80,7 +80,7 @@ def test_kernels_that_tensorrt_may_take(compute: str, precision: str, enabled: t
     tensorrt = TensorRtOptions(precision=precision, cache=tmp_path)
     values = provider_options(graph, onnxruntime, RuntimeOptions(compute=compute, tensorrt=tensorrt))
     names = ("fp16_enable", "bf16_enable", "int8_enable", "layer_norm_fp32_fallback")
-    assert {name for name in names if values[f"trt_{name}"] == "1"} == set(enabled)
+    assert {name for name in names if values[f"trt_{name}"] == "True"} == set(enabled)
 
 
 def test_an_engine_is_kept_by_content(tmp_path: Path) -> None:
