@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         BertForMultipleChoice,
         BertForNextSentencePrediction,
         BertForQuestionAnswering,
+        BertForReplacedTokenDetection,
         BertForSequenceClassification,
         BertForTokenClassification,
     )
@@ -87,6 +88,7 @@ __all__ = [
     "BertForPreTraining",
     "BertForPreTrainingOutput",
     "BertForQuestionAnswering",
+    "BertForReplacedTokenDetection",
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertLMHeadModel",

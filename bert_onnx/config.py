@@ -104,7 +104,13 @@ class BertConfig(_OtherNames):
         sentence_transformers, sbert_ce_default_activation_function: what `CrossEncoder` of sentence-transformers keeps
             here, today and before its version 4: the activation that makes scores of logits.
         model_type: the row of the table of families (`bert_onnx.family`). The defaults above are BERT's; `of` has those
-            of each family.
+            of each family. Fields below are of some families only.
+        embedding_size: width of the embeddings, E; None means `hidden_size`.
+        num_hidden_groups: how many layers have weights of their own; the others share theirs. None means all.
+        inner_group_num: layers in a group of ALBERT.
+        relative_attention_num_buckets: kinds of distances between tokens, each with a bias a head.
+        qa_dropout: dropout before the head of question answering, while training.
+        summary_type, summary_use_proj, summary_activation: what ELECTRA's head of multiple choice reads.
 
     Raises:
         ConfigError: naming the first field that does not fit.
@@ -147,6 +153,14 @@ class BertConfig(_OtherNames):
     sentence_transformers: Mapping[str, Any] | None = None
     sbert_ce_default_activation_function: str | None = None
     model_type: str = "bert"
+    embedding_size: int | None = None
+    num_hidden_groups: int | None = None
+    inner_group_num: int | None = None
+    relative_attention_num_buckets: int | None = None
+    qa_dropout: float | None = None
+    summary_type: str | None = None
+    summary_use_proj: bool | None = None
+    summary_activation: str | None = None
 
     def __post_init__(  # type: ignore[override]
         self, num_labels: int | None, label2id: Mapping[str, int] | None, torch_dtype: Any
@@ -195,9 +209,29 @@ class BertConfig(_OtherNames):
         return FAMILIES[self.model_type]
 
     @property
+    def padding_position(self) -> int | None:
+        """The token, and the position, that positions count after; None where they count from 0."""
+        family = self.family
+        if family.positions != AFTER_PADDING:
+            return None
+        return self.pad_token_id if family.padding is None else family.padding
+
+    @property
     def first_position(self) -> int:
         """The position of a row's first token."""
-        return (self.pad_token_id or 0) + 1 if self.family.positions == AFTER_PADDING else 0
+        return 0 if self.padding_position is None else self.padding_position + 1
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the embeddings, E."""
+        return self.hidden_size if self.embedding_size is None else self.embedding_size
+
+    @property
+    def layer_order(self) -> tuple[int, ...]:
+        """Which of the layers with weights of their own computes, first to last."""
+        layers = self.num_hidden_layers
+        groups = self.num_hidden_groups or layers
+        return tuple(layer * groups // layers for layer in range(layers))
 
     @property
     def longest_sequence(self) -> int:

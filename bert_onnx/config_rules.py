@@ -62,6 +62,9 @@ _CHOICES = {
     "attn_implementation": ATTN_IMPLEMENTATIONS,
     "problem_type": (*PROBLEM_TYPES, None),
 }
+#: The same of fields that some families have; None where they do not.
+_FAMILY_MINIMA = dict.fromkeys(("embedding_size", "num_hidden_groups", "inner_group_num"), 1)
+_FAMILY_MINIMA["relative_attention_num_buckets"] = 4
 _FLAGS = (
     "is_decoder",
     "add_cross_attention",
@@ -71,7 +74,7 @@ _FLAGS = (
     "output_hidden_states",
     "return_dict",
 )
-_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "qa_dropout")
 TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
 
 
@@ -79,7 +82,8 @@ def validate(fields: Mapping[str, Any]) -> None:
     """Every rule that the fields of a config, by name, must keep. Raises ConfigError for the first one broken."""
     if fields["model_type"] not in FAMILIES:
         raise ConfigError(refusal(fields["model_type"], FAMILIES))
-    for name, minimum in _MINIMA.items():
+    present = {name: least for name, least in _FAMILY_MINIMA.items() if fields[name] is not None}
+    for name, minimum in {**_MINIMA, **present}.items():
         value = fields[name]
         if not is_int(value) or value < minimum:
             raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {minimum}.")
@@ -99,7 +103,9 @@ def validate(fields: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name} is {fields[name]!r}; it must be true or false.")
     for name in _PROBABILITIES:
         value = fields[name]
-        if not (value is None and name == "classifier_dropout") and not (_is_number(value) and 0 <= value < 1):
+        if not (value is None and name in ("classifier_dropout", "qa_dropout")) and not (
+            _is_number(value) and 0 <= value < 1
+        ):
             raise ConfigError(f"{name} is {value!r}; it must be a number from 0 up to, not including, 1.")
     for name in ("initializer_range", "layer_norm_eps"):
         if not _is_number(fields[name]) or fields[name] <= 0:
@@ -126,6 +132,7 @@ def _validate_structure(fields: Mapping[str, Any]) -> None:
     if fields["add_cross_attention"] and not fields["is_decoder"]:
         raise ConfigError("add_cross_attention is true but is_decoder is false; cross-attention needs a decoder.")
     _validate_positions(fields)
+    _validate_groups(fields)
     ids = sorted(fields["id2label"])
     if ids != list(range(len(ids))) or not ids:
         raise ConfigError(f"id2label has the ids {ids}; they must run from 0 without a gap.")
@@ -143,11 +150,29 @@ def _validate_positions(fields: Mapping[str, Any]) -> None:
     """Positions that count from the padding token need it, and a table that goes beyond it."""
     if FAMILIES[fields["model_type"]].positions != AFTER_PADDING:
         return
-    padding, positions = fields["pad_token_id"], fields["max_position_embeddings"]
+    fixed, positions = FAMILIES[fields["model_type"]].padding, fields["max_position_embeddings"]
+    padding = fields["pad_token_id"] if fixed is None else fixed
     if padding is None:
         raise ConfigError(f"pad_token_id is not set; positions of {fields['model_type']} count from it.")
     if positions <= padding + 1:
         raise ConfigError(
-            f"max_position_embeddings is {positions} and pad_token_id is {padding}; positions of "
-            f"{fields['model_type']} count from pad_token_id + 1, so that there is none for a token."
+            f"max_position_embeddings is {positions} and the padding token is {padding}; positions of "
+            f"{fields['model_type']} count from the one after it, so that there is none for a token."
         )
+
+
+def _validate_groups(fields: Mapping[str, Any]) -> None:
+    """What ALBERT's config may ask for and no checkpoint of its authors does."""
+    if fields["inner_group_num"] not in (None, 1):
+        raise ConfigError(
+            f"inner_group_num is {fields['inner_group_num']}; bert-onnx computes groups of one layer. Export such a "
+            "model with torch.onnx.export; `bert-onnx optimize` takes its graph."
+        )
+    if fields["model_type"] == "albert" and fields["position_embedding_type"] != "absolute":
+        raise ConfigError(
+            f"position_embedding_type is {fields['position_embedding_type']!r}; bert-onnx computes ALBERT with "
+            "absolute positions. Export such a model with torch.onnx.export; `bert-onnx optimize` takes its graph."
+        )
+    groups, layers = fields["num_hidden_groups"], fields["num_hidden_layers"]
+    if groups is not None and groups > layers:
+        raise ConfigError(f"num_hidden_groups is {groups}, more than num_hidden_layers, {layers}.")

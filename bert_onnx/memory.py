@@ -23,7 +23,8 @@ def weight_bytes(config: BertConfig) -> int:
     attention = 4 * hidden * hidden * (2 if config.add_cross_attention else 1)
     relative = 0 if config.position_embedding_type == "absolute" else (2 * positions - 1) * config.head_size
     layer = _FLOAT32 * (attention + 2 * hidden * inner + relative) + _LAYER_OBJECTS
-    return _FLOAT32 * (rows + config.num_labels) * hidden + config.num_hidden_layers * layer
+    tables = rows * config.embedding_width + config.num_labels * hidden
+    return _FLOAT32 * tables + (max(config.layer_order) + 1) * layer
 
 
 def check_memory(config: BertConfig, source: str) -> None:

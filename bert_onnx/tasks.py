@@ -218,7 +218,22 @@ def infer_task(config: BertConfig, pooled: bool = False) -> Task:
             task = TASKS[TASK_OF_ARCHITECTURE[architecture]]
             return TASKS["sentence-similarity"] if pooled and task.name == "feature-extraction" else task
     named = ", ".join(config.architectures) or "no architecture"
-    raise UsageError(f"the config names {named}, from which no task follows; say --task, one of {', '.join(TASKS)}.")
+    raise UsageError(
+        f"the config names {named}, from which no task follows; say --task, one of {', '.join(tasks_of(config))}."
+    )
+
+
+def tasks_of(config: BertConfig) -> tuple[str, ...]:
+    """Names of the tasks that the family of `config` has a class for."""
+    return tuple(name for name, task in TASKS.items() if task.model_class in config.family.classes)
+
+
+def check_family(task: Task, config: BertConfig) -> None:
+    """Raises UsageError where the family of `config` has no class for `task`."""
+    if task.model_class not in config.family.classes:
+        raise UsageError(
+            f"{config.model_type} has no model for {task.name}; its tasks are {', '.join(tasks_of(config))}."
+        )
 
 
 def input_ports(task: Task, config: BertConfig, options: TaskOptions = TaskOptions()) -> tuple[Port, ...]:

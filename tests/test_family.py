@@ -12,9 +12,12 @@ from tiny_checkpoints import rewrite
 
 import bert_onnx
 from bert_onnx import BertConfig
-from bert_onnx.errors import CheckpointError, ConfigError
+from bert_onnx.errors import CheckpointError, ConfigError, UsageError
 from bert_onnx.family import FAMILIES, canonical_class, refusal
 from bert_onnx.modeling.embeddings import counted_positions
+from bert_onnx.modeling.relative_bias import buckets_of
+from export.check import check_export
+from export.request import ExportRequest
 
 
 def test_positions_count_real_tokens_after_the_padding_token() -> None:
@@ -72,7 +75,7 @@ def test_keys_that_only_another_family_has_are_left_out() -> None:
     ("fields", "said"),
     [
         ({"pad_token_id": None}, "pad_token_id is not set; positions of roberta count from it"),
-        ({"max_position_embeddings": 2}, "max_position_embeddings is 2 and pad_token_id is 1"),
+        ({"max_position_embeddings": 2}, "max_position_embeddings is 2 and the padding token is 1"),
     ],
 )
 def test_positions_need_their_padding_token(fields: dict[str, Any], said: str) -> None:
@@ -139,3 +142,57 @@ def test_a_head_that_the_checkpoint_lacks_is_named_as_it_would_be_there(tmp_path
     their_model(head).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"lm_head\.bias"):
         bert_onnx.RobertaForMaskedLM.from_pretrained(tmp_path)
+
+
+def test_a_task_that_a_family_has_no_model_for(tmp_path: Path) -> None:
+    (head, *_) = heads("distilbert")
+    their_model(head).save_pretrained(tmp_path)
+    with pytest.raises(
+        UsageError, match="distilbert has no model for text-generation; its tasks are feature-extraction"
+    ):
+        check_export(ExportRequest(str(tmp_path), "text-generation", str(tmp_path / "out")))
+
+
+def test_buckets_of_distances_are_those_of_transformers() -> None:
+    from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
+
+    for count in (4, 32, 33):
+        behind = torch.arange(-600, 601)
+        expected = MPNetEncoder.relative_position_bucket(-behind, num_buckets=count)
+        assert torch.equal(buckets_of(behind, count), expected)
+
+
+def test_layers_that_are_shared_are_run_in_groups() -> None:
+    assert BertConfig.of("albert", num_hidden_layers=6, num_hidden_groups=2).layer_order == (0, 0, 0, 1, 1, 1)
+    assert BertConfig.of("albert", num_hidden_layers=5, num_hidden_groups=2).layer_order == (0, 0, 0, 1, 1)
+    assert BertConfig(num_hidden_layers=3).layer_order == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fields", "said"),
+    [
+        ("albert", {"inner_group_num": 2}, "inner_group_num is 2; bert-onnx computes groups of one layer"),
+        ("albert", {"num_hidden_groups": 13}, "num_hidden_groups is 13, more than num_hidden_layers, 12"),
+        ("albert", {"position_embedding_type": "relative_key"}, "computes ALBERT with absolute positions"),
+        ("electra", {"embedding_size": 0}, "embedding_size is 0; it must be a whole number of at least 1"),
+        ("mpnet", {"relative_attention_num_buckets": 2}, "relative_attention_num_buckets is 2"),
+        ("distilbert", {"qa_dropout": 1.5}, "qa_dropout is 1.5"),
+    ],
+)
+def test_fields_of_a_family_that_do_not_fit(model_type: str, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        BertConfig.of(model_type, **fields)
+
+
+def test_a_summary_that_is_not_computed_is_refused() -> None:
+    config = BertConfig.of("electra", **SMALL, embedding_size=4, summary_type="last")
+    with pytest.raises(ConfigError, match="summary_type, summary_use_proj and summary_activation are"):
+        bert_onnx.ElectraForMultipleChoice(config)
+    bert_onnx.ElectraForTokenClassification(config)
+
+
+def test_layers_that_share_their_weights_are_written_once(tmp_path: Path) -> None:
+    config = BertConfig.of("albert", **{**SMALL, "num_hidden_layers": 4, "num_hidden_groups": 2})
+    model = bert_onnx.AlbertModel(config)
+    assert len(model.encoder.layer) == 2
+    assert model.num_parameters() == sum(parameter.numel() for parameter in model.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,9 @@ FROM_ZERO, AFTER_PADDING = "from_zero", "after_padding"
 
 #: Whether graphs take token_type_ids: always, where the config has several kinds, or never, without a table of them.
 ALWAYS, SEVERAL, NEVER = "always", "several", "never"
+
+#: Fields of a decoder, which an encoder that is never one does not read.
+DECODING = frozenset({"is_decoder", "add_cross_attention", "use_cache"})
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,16 @@ class Family:
         parts: first parts of the names inside the base model.
         heads: first parts of the names of heads, the pooler's included.
         names: parts of the names of weights here -> in checkpoints, applied in this order where they match whole
-            parts; see `tensor_name`.
+            parts; `#` stands for a number. See `tensor_name`.
         fields: fields of BertConfig -> keys of config.json, where those have other names.
         own: fields that BERT does not have.
         lacks: fields of BERT that its config.json does not have.
         defaults: of fields, where they are not BERT's.
         positions: FROM_ZERO or AFTER_PADDING.
         token_types: ALWAYS, SEVERAL or NEVER.
+        padding: the token that positions count after, whatever `pad_token_id` says; None for that one.
+        projected: embeddings go through a linear layer even where they are as wide as hidden states.
+        relative_bias: every head adds one number for each bucket of distances, the same in all layers.
         pooler: the base model has one.
         summary: what the head of sequence classification reads; None for the pooler.
         choice_summary: what the head of multiple choice reads; None for the pooler.
@@ -63,6 +70,9 @@ class Family:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     positions: str = FROM_ZERO
     token_types: str = SEVERAL
+    padding: int | None = None
+    projected: bool = False
+    relative_bias: bool = False
     pooler: bool = True
     summary: Summary | None = None
     choice_summary: Summary | None = None
@@ -77,7 +87,8 @@ class Family:
         if dotted.startswith(".bert."):
             dotted = f".{self.base}{dotted.removeprefix('.bert')}"
         for here, there in self.names:
-            dotted = dotted.replace(f".{here}.", f".{there}.")
+            pattern = re.escape(f".{here}.").replace(r"\#", r"(\d+)")
+            dotted = re.sub(pattern, f".{there}.".replace("#", r"\1"), dotted)
         return dotted.strip(".")
 
     def class_name(self, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bert_onnx.family.row import AFTER_PADDING, ALWAYS, Family, Summary
+from bert_onnx.family.row import AFTER_PADDING, ALWAYS, DECODING, NEVER, Family, Summary
 
 #: Classes of `bert_onnx.modeling`, by what their names end with in transformers.
 _CLASSES = {
@@ -59,8 +59,158 @@ _XLM_ROBERTA = replace(
 
 _CAMEMBERT = replace(_XLM_ROBERTA, model_type="camembert", classes=_classes("Camembert"))
 
+_DISTILBERT = Family(
+    model_type="distilbert",
+    classes=_classes("DistilBert", "ForCausalLM"),
+    base="distilbert",
+    parts=("embeddings.", "transformer."),
+    heads=(
+        *("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
+        *("pre_classifier.", "classifier.", "qa_outputs."),
+    ),
+    names=(
+        ("encoder.layer", "transformer.layer"),
+        ("attention.self.query", "attention.q_lin"),
+        ("attention.self.key", "attention.k_lin"),
+        ("attention.self.value", "attention.v_lin"),
+        ("attention.output.dense", "attention.out_lin"),
+        ("attention.output.LayerNorm", "sa_layer_norm"),
+        ("intermediate.dense", "ffn.lin1"),
+        ("output.dense", "ffn.lin2"),
+        ("output.LayerNorm", "output_layer_norm"),
+        ("cls.predictions.transform.dense", "vocab_transform"),
+        ("cls.predictions.transform.LayerNorm", "vocab_layer_norm"),
+        ("cls.predictions.decoder", "vocab_projector"),
+        ("cls.predictions", "vocab_projector"),
+        ("classifier.dense", "pre_classifier"),
+        ("classifier.out_proj", "classifier"),
+        ("summary.dense", "pre_classifier"),
+    ),
+    fields={
+        "hidden_size": "dim",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "intermediate_size": "hidden_dim",
+        "hidden_act": "activation",
+        "hidden_dropout_prob": "dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+        "classifier_dropout": "seq_classif_dropout",
+    },
+    own=frozenset({"qa_dropout"}),
+    lacks=DECODING | {"type_vocab_size", "layer_norm_eps", "position_embedding_type"},
+    defaults={"num_hidden_layers": 6, "type_vocab_size": 1, "classifier_dropout": 0.2, "qa_dropout": 0.1},
+    token_types=NEVER,
+    pooler=False,
+    summary=Summary("relu", dropout_first=False),
+    choice_summary=Summary("relu", dropout_first=False),
+)
+
+_ELECTRA = Family(
+    model_type="electra",
+    classes=_classes("Electra") | {"BertForReplacedTokenDetection": "ElectraForPreTraining"},
+    base="electra",
+    parts=("embeddings.", "embeddings_project.", "encoder."),
+    heads=(
+        *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),
+        *("sequence_summary.", "classifier.", "qa_outputs."),
+    ),
+    names=(
+        ("embeddings.projection", "embeddings_project"),
+        ("cls.predictions.transform", "generator_predictions"),
+        ("cls.predictions.decoder", "generator_lm_head"),
+        ("cls.predictions", "generator_lm_head"),
+        ("summary.dense", "sequence_summary.summary"),
+    ),
+    own=frozenset({"embedding_size", "summary_type", "summary_use_proj", "summary_activation"}),
+    defaults={
+        "embedding_size": 128,
+        "hidden_size": 256,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "summary_type": "first",
+        "summary_use_proj": True,
+        "summary_activation": "gelu",
+    },
+    pooler=False,
+    summary=Summary("gelu"),
+    choice_summary=Summary("gelu", dropout_first=False),
+    lm_activation="gelu",
+)
+
+_MPNET = Family(
+    model_type="mpnet",
+    classes=_classes("MPNet", "ForCausalLM"),
+    base="mpnet",
+    heads=("mpnet.pooler.", "lm_head.", "classifier.", "qa_outputs."),
+    names=(
+        ("attention.self.query", "attention.attn.q"),
+        ("attention.self.key", "attention.attn.k"),
+        ("attention.self.value", "attention.attn.v"),
+        ("attention.output.dense", "attention.attn.o"),
+        ("attention.output.LayerNorm", "attention.LayerNorm"),
+        *_LM_HEAD,
+    ),
+    own=frozenset({"relative_attention_num_buckets"}),
+    lacks=DECODING | {"type_vocab_size", "position_embedding_type", "classifier_dropout"},
+    defaults={
+        "vocab_size": 30527,
+        "type_vocab_size": 1,
+        "relative_attention_num_buckets": 32,
+        "pad_token_id": 1,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+    },
+    positions=AFTER_PADDING,
+    token_types=NEVER,
+    padding=1,
+    relative_bias=True,
+    summary=Summary("tanh"),
+    lm_activation="gelu",
+)
+
+_ALBERT = Family(
+    model_type="albert",
+    classes=_classes("Albert", "ForCausalLM"),
+    base="albert",
+    heads=("albert.pooler.", "predictions.", "sop_classifier.", "classifier.", "qa_outputs."),
+    names=(
+        ("embeddings.projection", "encoder.embedding_hidden_mapping_in"),
+        ("encoder.layer.#", "encoder.albert_layer_groups.#.albert_layers.0"),
+        ("attention.self", "attention"),
+        ("attention.output", "attention"),
+        ("intermediate.dense", "ffn"),
+        ("output.dense", "ffn_output"),
+        ("output.LayerNorm", "full_layer_layer_norm"),
+        ("pooler.dense", "pooler"),
+        ("cls.predictions.transform", "predictions"),
+        ("cls.predictions", "predictions"),
+    ),
+    fields={"classifier_dropout": "classifier_dropout_prob"},
+    own=frozenset({"embedding_size", "num_hidden_groups", "inner_group_num"}),
+    lacks=DECODING,
+    defaults={
+        "vocab_size": 30000,
+        "embedding_size": 128,
+        "hidden_size": 4096,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
+        "hidden_act": "gelu_new",
+        "hidden_dropout_prob": 0,
+        "attention_probs_dropout_prob": 0,
+        "classifier_dropout": 0.1,
+        "num_hidden_groups": 1,
+        "inner_group_num": 1,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    },
+    projected=True,
+)
+
 #: Every family by its model_type.
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (_BERT, _ROBERTA, _XLM_ROBERTA, _CAMEMBERT)}
+FAMILIES: dict[str, Family] = {
+    family.model_type: family
+    for family in (_BERT, _ROBERTA, _XLM_ROBERTA, _CAMEMBERT, _DISTILBERT, _ELECTRA, _MPNET, _ALBERT)
+}
 
 
 def canonical_class(name: str) -> str:

@@ -22,6 +22,7 @@ MODEL_CLASSES = {
     "BertForMultipleChoice": "bert_onnx.modeling.heads",
     "BertForTokenClassification": "bert_onnx.modeling.heads",
     "BertForQuestionAnswering": "bert_onnx.modeling.heads",
+    "BertForReplacedTokenDetection": "bert_onnx.modeling.heads",
 }
 
 #: Classes that are thin names for other families.

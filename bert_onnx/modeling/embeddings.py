@@ -7,28 +7,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bert_onnx.config import BertConfig
-from bert_onnx.family import AFTER_PADDING
 from bert_onnx.family.row import NEVER
 
 
 class BertEmbeddings(nn.Module):
-    """LayerNorm(word + segment + position), then dropout (Devlin et al. 2018, figure 2)."""
+    """LayerNorm(word + segment + position), then dropout (Devlin et al. 2018, figure 2).
+
+    Embeddings that are narrower than hidden states are projected to them (Lan et al. 2019, section 3.1; ELECTRA).
+    """
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        #: The padding token, where positions count from it.
-        self.padding = config.pad_token_id if config.family.positions == AFTER_PADDING else None
+        width = config.embedding_width
+        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.padding = config.padding_position
         # The table of positions exists with relative positions, too: checkpoints hold it. It is then unused.
-        self.position_embeddings = nn.Embedding(
-            config.max_position_embeddings, config.hidden_size, padding_idx=self.padding
-        )
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=self.padding)
         typed = config.family.token_types != NEVER
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size) if typed else None
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width) if typed else None
         self.one_type = not config.takes_token_types
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.absolute_positions = config.position_embedding_type == "absolute"
+        projects = config.family.projected or width != config.hidden_size
+        self.projection = nn.Linear(width, config.hidden_size) if projects else None
 
     def forward(
         self,
@@ -38,7 +40,7 @@ class BertEmbeddings(nn.Module):
         position_ids: Tensor | None,
         past: int,
     ) -> Tensor:
-        """Hidden states [B, S, D] from ids [B, S] or from word vectors [B, S, D].
+        """Hidden states [B, S, D] from ids [B, S] or from word vectors [B, S, E].
 
         Args:
             token_type_ids: [B, S]; None means segment 0 throughout. Not read without a table of them.
@@ -63,7 +65,7 @@ class BertEmbeddings(nn.Module):
             first = past if self.padding is None else past + self.padding + 1
             hidden = hidden + table[first : first + hidden.shape[1]]
         normalised: Tensor = self.dropout(self.LayerNorm(hidden))
-        return normalised
+        return normalised if self.projection is None else self.projection(normalised)
 
 
 def counted_positions(input_ids: Tensor, padding: int, past: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from bert_onnx.errors import InputError
 from bert_onnx.modeling.attention import BertAttention
 from bert_onnx.modeling.cache import LayerCache
 from bert_onnx.modeling.layers import BertIntermediate, ResidualNorm
+from bert_onnx.modeling.relative_bias import RelativeBias
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,13 @@ class BertLayer(nn.Module):
 
 
 class BertEncoder(nn.Module):
-    """L layers, one after the other."""
+    """L layers, one after the other; some families have fewer with weights of their own, and run them again."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(BertLayer(config, index) for index in range(config.num_hidden_layers))
+        self.order = config.layer_order
+        self.layer = nn.ModuleList(BertLayer(config, index) for index in range(max(self.order) + 1))
+        self.relative_attention_bias = RelativeBias(config) if config.family.relative_bias else None
 
     def forward(
         self,
@@ -128,9 +131,12 @@ class BertEncoder(nn.Module):
         """
         before = [hidden]  # hidden states before each layer, and after the last
         results: list[LayerResult] = []
-        for index, layer in enumerate(self.layer):
+        if self.relative_attention_bias is not None:
+            relative = self.relative_attention_bias(hidden)
+            context = replace(context, bias=relative if context.bias is None else context.bias + relative)
+        for index, own in enumerate(self.order):
             head_mask = None if head_masks is None else head_masks[index]
-            result = layer(hidden, context, head_mask, None if cache is None else cache[index])
+            result = self.layer[own](hidden, context, head_mask, None if cache is None else cache[index])
             hidden = result.hidden
             before.append(hidden)
             results.append(result)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import ConfigError, InputError
 from bert_onnx.family import Summary
+from bert_onnx.modeling.activations import make_activation
 from bert_onnx.modeling.layers import FirstTokenSummary
-from bert_onnx.modeling.losses import classification_loss, sequence_loss, span_loss
+from bert_onnx.modeling.losses import classification_loss, detection_loss, sequence_loss, span_loss
 from bert_onnx.modeling.model import BertModel
 from bert_onnx.modeling.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
@@ -152,10 +153,20 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
 
 class BertForMultipleChoice(BertPreTrainedModel):
-    """Chooses between C texts; every input has an axis of choices after the batch."""
+    """Chooses between C texts; every input has an axis of choices after the batch.
+
+    Raises:
+        ConfigError: a summary of the text other than a layer for its first token.
+    """
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
+        asked = (config.summary_type, config.summary_use_proj, config.summary_activation)
+        if "summary_type" in config.family.own and asked != ("first", True, "gelu"):
+            raise ConfigError(
+                f"summary_type, summary_use_proj and summary_activation are {asked}; multiple choice is computed with "
+                "('first', True, 'gelu')."
+            )
         summary = config.family.choice_summary
         self.bert = BertModel(config, add_pooling_layer=summary is None)
         self.summary = None if summary is None else FirstTokenSummary(config, summary, _classifier_dropout(config))
@@ -274,6 +285,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         if config.num_labels != 2:
             raise ConfigError(f"num_labels is {config.num_labels}; question answering needs 2, start and end.")
         self.bert = BertModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(config.qa_dropout or 0.0)
         self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
         self._initialise(self.qa_outputs)
 
@@ -309,9 +321,68 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        start_scores, end_scores = self.qa_outputs(outputs.last_hidden_state).unbind(-1)
+        start_scores, end_scores = self.qa_outputs(self.dropout(outputs.last_hidden_state)).unbind(-1)
         loss = None
         if start_positions is not None and end_positions is not None:
             loss = span_loss(start_scores, end_scores, start_positions, end_positions)
         output = QuestionAnsweringModelOutput(loss, start_scores, end_scores, outputs.hidden_states, outputs.attentions)
+        return output if self._wants_dict(return_dict) else output.to_tuple()
+
+
+class DiscriminatorHead(nn.Module):
+    """dense(activation(dense(x))), [B, S, D] -> [B, S]."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = make_activation(config.hidden_act)
+        self.dense_prediction = nn.Linear(config.hidden_size, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        scores: Tensor = self.dense_prediction(self.activation(self.dense(hidden))).squeeze(-1)
+        return scores
+
+
+class BertForReplacedTokenDetection(BertPreTrainedModel):
+    """Whether each token is another than the text had (Clark et al. 2020, ELECTRA's discriminator)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.discriminator_predictions = DiscriminatorHead(config)
+        self._initialise(self.discriminator_predictions)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> TokenClassifierOutput | tuple[Any, ...]:
+        """Scores [B, S], above 0 for a token that was replaced. Inputs as for `BertModel.forward`.
+
+        Args:
+            labels: [B, S], 1 for replaced tokens and 0 for the others; padding does not count.
+        """
+        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            use_cache=False,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        scores = self.discriminator_predictions(outputs.last_hidden_state)
+        loss = None if labels is None else detection_loss(scores, labels, attention_mask)
+        output = TokenClassifierOutput(loss, scores, outputs.hidden_states, outputs.attentions)
         return output if self._wants_dict(return_dict) else output.to_tuple()

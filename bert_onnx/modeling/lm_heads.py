@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 
 class PredictionTransform(nn.Module):
-    """LayerNorm(activation(dense(x))), [B, S, D] -> [B, S, D]."""
+    """LayerNorm(activation(dense(x))), [B, S, D] -> [B, S, E]."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.embedding_width)
         self.transform_act_fn = make_activation(config.family.lm_activation or config.hidden_act)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.LayerNorm = nn.LayerNorm(config.embedding_width, eps=config.layer_norm_eps)
 
     def forward(self, hidden: Tensor) -> Tensor:
         states: Tensor = self.LayerNorm(self.transform_act_fn(self.dense(hidden)))
@@ -48,7 +48,7 @@ class LMPredictionHead(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.transform = PredictionTransform(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.decoder = nn.Linear(config.embedding_width, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.decoder.bias = self.bias
 

@@ -73,3 +73,9 @@ def span_loss(start_logits: Tensor, end_logits: Tensor, start: Tensor, end: Tens
         for logits, positions in ((start_logits, start), (end_logits, end))
     ]
     return (losses[0] + losses[1]) / 2
+
+
+def detection_loss(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean binary cross-entropy of logits and labels [B, S], 1 or 0, over the tokens that `mask` [B, S] shows."""
+    shown = torch.ones_like(logits, dtype=torch.bool) if mask is None else mask == 1
+    return F.binary_cross_entropy_with_logits(logits[shown], labels[shown].to(logits.dtype))

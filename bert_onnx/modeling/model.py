@@ -59,7 +59,7 @@ class BertModel(BertPreTrainedModel):
             token_type_ids: segment ids [B, S]; None means 0.
             position_ids: [B, S] or [1, S]; None means P, P + 1, ... Relative positions do not use them.
             head_mask: 1 for heads that count, 0 for those that do not: [H] or [L, H].
-            inputs_embeds: word vectors [B, S, D] in place of `input_ids`.
+            inputs_embeds: word vectors [B, S, E] in place of `input_ids`.
             encoder_hidden_states: [B, encoder length, D], attended to by a decoder with cross-attention; an
                 encoder does not use them.
             encoder_attention_mask: [B, encoder length] or [B, S, encoder length]; None: all may be seen.
@@ -121,7 +121,7 @@ class BertModel(BertPreTrainedModel):
             raise InputError("Give either input_ids or inputs_embeds, not both and not neither.")
         if input_ids is not None and input_ids.dim() != 2:
             raise InputError(f"input_ids has the shape {tuple(input_ids.shape)}; it must be [batch, sequence].")
-        width = self.config.hidden_size
+        width = self.config.embedding_width
         if inputs_embeds is not None and (inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != width):
             raise InputError(
                 f"inputs_embeds has the shape {tuple(inputs_embeds.shape)}; it must be [batch, sequence, {width}]."

@@ -10,7 +10,7 @@ from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical, find_holder
 from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.postprocess import postprocess_of
 from bert_onnx.sentence_modules import Module, Normalize, SpladePooling, is_sparse, keeps_tokens, pooled
-from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task, infer_task
+from bert_onnx.tasks import TASKS, Task, TaskOptions, check_family, find_task, infer_task
 from export.request import AUTO, ExportRequest
 
 _SENTENCES, _SPARSE, _LATE = "sentence-similarity", "sparse-embedding", "late-interaction"
@@ -24,7 +24,8 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     nothing says that it is a cross-encoder: each then gives the scores of the library that it comes from.
 
     Raises:
-        UsageError: `auto` cannot tell, or the task has no postprocess outputs and they were asked for.
+        UsageError: `auto` cannot tell, the family has no model for the task, or the task has no postprocess outputs
+            and they were asked for.
         CheckpointError: the checkpoint's modules are damaged, or some that we do not compute.
     """
     ranks_by_modules = has_modules(checkpoint)
@@ -39,6 +40,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     else:
         task = TASKS[_SENTENCES] if stated else infer_task(checkpoint.config, request.pooling is not None)
         task = TASKS[_RANKING] if task.name == _CLASSES and _ranks(checkpoint) else task
+    check_family(task, checkpoint.config)
     activation_fn = read_activation_fn(checkpoint) if task.name == _RANKING else None
     if request.postprocess:
         postprocess_of(task.name, checkpoint.config, activation_fn)

@@ -27,8 +27,9 @@ from export.reference.module import GraphModule
 
 def layers_are_alike(module: GraphModule) -> bool:
     """Whether `module` has several layers, which differ from one another in their values only."""
-    layers = list(_encoder(module)[1].layer)
-    if len(layers) == 1 or any("." in port.name for port in (*module.inputs, *module.outputs)):
+    encoder = _encoder(module)[1]
+    layers = list(encoder.layer)
+    if len(encoder.order) == 1 or any("." in port.name for port in (*module.inputs, *module.outputs)):
         return False
     shapes = [[(name, tuple(tensor.shape)) for name, tensor in layer.state_dict().items()] for layer in layers]
     return all(other == shapes[0] for other in shapes)
@@ -38,12 +39,12 @@ def layers_are_alike(module: GraphModule) -> bool:
 def first_layer_only(module: GraphModule) -> Iterator[None]:
     """While this is entered, `module` has its first layer only."""
     encoder = _encoder(module)[1]
-    every = encoder.layer
-    encoder.layer = every[:1]
+    every, order = encoder.layer, encoder.order
+    encoder.layer, encoder.order = every[:1], (0,)
     try:
         yield
     finally:
-        encoder.layer = every
+        encoder.layer, encoder.order = every, order
 
 
 def repeat_layer(graph: ir.Graph, module: GraphModule) -> bool:
@@ -58,10 +59,11 @@ def repeat_layer(graph: ir.Graph, module: GraphModule) -> bool:
         return False
     readers = [use for use in pattern.result.uses() if use.node not in pattern.nodes]
     state, last = pattern.result, pattern.nodes[-1]
-    for index in range(1, len(encoder.layer)):
-        scope = f"{path}.layer.{index}"
-        weights = _weights(graph, pattern, scope, encoder.layer[index])
-        nodes, state = pattern.repeated(scope, state, weights)
+    weights: dict[int, dict[ir.Value, ir.Value]] = {0: {}}
+    for index, own in list(enumerate(encoder.order))[1:]:
+        if own not in weights:  # some families run a layer several times
+            weights[own] = _weights(graph, pattern, f"{path}.layer.{own}", encoder.layer[own])
+        nodes, state = pattern.repeated(f"{path}.layer.{index}", state, weights[own])
         graph.insert_after(last, nodes)
         last = nodes[-1]
     for use in readers:

@@ -43,6 +43,7 @@ class Implied:
 
     Args:
         attentions: of tokens to tokens and, in decoders that read an encoder, of tokens to the encoder's.
+        shared: attentions whose weights another one reads, too.
         gelus: activations, of layers, heads and the modules behind them.
         plain_gelus: those without an Add of a bias before them: there is none, or a Gemm of vectors of texts has it.
         residuals: LayerNorms of a sum with what came before.
@@ -58,6 +59,7 @@ class Implied:
     """
 
     attentions: int
+    shared: int
     gelus: int
     plain_gelus: int
     residuals: int
@@ -113,7 +115,7 @@ def _packed_attentions(implied: Implied) -> int:
 EXPECTATIONS = (
     Expectation("attention", ("raise_attention",), (), lambda implied: implied.attentions),
     Expectation("gelu", ("raise_gelu",), (), lambda implied: implied.gelus),
-    Expectation("merged_projections", ("merge_qkv",), (), lambda implied: implied.attentions),
+    Expectation("merged_projections", ("merge_qkv",), (), lambda implied: implied.attentions - implied.shared),
     Expectation(
         "fused_attention",
         (
@@ -157,9 +159,9 @@ EXPECTATIONS = (
 def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOptions) -> Implied:
     """What a graph of `task` must have."""
     absolute = config.position_embedding_type == "absolute"
-    every_row = options.output_attentions or options.output_hidden_states or not absolute
-    layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
     family = config.family
+    every_row = options.output_attentions or options.output_hidden_states or not absolute or family.relative_bias
+    layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
     gelus = layers * int(config.hidden_act in GELUS)
     if task.model_class in _TRANSFORMING:
         gelus += int((family.lm_activation or config.hidden_act) in GELUS)
@@ -174,6 +176,7 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     one_row = family.token_types != NEVER and not config.takes_token_types and not absolute
     return Implied(
         attentions=layers * (2 if cross else 1),
+        shared=sum(config.layer_order.count(own) > 1 for own in config.layer_order),
         gelus=gelus + summed + len(dense),
         plain_gelus=summed + sum(not (_on_tokens(module) and module.bias) for module in dense),
         residuals=layers * (3 if cross else 2),
@@ -184,7 +187,7 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
         cached=task.cached,
         packed=packed,
         unpadded=unpadded,
-        packable=absolute and not task.decoder and not options.output_attentions,
+        packable=absolute and not family.relative_bias and not task.decoder and not options.output_attentions,
         first_row=task.model_class in _FIRST_ROW_ONLY and not every_row,
     )
 

@@ -30,7 +30,10 @@ _TINY: dict[str, Any] = {
     "initializer_range": 0.25,
 }
 #: What a family's tiny model has beside them.
-_FURTHER: dict[str, dict[str, Any]] = {}
+_FURTHER: dict[str, dict[str, Any]] = {
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16},
+}
 
 _CLASSES_WITH_LABELS = ("BertForSequenceClassification", "BertForTokenClassification")
 
