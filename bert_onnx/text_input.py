@@ -23,9 +23,9 @@ WITHOUT_TEXT = {
 TRUNCATED = "truncated"
 
 
-def takes_pairs(task: Task, type_vocab_size: int) -> bool:
-    """Whether a graph for `task` takes second texts, if its model tells texts of a pair apart."""
-    return task.name in PAIRED or (task.name in MAYBE_PAIRED and type_vocab_size > 1)
+def takes_pairs(task: Task, tells_apart: bool) -> bool:
+    """Whether a graph for `task` takes second texts; `tells_apart`: its model can tell those of a pair apart."""
+    return task.name in PAIRED or (task.name in MAYBE_PAIRED and tells_apart)
 
 
 def text_inputs(task: Task, paired: bool) -> tuple[Port, ...]:

@@ -133,7 +133,7 @@ def _make_variants(
     text_input = None
     if with_text:
         progress("comparing the tokenizer in the graph", 0.1)
-        text_input = TextInput(stage, eager.task, longest, eager.config, before.outputs)
+        text_input = TextInput(stage, eager.task, longest, eager.config, before.inputs, before.outputs)
     built = builder.build_all(plans, within(progress, _BEGIN, _END))
     made = tuple(one.variant for one in built)
     names = {variant.name for variant in made}

@@ -166,7 +166,7 @@ def _verify_text_graphs(artifact: Artifact, eager: Eager, progress: Progress) ->
         return {}
     progress("verifying the graphs that take text", 0.98)
     longest, limits = manifest.model_max_length, eager.config
-    text_input = TextInput(artifact.folder, eager.task, longest, limits, manifest.outputs)
+    text_input = TextInput(artifact.folder, eager.task, longest, limits, manifest.inputs, manifest.outputs)
     return {
         graph.name: text_input.compare(artifact.folder / graph.file, artifact.path(graph.variant), manifest.inputs)
         for graph in manifest.text_graphs

@@ -22,7 +22,7 @@ from export.text_input.front import TextPlan, operators_of_tokenizer, put_in_fro
 from export.text_input.samples import sample_texts
 from export.text_input.settings import tokenizer_tables
 from export.verification.tolerances import find_tolerance
-from runtimes.engines.inputs import Limits
+from runtimes.engines.inputs import TOKEN_TYPES, Limits
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.engines.ort.text import TextRuntime, import_extensions
 from runtimes.engines.table import find_runtime
@@ -42,6 +42,7 @@ class TextInput:
         stage: the staged artifact, with its tokenizer.
         task, longest: of the artifact.
         limits: what the model's tables can look up.
+        inputs: of the graphs that take tokens.
         outputs: of its variants.
 
     Raises:
@@ -50,7 +51,9 @@ class TextInput:
         VerificationError: the graph's tokenizer is not the artifact's.
     """
 
-    def __init__(self, stage: Path, task: Task, longest: int, limits: Limits, outputs: tuple[Port, ...]) -> None:
+    def __init__(
+        self, stage: Path, task: Task, longest: int, limits: Limits, inputs: tuple[Port, ...], outputs: tuple[Port, ...]
+    ) -> None:
         import_extensions()
         if not (stage / "tokenizer.json").is_file():
             raise TokenizerError(
@@ -59,9 +62,11 @@ class TextInput:
             )
         if longest < _SHORTEST:
             raise UsageError(f"--text-input is not possible: {longest} tokens leave no room for text.")
-        if task.name in PAIRED and limits.type_vocab_size < 2:
+        # Without token types as an input, texts of a pair are told apart by the tokens between them.
+        tells_apart = limits.type_vocab_size > 1 or all(port.name != TOKEN_TYPES for port in inputs)
+        if task.name in PAIRED and not tells_apart:
             raise UsageError("--text-input is not possible: the model has one token type, and pairs need two.")
-        paired = takes_pairs(task, limits.type_vocab_size)
+        paired = takes_pairs(task, tells_apart)
         tokenizer = load_tokenizer(stage)
         self._stage, self._limits, self._outputs = stage, limits, outputs
         self._plan = TextPlan(task, paired, tokenizer_tables(tokenizer), longest)

@@ -24,7 +24,7 @@ from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, PROMPT_LENGT
 from bert_onnx.tokenization import FastTokenizer, load_tokenizer
 from export.reference.runtime import Reference
 from runtimes.engines.base import Runtime, RuntimeOptions
-from runtimes.engines.inputs import Limits
+from runtimes.engines.inputs import TOKEN_TYPES, Limits
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.pipelines.batches import pad
 from runtimes.pipelines.encoding import Window, encode, prompt_length
@@ -168,7 +168,8 @@ def _tokenized(
     sample: _Sample, tokenizer: FastTokenizer, ports: Sequence[Port], limits: Limits, longest: int, prompt: str
 ) -> VectorCase:
     """The arrays of the texts of `sample`. Raises InputError for a text that the model has no tokens for."""
-    pairs = sample.pairs if limits.type_vocab_size > 1 else None
+    tells_apart = limits.type_vocab_size > 1 or all(port.name != TOKEN_TYPES for port in ports)
+    pairs = sample.pairs if tells_apart else None
     texts = tuple(prompt + text for text in sample.texts)
     windows = encode(tokenizer, list(texts), None if pairs is None else list(pairs), longest)
     arrays = pad(windows, tokenizer.padding_id)

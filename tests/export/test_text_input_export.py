@@ -130,7 +130,8 @@ def test_making_one_again_gives_the_same_bytes(sentences: Artifact, tmp_path: Pa
 def maker(artifact: Artifact, folder: Path) -> build.TextInput:
     manifest = artifact.manifest
     task = find_task(manifest.task)
-    return build.TextInput(folder, task, manifest.model_max_length, manifest.config, manifest.outputs)
+    ports = manifest.inputs, manifest.outputs
+    return build.TextInput(folder, task, manifest.model_max_length, manifest.config, *ports)
 
 
 def test_tokens_are_what_others_take(sentences: Artifact) -> None:

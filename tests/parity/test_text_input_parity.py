@@ -48,7 +48,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         row = TASKS[task]
         if id(tokenizer) not in known:
             known[id(tokenizer)] = tokenizer, tokenizer_tables(tokenizer)
-        plan = TextPlan(row, takes_pairs(row, 2), known[id(tokenizer)][1], longest)
+        plan = TextPlan(row, takes_pairs(row, True), known[id(tokenizer)][1], longest)
         path = folder / f"{next(numbers)}.onnx"
         write_model(tokenizer_graph(plan, opset, 8), path)
         return TextRuntime.open(path, text_inputs(row, plan.paired), token_outputs(row), RuntimeOptions(threads=1))

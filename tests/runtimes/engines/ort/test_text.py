@@ -38,7 +38,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> TokenizerTables:
 
 def model_for(task: str, tables: TokenizerTables) -> ir.Model:
     row = TASKS[task]
-    return tokenizer_graph(TextPlan(row, takes_pairs(row, 2), tables, LONGEST), 18, 8)
+    return tokenizer_graph(TextPlan(row, takes_pairs(row, True), tables, LONGEST), 18, 8)
 
 
 def save(model: ir.Model, folder: Path) -> Path:
@@ -52,7 +52,7 @@ def open_for(tables: TokenizerTables, tmp_path: Path) -> Callable[[str], TextRun
         row = TASKS[task]
         path = save(model_for(task, tables), tmp_path)
         return TextRuntime.open(
-            path, text_inputs(row, takes_pairs(row, 2)), token_outputs(row), RuntimeOptions(threads=1)
+            path, text_inputs(row, takes_pairs(row, True)), token_outputs(row), RuntimeOptions(threads=1)
         )
 
     return opened
