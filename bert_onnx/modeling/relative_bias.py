@@ -32,6 +32,8 @@ def buckets_of(behind: Tensor, count: int) -> Tensor:
 class RelativeBias(nn.Embedding):
     """The table [buckets, H]; its only parameter is called `weight`, as in checkpoints."""
 
+    buckets: Tensor
+
     def __init__(self, config: BertConfig) -> None:
         assert config.relative_attention_num_buckets is not None
         super().__init__(config.relative_attention_num_buckets, config.num_attention_heads)
