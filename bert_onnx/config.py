@@ -227,11 +227,15 @@ class BertConfig(_OtherNames):
         return self.hidden_size if self.embedding_size is None else self.embedding_size
 
     @property
+    def own_layers(self) -> int:
+        """How many layers have weights of their own."""
+        return self.num_hidden_groups or self.num_hidden_layers
+
+    @property
     def layer_order(self) -> tuple[int, ...]:
         """Which of the layers with weights of their own computes, first to last."""
         layers = self.num_hidden_layers
-        groups = self.num_hidden_groups or layers
-        return tuple(layer * groups // layers for layer in range(layers))
+        return tuple(layer * self.own_layers // layers for layer in range(layers))
 
     @property
     def longest_sequence(self) -> int:

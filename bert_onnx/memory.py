@@ -24,7 +24,7 @@ def weight_bytes(config: BertConfig) -> int:
     relative = 0 if config.position_embedding_type == "absolute" else (2 * positions - 1) * config.head_size
     layer = _FLOAT32 * (attention + 2 * hidden * inner + relative) + _LAYER_OBJECTS
     tables = rows * config.embedding_width + config.num_labels * hidden
-    return _FLOAT32 * tables + (max(config.layer_order) + 1) * layer
+    return _FLOAT32 * tables + config.own_layers * layer
 
 
 def check_memory(config: BertConfig, source: str) -> None:

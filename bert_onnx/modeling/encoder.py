@@ -113,7 +113,7 @@ class BertEncoder(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.order = config.layer_order
-        self.layer = nn.ModuleList(BertLayer(config, index) for index in range(max(self.order) + 1))
+        self.layer = nn.ModuleList(BertLayer(config, index) for index in range(config.own_layers))
         self.relative_attention_bias = RelativeBias(config) if config.family.relative_bias else None
 
     def forward(

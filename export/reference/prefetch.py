@@ -85,7 +85,7 @@ def _parameters(checkpoint: Checkpoint) -> int:
 def _parameters_of(config: BertConfig) -> int:
     D, F = config.hidden_size, config.intermediate_size
     tables = (config.vocab_size + config.max_position_embeddings) * config.embedding_width
-    return tables + (max(config.layer_order) + 1) * (4 * D * D + 2 * D * F)
+    return tables + config.own_layers * (4 * D * D + 2 * D * F)
 
 
 def _begin() -> None:
