@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ctypes.util import find_library
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from cuda_graphs import CUDA_TARGETS, make_graph, tasks_of
 from cuda_placement import kernels
 
 from bert_onnx.tasks import RIGHT_PADDING
+from export.onnx_file.save import save
+from export.quantization.int8.dynamic import quantize_dynamic
+from export.quantization.isa import ISAS
 from export.reference.load import Eager
 from export.reference.runtime import Reference
 from export.targets import TARGETS
@@ -19,6 +25,10 @@ from export.verification.cases import verification_cases
 from export.verification.parity import real_tokens
 from export.verification.postprocess_parity import compare_postprocess
 from export.verification.tolerances import find_tolerance
+from runtimes.engines.base import RuntimeOptions
+from runtimes.engines.ort.cpu import OnnxRuntimeCpu
+from runtimes.engines.ort.tensorrt import OnnxRuntimeTensorRt
+from runtimes.engines.ort.tensorrt_options import TensorRtOptions
 from runtimes.machine.nvidia import attention_problem
 
 pytestmark = pytest.mark.slow
@@ -83,9 +93,29 @@ def test_fp16_attention_writes_no_scores_to_memory(
     assert set(found.values()) == {kernel}
 
 
-def test_the_check_passes_a_right_graph_and_fails_a_wrong_one(tmp_path: Path) -> None:
-    from runtimes.engines.ort.cpu import OnnxRuntimeCpu
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    find_spec("tensorrt_libs") is None and find_library("nvinfer") is None,
+    reason='TensorRT is not installed (pip install "tensorrt<11")',
+)
+def test_tensorrt_takes_our_int8(tmp_path: Path) -> None:
+    path, cases = tmp_path / "model.onnx", []
+    eager = make_graph("feature-extraction", "ort-tensorrt", "fp32", path, hidden_size=64, num_attention_heads=2)
+    save(quantize_dynamic(ir.load(path), ISAS["tensorrt"]).model, path)
+    ports, options = (eager.module.inputs, eager.module.outputs), TensorRtOptions(precision="int8", cache=tmp_path)
+    with (
+        OnnxRuntimeCpu.open(path, *ports, RuntimeOptions(exact_integers=True)) as cpu,
+        OnnxRuntimeTensorRt.open(path, *ports, RuntimeOptions(tensorrt=options), eager.config) as gpu,
+    ):
+        for case in verification_cases(eager.task, eager.config, eager.module.inputs):
+            real = case.inputs["attention_mask"] > 0
+            found, expected = (one.run(case.inputs)["last_hidden_state"][real] for one in (gpu, cpu))
+            cases.append(float((found * expected).sum() / (np.linalg.norm(found) * np.linalg.norm(expected))))
+        assert not any("MatMul" in note for note in gpu.describe().notes), "products are TensorRT's"
+    assert min(cases) > 0.999, "TensorRT multiplies what is left in float32 with 10 bits of mantissa"
 
+
+def test_the_check_passes_a_right_graph_and_fails_a_wrong_one(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     eager = make_graph("token-classification", "ort-cuda", "fp32", path)
     with OnnxRuntimeCpu.open(path, eager.module.inputs, eager.module.outputs) as runtime:
