@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -68,8 +69,8 @@ def test_nothing_is_pinned() -> None:
 
 
 def test_every_test_that_needs_a_gpu_is_in_the_files_that_make_gpu_runs() -> None:
-    marked = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/**/test_*.py") if is_marked(path)}
-    assert set(FILES) == marked
+    sources = {path.relative_to(ROOT).as_posix(): gpu_tests(path) for path in ROOT.glob("tests/**/test_*.py")}
+    assert set(FILES) == {path for path, names in sources.items() if names}
 
 
 def test_make_gpu_hands_its_part_on() -> None:
@@ -81,21 +82,21 @@ def test_make_gpu_hands_its_part_on() -> None:
 
 def test_the_docs_tell_what_each_test_shows_and_what_each_part_does() -> None:
     page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
-    defined = {
-        f"{Path(file).name}::{name}"
-        for file in FILES
-        for name in re.findall(r"^def (test_\w*real_gpu\w*)", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
-    }
+    defined = {f"{Path(file).name}::{name}" for file in FILES for name in gpu_tests(ROOT / file)}
     assert set(re.findall(r"`(test_\w+\.py::\w+)`", page)) == defined
     table = page[page.index("| part |") : page.index("| `all` |")]
     assert re.findall(r"`([\w-]+)`", table) == list(PARTS)
 
 
-def is_marked(path: Path) -> bool:
-    return (
-        re.search(r"^(@|pytestmark = \[?)pytest\.mark\.gpu\b", path.read_text(encoding="utf-8"), re.MULTILINE)
-        is not None
-    )
+def gpu_tests(path: Path) -> set[str]:
+    """Names of the tests of a file that have the mark, by themselves or by the file's `pytestmark`."""
+    source = path.read_text(encoding="utf-8")
+    if "mark.gpu" not in source:
+        return set()
+    tree = ast.parse(source)
+    whole = any(isinstance(node, ast.Assign) and "mark.gpu" in ast.unparse(node) for node in tree.body)
+    tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    return {test.name for test in tests if whole or any("mark.gpu" in ast.unparse(d) for d in test.decorator_list)}
 
 
 # -- collecting

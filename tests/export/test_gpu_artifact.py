@@ -1,4 +1,4 @@
-"""The sample, exported for CUDA and embedded with on a real GPU; and which kernels attention takes there."""
+"""The sample, exported for CUDA and embedded with on a real GPU."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_graphs import make_graph
-from cuda_placement import kernels
 
 import bert_onnx
-from runtimes.machine.nvidia import attention_problem, list_gpus
 
 pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("sample")]  # which is exported once
 
@@ -62,20 +59,3 @@ def test_threads_share_a_model_on_a_real_gpu(artifact: Path, expected: dict[str,
         names = list(TEXTS) * 6
         for name, vectors in zip(names, threads.map(lambda name: model.embed(TEXTS[name]), names), strict=True):
             np.testing.assert_allclose(vectors, expected[name], atol=FAR["fp16"], err_msg=name)
-
-
-@pytest.mark.parametrize(
-    ("target", "kernel"), [("ort-cuda", "CUDNN_FLASH_ATTENTION"), ("ort-cuda-unpadded", "FLASH_ATTENTION")]
-)
-def test_attention_in_fp16_keeps_no_scores_on_a_real_gpu(
-    target: str, kernel: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (gpu, *_) = list_gpus()
-    if float(gpu.compute_capability) < 9 or attention_problem():
-        pytest.skip(attention_problem() or f"compute capability {gpu.compute_capability} has other kernels than 9.0")
-    path = tmp_path / "model.onnx"
-    eager = make_graph(
-        "feature-extraction", target, "fp16", path, hidden_size=64, num_attention_heads=2, max_position_embeddings=160
-    )
-    sizes = {"batch_size": 4, "sequence_length": 128}
-    assert list(kernels(path, eager.module.inputs, capfd, sizes).values()) == [kernel]
