@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import random
 import re
-import uuid
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -21,6 +21,8 @@ from runtimes.server.service import Service
 Handler = Callable[[Exchange], Awaitable[Response]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: Ids must differ, not be secret: the system is asked for randomness once, not for every request.
+_IDS = random.Random()
 
 
 class Keys:
@@ -70,7 +72,7 @@ class Gate:
         service, record = self._service, Record(route)
         began = service.scheduler.clock()
         given = request.headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"{_IDS.getrandbits(128):032x}"
         service.busy += 1
         try:
             if route not in self._open_paths:

@@ -42,7 +42,14 @@ def serve(settings: ServerSettings) -> None:
     sockets = [_listen(settings.host, settings.port)]
     if settings.metrics_port is not None:
         sockets.append(_listen(settings.host, settings.metrics_port))
-    log_to_stderr()
+    lines = log_to_stderr()
+    try:
+        _serve(settings, sockets)
+    finally:
+        lines.flush()
+
+
+def _serve(settings: ServerSettings, sockets: list[socket.socket]) -> None:
     if len(settings.folders) > 1:
         _share_threads()
     service = open_service(settings)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bert_onnx.version import __version__
 from runtimes.pipelines.encoding import Window
@@ -15,6 +15,7 @@ from runtimes.server.batching.scheduler import Scheduler
 from runtimes.server.batching.work import Group, Ticket, Work
 from runtimes.server.metrics import Metrics
 from runtimes.server.model import ServedModel
+from runtimes.server.outcomes import Outcomes
 from runtimes.server.queued_runtime import on_behalf_of
 from runtimes.server.refusals import NotFoundError, QueueFullError
 from runtimes.server.settings import ServerSettings
@@ -54,6 +55,7 @@ class Service:
         #: Seconds since 1970, whole.
         self.started = int(time.time())
         self._calls = 0
+        self._outcomes = Outcomes()
         self._probing = asyncio.Lock()
         self._tokenizing = ThreadPoolExecutor(_TOKENIZING, "tokenizing")
         self._pipelines = ThreadPoolExecutor(_PIPELINES, "pipeline")
@@ -83,11 +85,10 @@ class Service:
         Raises:
             Exception: what a row failed with, or why the ticket ended.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Work] = loop.create_future()
+        future: asyncio.Future[Work] = asyncio.get_running_loop().create_future()
 
         def settle(error: Exception | None, work: Work | None = None) -> None:
-            loop.call_soon_threadsafe(_settle, future, error, work)
+            self._outcomes.put(future, error, work)
 
         def begin() -> None:
             try:
@@ -142,12 +143,3 @@ class Service:
         self._computing.join()
         for model in self.models.values():
             model.close()
-
-
-def _settle(future: asyncio.Future[Any], error: Exception | None, value: Any) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
