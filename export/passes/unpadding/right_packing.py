@@ -69,8 +69,8 @@ class RightPacking(Packing):
     def sum_tokens(self, value: ir.Value, total: TokenSum, scope: str) -> ir.Value | None:
         """[T, D] -> [B, D], by one product, or by a look-up where the sum is the first token.
 
-        2 B T D operations, at B = 128 a thousandth of the encoder's; M is smaller than what is between the two products
-        of a feed-forward for up to F texts. Padded, the sum reads and writes [B, S, D] three times.
+        2 B T D operations, at B = 128 a thousandth of the encoder's; M takes less memory than what is between the two
+        products of a feed-forward for up to F / 2 texts. Padded, the sum reads or writes [B, S, D] three times.
         """
         if is_first_token(total.weights, self.mask):
             return self.first_row(value, keeps_axis=False, scope=scope)

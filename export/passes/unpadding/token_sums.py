@@ -107,7 +107,9 @@ def _falls(left: ir.Value) -> bool:
     if node is None or not is_operator(node, "Sub") or node.inputs[1] is None:
         return False
     places = _through(node.inputs[1], "Unsqueeze")
-    return places is not None and is_operator(places, "Range") and constant_array(places.inputs[2]) == 1
+    if places is None or not is_operator(places, "Range") or places.inputs[1] is not node.inputs[0]:
+        return False
+    return _is_zero(places.inputs[0]) and constant_array(places.inputs[2]) == 1
 
 
 def _through(value: ir.Value, *operators: str) -> ir.Node | None:

@@ -195,13 +195,17 @@ def test_not_with_weights_that_come_from_the_tokens_or_a_product_that_is_read_el
     assert find_token_sums(next(iter(mask.uses()), (product, 0))[0], mask, mask, ()) == ()
 
 
-def first_token(falls: bool = True, floor: int = 0, reduced: int = 1, same: bool = True) -> bool:
+def first_token(falls: bool = True, floor: int = 0, reduced: int = 1, same: bool = True, begin: int = 0) -> bool:
     """What is said of weights that are spelled as `cls` is, but for what is asked."""
     build = GraphBuilder()
     mask, length = build.input("m", AXES, INT64), build.input("s", [], INT64)
     zero, one = build.weight("zero", np.array(0)), build.weight("one", np.array(1))
     axis = build.weight("axis", np.array([0]))
-    places = build.op("Unsqueeze", [build.op("Range", [zero, length, one], dtype=INT64), axis], dtype=INT64)
+    places = build.op(
+        "Unsqueeze",
+        [build.op("Range", [build.weight("begin", np.array(begin)), length, one], dtype=INT64), axis],
+        dtype=INT64,
+    )
     left = build.op("Sub", [length, places] if falls else [places, length], dtype=INT64)
     real = build.op("Greater", [mask, build.weight("floor", np.array(floor))], dtype=ir.DataType.BOOL)
     masked = build.op("Where", [real, left, zero], dtype=INT64)
@@ -218,3 +222,4 @@ def test_weights_of_the_first_token() -> None:
     assert not first_token(floor=1)
     assert not first_token(reduced=0)
     assert not first_token(same=False)
+    assert not first_token(begin=3), "nothing would stand below the places that are left"
