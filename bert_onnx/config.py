@@ -22,6 +22,7 @@ from bert_onnx.config_rules import (
     MAX_LABELS,
     POSITION_EMBEDDING_TYPES,
     PROBLEM_TYPES,
+    RELATIVE_POSITIONS,
     is_int,
     validate,
 )
@@ -42,6 +43,9 @@ __all__ = [
 CONFIG_NAME = "config.json"
 
 logger = logging.getLogger(__name__)
+
+#: Fields of which null in a file is not the default: a model may do without a padding token, and without positions.
+_NULL_COUNTS = ("pad_token_id", "position_embedding_type")
 
 #: Fields of a config.json that are named otherwise in old or new files: their name -> ours.
 _ALIASES = {"torch_dtype": "dtype", "_attn_implementation": "attn_implementation"}
@@ -79,8 +83,8 @@ class BertConfig(_OtherNames):
         initializer_range: standard deviation of freshly initialised weights.
         layer_norm_eps: epsilon of every LayerNorm.
         pad_token_id: id of the padding token.
-        position_embedding_type: `absolute`, `relative_key` (Shaw et al. 2018) or
-            `relative_key_query` (Huang et al. 2020, method 4).
+        position_embedding_type: `absolute`, `relative_key` (Shaw et al. 2018), `relative_key_query` (Huang et al.
+            2020, method 4) or None: no positions at all, which transformers 4.57 makes of null.
         is_decoder: attend to the left only.
         add_cross_attention: add attention to an encoder's states to every layer; decoders only.
         use_cache: return keys and values for incremental decoding; decoders only.
@@ -129,7 +133,7 @@ class BertConfig(_OtherNames):
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     pad_token_id: int | None = 0
-    position_embedding_type: str = "absolute"
+    position_embedding_type: str | None = "absolute"
     is_decoder: bool = False
     add_cross_attention: bool = False
     use_cache: bool = True
@@ -243,6 +247,11 @@ class BertConfig(_OtherNames):
         return self.max_position_embeddings - self.first_position
 
     @property
+    def relative_positions(self) -> bool:
+        """Whether scores of attention depend on how far tokens are apart."""
+        return self.position_embedding_type in RELATIVE_POSITIONS
+
+    @property
     def takes_token_types(self) -> bool:
         """Whether graphs have the input token_type_ids; where they do not, every token is of type 0."""
         return self.family.token_types == ALWAYS or (self.family.token_types == SEVERAL and self.type_vocab_size > 1)
@@ -305,12 +314,13 @@ class BertConfig(_OtherNames):
         renamed = {**family.defaults, **{aliases.get(key, key): value for key, value in values.items()}}
         if values.get("dtype") is not None:  # the newer name wins
             renamed["dtype"] = values["dtype"]
+        if isinstance(renamed.get("architectures"), str):
+            renamed["architectures"] = [renamed["architectures"]]
         if isinstance(renamed.get("dtype"), str):
             renamed["dtype"] = renamed["dtype"].removeprefix("torch.")
         renamed, warnings = mended(renamed, classes)
         chosen = {key: value for key, value in renamed.items() if key in known}
-        # null in the file stands for the default, but for the padding token, which a model may do without
-        chosen = {key: value for key, value in chosen.items() if value is not None or key == "pad_token_id"}
+        chosen = {key: value for key, value in chosen.items() if value is not None or key in _NULL_COUNTS}
         chosen = {**family.defaults, **chosen}
         if chosen.get("attn_implementation") not in ATTN_IMPLEMENTATIONS:
             chosen.pop("attn_implementation", None)  # what the program that saved it ran with, not a property
@@ -359,7 +369,7 @@ class BertConfig(_OtherNames):
         del values["attn_implementation"]  # a choice of the running program, not of the checkpoint
         lacks, fields = self.family.lacks, self.family.fields
         kept = {fields.get(key, key): value for key, value in values.items() if key not in lacks}
-        return {key: kept[key] for key in sorted(kept) if kept[key] is not None or key == "pad_token_id"}
+        return {key: kept[key] for key in sorted(kept) if kept[key] is not None or key in _NULL_COUNTS}
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `folder`/config.json, whole or not at all, making the folder if need be.

@@ -9,7 +9,8 @@ from typing import Any
 from bert_onnx.errors import ConfigError
 from bert_onnx.family import AFTER_PADDING, FAMILIES, refusal
 
-POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
+RELATIVE_POSITIONS = ("relative_key", "relative_key_query")
+POSITION_EMBEDDING_TYPES = ("absolute", *RELATIVE_POSITIONS)
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 #: The GELU, exact, clipped or by tanh; fused operators are counted for these.
 GELUS = (
@@ -57,7 +58,7 @@ _MINIMA = {
 }
 _CHOICES = {
     "hidden_act": ACTIVATIONS,
-    "position_embedding_type": POSITION_EMBEDDING_TYPES,
+    "position_embedding_type": (*POSITION_EMBEDDING_TYPES, None),
     "dtype": DTYPES,
     "attn_implementation": ATTN_IMPLEMENTATIONS,
     "problem_type": (*PROBLEM_TYPES, None),
@@ -104,12 +105,12 @@ def validate(fields: Mapping[str, Any]) -> None:
     for name in _PROBABILITIES:
         value = fields[name]
         if not (value is None and name in ("classifier_dropout", "qa_dropout")) and not (
-            _is_number(value) and 0 <= value < 1
+            _is_number(value) and 0 <= value <= 1
         ):
-            raise ConfigError(f"{name} is {value!r}; it must be a number from 0 up to, not including, 1.")
+            raise ConfigError(f"{name} is {value!r}; it must be a number from 0 to 1.")
     for name in ("initializer_range", "layer_norm_eps"):
-        if not _is_number(fields[name]) or fields[name] <= 0:
-            raise ConfigError(f"{name} is {fields[name]!r}; it must be a positive number.")
+        if not _is_number(fields[name]) or fields[name] < 0:
+            raise ConfigError(f"{name} is {fields[name]!r}; it must be a number of at least 0.")
     for name in TOKEN_IDS:
         value = fields[name]
         ids = value if isinstance(value, tuple) and name == "eos_token_id" else [] if value is None else [value]

@@ -21,7 +21,7 @@ def weight_bytes(config: BertConfig) -> int:
     positions = config.max_position_embeddings
     rows = config.vocab_size + positions + config.type_vocab_size
     attention = 4 * hidden * hidden * (2 if config.add_cross_attention else 1)
-    relative = 0 if config.position_embedding_type == "absolute" else (2 * positions - 1) * config.head_size
+    relative = (2 * positions - 1) * config.head_size if config.relative_positions else 0
     layer = _FLOAT32 * (attention + 2 * hidden * inner + relative) + _LAYER_OBJECTS
     tables = rows * config.embedding_width + config.num_labels * hidden
     return _FLOAT32 * tables + config.own_layers * layer

@@ -45,10 +45,10 @@ def configs() -> st.SearchStrategy[BertConfig]:
         pad_token_id=st.none() | st.integers(0, 9),
         mask_token_id=st.none() | st.integers(0, 9),
         hidden_act=st.sampled_from(ACTIVATIONS),
-        position_embedding_type=st.sampled_from(POSITION_EMBEDDING_TYPES),
+        position_embedding_type=st.none() | st.sampled_from(POSITION_EMBEDDING_TYPES),
         problem_type=st.none() | st.sampled_from(PROBLEM_TYPES),
-        classifier_dropout=st.none() | st.floats(0, 0.99),
-        layer_norm_eps=st.floats(1e-12, 1e-3),
+        classifier_dropout=st.none() | st.floats(0, 1),
+        layer_norm_eps=st.floats(0, 1e-3),
         tie_word_embeddings=st.booleans(),
         chunk_size_feed_forward=st.integers(0, 64),
         dtype=st.sampled_from(["float32", "float16", "bfloat16"]),
@@ -83,8 +83,21 @@ def test_a_null_padding_token_is_not_the_default() -> None:
     assert BertConfig.from_dict({}).pad_token_id == 0
 
 
+def test_null_positions_are_none_at_all() -> None:
+    config = BertConfig.from_dict({"position_embedding_type": None})
+    assert config.position_embedding_type is None
+    assert not config.relative_positions
+    assert BertConfig.from_dict(config.to_dict()) == config
+    assert BertConfig.from_dict({}).position_embedding_type == "absolute"
+
+
+def test_a_class_that_is_named_without_a_list() -> None:
+    assert BertConfig.from_dict({"architectures": "BertModel"}).architectures == ("BertModel",)
+
+
 def test_null_stands_for_the_default_elsewhere() -> None:
-    values = {f.name: None for f in dataclasses.fields(BertConfig) if f.name not in ("pad_token_id", "model_type")}
+    own_meaning = ("pad_token_id", "position_embedding_type", "model_type")
+    values = {f.name: None for f in dataclasses.fields(BertConfig) if f.name not in own_meaning}
     assert BertConfig.from_dict(values) == BertConfig()
 
 
@@ -212,12 +225,12 @@ BAD_VALUES = [
     ("is_decoder", "yes"),
     ("is_decoder", 1),
     ("tie_word_embeddings", 0),
-    ("hidden_dropout_prob", 1.0),
+    ("hidden_dropout_prob", 1.1),
     ("hidden_dropout_prob", -0.1),
     ("hidden_dropout_prob", "0.1"),
     ("attention_probs_dropout_prob", float("nan")),
     ("classifier_dropout", 2),
-    ("layer_norm_eps", 0),
+    ("layer_norm_eps", -1e-12),
     ("layer_norm_eps", float("inf")),
     ("initializer_range", -0.02),
     ("hidden_dropout_prob", HUGE),
@@ -229,7 +242,7 @@ BAD_VALUES = [
     ("num_labels", 0),
     ("num_labels", 10**12),
     ("num_labels", "3"),
-    ("architectures", "BertModel"),
+    ("architectures", 5),
     ("architectures", [1]),
     ("pruned_heads", {"99": [0]}),
     ("pruned_heads", {"0": [12]}),

@@ -10,7 +10,7 @@ from pathlib import Path
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.generation import with_ends
 from bert_onnx.checkpoint.hub import fetch
-from bert_onnx.checkpoint.names import canonical, find_holder
+from bert_onnx.checkpoint.names import canonical_names
 from bert_onnx.checkpoint.reading import read_tensors, weight_files, weights_digest
 from bert_onnx.checkpoint.sentence_files import transformer_folder
 from bert_onnx.checkpoint.sentence_weights import module_weight_files
@@ -140,11 +140,10 @@ def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision
 def _classes(folder: Path, family: Family) -> int | None:
     """Rows of the classifier's bias, where the weights have one."""
     tensors = read_tensors(folder)
-    holder = find_holder(tensors, family)
-    biases = {"classifier.bias", family.tensor_name("classifier.out_proj.bias")}
-    for name, tensor in tensors.items():
-        if canonical(name, family, holder) in biases and len(tensor.shape) == 1:
-            return tensor.shape[0] or None
+    named = canonical_names(tensors, family)
+    for bias in ("classifier.bias", family.tensor_name("classifier.out_proj.bias")):
+        if bias in named and len(tensors[named[bias]].shape) == 1:
+            return tensors[named[bias]].shape[0] or None
     return None
 
 

@@ -87,6 +87,13 @@ def canonical(name: str, family: Family, holder: str = "") -> str:
     return f"{family.base}.{name}" if name.startswith(family.parts) else name
 
 
+def canonical_names(names: Iterable[str], family: Family) -> dict[str, str]:
+    """Canonical names of all tensors of a checkpoint -> the names that they have in it; the last of two counts."""
+    every = list(names)
+    holder = find_holder(every, family)
+    return {canonical(name, family, holder): name for name in every}
+
+
 def find_holder(names: Iterable[str], family: Family) -> str:
     """What a program's own class puts before the names of the model that it holds, such as `encoder.`; or nothing.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bert_onnx.config import BertConfig
+from bert_onnx.config_rules import RELATIVE_POSITIONS
 from bert_onnx.modeling.cache import KeysValues
 from bert_onnx.modeling.layers import ResidualNorm
 from bert_onnx.modeling.pruning import prune_linear
@@ -23,10 +24,10 @@ class BertSelfAttention(nn.Module):
     Args:
         config: the model's config.
         num_heads: heads that this layer has, H; fewer than the config says where some were pruned.
-        position_embedding_type: `absolute` (nothing happens here), `relative_key` or `relative_key_query`.
+        position_embedding_type: `relative_key`, `relative_key_query`, or another: nothing happens here.
     """
 
-    def __init__(self, config: BertConfig, num_heads: int, position_embedding_type: str) -> None:
+    def __init__(self, config: BertConfig, num_heads: int, position_embedding_type: str | None) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.head_size = config.head_size
@@ -38,7 +39,8 @@ class BertSelfAttention(nn.Module):
         self.fused = config.attn_implementation == "sdpa"
         self.position_embedding_type = position_embedding_type
         self.max_position_embeddings = config.max_position_embeddings
-        if position_embedding_type != "absolute":
+        self.relative = position_embedding_type in RELATIVE_POSITIONS
+        if self.relative:
             self.distance_embedding = nn.Embedding(2 * config.max_position_embeddings - 1, config.head_size)
 
     def project(self, states: Tensor) -> KeysValues:
@@ -63,15 +65,14 @@ class BertSelfAttention(nn.Module):
             need_probabilities: the fused computation does not yield them, so that the plain one is used.
         """
         queries = self._split_heads(self.query(hidden))
-        relative = self.position_embedding_type != "absolute"
-        if self.fused and not (relative or need_probabilities or head_mask is not None):
+        if self.fused and not (self.relative or need_probabilities or head_mask is not None):
             dropout = self.dropout.p if self.training else 0.0
             context = F.scaled_dot_product_attention(
                 queries, memory.keys, memory.values, attn_mask=bias, dropout_p=dropout
             )
             return self._merge_heads(context), None
         scores = torch.matmul(queries, memory.keys.transpose(-1, -2))
-        if relative:
+        if self.relative:
             scores = self._add_relative(scores, queries, memory.keys)
         scores = scores / math.sqrt(self.head_size)
         if bias is not None:
@@ -114,7 +115,7 @@ class BertSelfAttention(nn.Module):
 class BertAttention(nn.Module):
     """Attention, output projection, residual and LayerNorm. Arguments as for `BertSelfAttention`."""
 
-    def __init__(self, config: BertConfig, num_heads: int, position_embedding_type: str) -> None:
+    def __init__(self, config: BertConfig, num_heads: int, position_embedding_type: str | None) -> None:
         super().__init__()
         self.self = BertSelfAttention(config, num_heads, position_embedding_type)
         self.output = ResidualNorm(num_heads * config.head_size, config)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from bert_onnx.checkpoint import Checkpoint, read_modules, tensor_names
 from bert_onnx.checkpoint.cross_encoder import check_modules, has_modules, is_cross_encoder, read_activation_fn
-from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical, find_holder
+from bert_onnx.checkpoint.head_class import class_of_heads
+from bert_onnx.checkpoint.names import POOLER_WEIGHT, canonical_names
 from bert_onnx.errors import CheckpointError, UsageError
+from bert_onnx.family import canonical_class
 from bert_onnx.postprocess import postprocess_of
 from bert_onnx.sentence_modules import Module, Normalize, SpladePooling, is_sparse, keeps_tokens, pooled
-from bert_onnx.tasks import TASKS, Task, TaskOptions, check_family, find_task, infer_task
+from bert_onnx.tasks import TASK_OF_ARCHITECTURE, TASKS, Task, TaskOptions, check_family, find_task, infer_task
 from export.request import AUTO, ExportRequest
+
+logger = logging.getLogger(__name__)
 
 _SENTENCES, _SPARSE, _LATE = "sentence-similarity", "sparse-embedding", "late-interaction"
 _CLASSES, _RANKING = "text-classification", "text-ranking"
@@ -38,8 +43,7 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
     elif stated and request.pooling is None:
         task = TASKS[_task_of(stated)]
     else:
-        task = TASKS[_SENTENCES] if stated else infer_task(checkpoint.config, request.pooling is not None)
-        task = TASKS[_RANKING] if task.name == _CLASSES and _ranks(checkpoint) else task
+        task = TASKS[_SENTENCES] if stated else _infer_task(checkpoint, request.pooling is not None)
     check_family(task, checkpoint.config)
     activation_fn = read_activation_fn(checkpoint) if task.name == _RANKING else None
     if request.postprocess:
@@ -52,6 +56,21 @@ def choose_task(request: ExportRequest, checkpoint: Checkpoint) -> tuple[Task, T
         postprocess=request.postprocess,
         activation_fn=activation_fn,
     )
+
+
+def _infer_task(checkpoint: Checkpoint, pooled: bool) -> Task:
+    """The task of the class that config.json names; where it names none that is known, of the heads in the weights."""
+    config = checkpoint.config
+    known = any(canonical_class(name) in TASK_OF_ARCHITECTURE for name in config.architectures)
+    found = None if known else class_of_heads(checkpoint)
+    task = infer_task(config if known else config.replace(architectures=(found or "BertModel",)), pooled)
+    if task.name == _CLASSES and _ranks(checkpoint):
+        task = TASKS[_RANKING]
+    if not known:
+        named = ", ".join(config.architectures) or "no class"
+        fits = f"the weights fit {found}" if found else "the weights have heads of several classes"
+        logger.warning("config.json names %s and %s: the task is %s. --task chooses another.", named, fits, task.name)
+    return task
 
 
 def _ranks(checkpoint: Checkpoint) -> bool:
@@ -122,7 +141,5 @@ def _has_pooler(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint has a trained pooler; a random model has one where its family does."""
     if checkpoint.source.kind == "random":
         return checkpoint.config.family.pooler
-    names = tensor_names(checkpoint)
     family = checkpoint.config.family
-    holder, pooler = find_holder(names, family), family.tensor_name(POOLER_WEIGHT)
-    return any(canonical(name, family, holder) == pooler for name in names)
+    return family.tensor_name(POOLER_WEIGHT) in canonical_names(tensor_names(checkpoint), family)

@@ -160,7 +160,8 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     """What a graph of `task` must have."""
     absolute = config.position_embedding_type == "absolute"
     family = config.family
-    every_row = options.output_attentions or options.output_hidden_states or not absolute or family.relative_bias
+    relative = config.relative_positions or family.relative_bias
+    every_row = options.output_attentions or options.output_hidden_states or relative
     layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
     gelus = layers * int(config.hidden_act in GELUS)
     if task.model_class in _TRANSFORMING:
@@ -187,7 +188,7 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
         cached=task.cached,
         packed=packed,
         unpadded=unpadded,
-        packable=absolute and not family.relative_bias and not task.decoder and not options.output_attentions,
+        packable=not relative and not task.decoder and not options.output_attentions,
         first_row=task.model_class in _FIRST_ROW_ONLY and not every_row,
     )
 

@@ -31,7 +31,7 @@ CASES: dict[str, tuple[int, str]] = {
     "a name that no hub can have": (5, "export no--such"),
     "a hub model that is not in the cache": (9, "export nobody/nothing --offline --output {new}"),
     "a folder without config.json": (4, "export {empty} --output {new}"),
-    "a config.json of another model": (4, "export {roberta} --output {new}"),
+    "a config.json of another model": (4, "export {deberta} --output {new}"),
     "a config.json that is not JSON": (4, "export {damaged} --output {new}"),
     "no weights": (5, "export {weightless} --output {new}"),
     "damaged weights": (5, "export {broken} --output {new}"),
@@ -92,10 +92,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders with one thing wrong in each, by the names that `CASES` has for them."""
     folder = tmp_path_factory.mktemp("refusals")
     checkpoint = save_checkpoint(folder / "checkpoint", "fill-mask")
-    places = {name: folder / name for name in ("empty", "roberta", "damaged", "weightless", "broken")}
+    places = {name: folder / name for name in ("empty", "deberta", "damaged", "weightless", "broken")}
     for place in places.values():
         place.mkdir()
-    (places["roberta"] / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    (places["deberta"] / "config.json").write_text(json.dumps({"model_type": "deberta-v2"}))
     (places["damaged"] / "config.json").write_text("{")
     for name in ("weightless", "broken"):
         shutil.copy(checkpoint / "config.json", places[name])

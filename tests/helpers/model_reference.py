@@ -26,7 +26,7 @@ CLASSES = (
     "BertForTokenClassification",
     "BertForQuestionAnswering",
 )
-POSITIONS = ("absolute", "relative_key", "relative_key_query")
+POSITIONS = ("absolute", "relative_key", "relative_key_query", None)
 IMPLEMENTATIONS = ("eager", "sdpa")
 
 #: float32: the largest difference allowed, for outputs, losses and gradients alike.

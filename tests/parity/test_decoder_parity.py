@@ -55,7 +55,7 @@ def visible_rows(inputs: dict[str, Tensor], start: int, stop: int) -> Tensor:
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("mask", ["none", "2d", "3d"])
 @pytest.mark.parametrize("class_name", ["BertModel", "BertLMHeadModel"])
-def test_cross_attention(class_name: str, mask: str, position: str, implementation: str) -> None:
+def test_cross_attention(class_name: str, mask: str, position: str | None, implementation: str) -> None:
     theirs, ours = make_pair(
         class_name,
         is_decoder=True,
@@ -99,7 +99,7 @@ def test_decoder_with_cross_attention_but_no_encoder() -> None:
 @pytest.mark.parametrize("cross", [False, True])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("position", POSITIONS)
-def test_steps_against_transformers(position: str, implementation: str, cross: bool) -> None:
+def test_steps_against_transformers(position: str | None, implementation: str, cross: bool) -> None:
     """One token at a time, where transformers is right for every position type."""
     theirs, ours = make_pair(
         "BertLMHeadModel",
@@ -149,7 +149,7 @@ def empty_cache() -> tuple[tuple[Tensor, Tensor], ...]:
 @pytest.mark.parametrize("cuts", [(0, 7), (0, 1, 7), (0, 3, 7), (0, 2, 4, 6, 7), (0, 6, 7)], ids=str)
 @pytest.mark.parametrize("padding", ["right", "left"])
 def test_pieces_give_what_the_whole_gives(
-    padding: str, cuts: tuple[int, ...], position: str, implementation: str
+    padding: str, cuts: tuple[int, ...], position: str | None, implementation: str
 ) -> None:
     """From an empty cache, in pieces of any length: the numbers of one pass without a cache."""
     _, ours = make_pair("BertLMHeadModel", position_embedding_type=position, implementation=implementation)

@@ -32,7 +32,7 @@ B, S, H, L, D = 3, 7, TINY["num_attention_heads"], TINY["num_hidden_layers"], TI
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("class_name", CLASSES)
-def test_outputs(class_name: str, position: str, implementation: str) -> None:
+def test_outputs(class_name: str, position: str | None, implementation: str) -> None:
     theirs, ours = make_pair(class_name, position_embedding_type=position, implementation=implementation)
     inputs: dict[str, Any] = make_inputs(class_name)
     if class_name == "BertLMHeadModel":
@@ -125,7 +125,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("decoder", [False, True])
 @pytest.mark.parametrize("variation", VARIATIONS)
-def test_inputs(variation: str, decoder: bool, position: str, implementation: str) -> None:
+def test_inputs(variation: str, decoder: bool, position: str | None, implementation: str) -> None:
     theirs, ours = make_pair(
         "BertModel", position_embedding_type=position, implementation=implementation, is_decoder=decoder
     )

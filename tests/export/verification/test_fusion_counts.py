@@ -84,6 +84,18 @@ def test_relative_positions() -> None:
     assert largest_difference(eager, apply_target(eager, model, "ort-cpu")[0]) <= 2e-5
 
 
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "portable"])
+def test_no_positions(target: str) -> None:
+    """What transformers 4.57 makes of null."""
+    eager = tiny("text-classification", position_embedding_type=None)
+    model = trace(eager.module, 18)
+    found = fused(eager, model, target)
+    assert found["attention"] == LAYERS
+    assert found["first_row"] == 1
+    assert not found.get("embeddings")
+    assert largest_difference(eager, apply_target(eager, model, target)[0], target) <= 1e-5
+
+
 def broken(operator: str, number: int, target: str = "ort-cpu") -> tuple[str, str]:
     """Put a Relu on the operator's first input, somewhere in a graph, and try to fuse it; node and message."""
     eager, model = traced("feature-extraction")
