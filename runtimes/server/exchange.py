@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -45,6 +45,12 @@ class Record:
     truncated: int = 0
     body_read: bool = False
     error: BaseException | None = None
+    used: list[ServedModel] = field(default_factory=list)
+
+    def leave(self) -> None:
+        """The request is over: the models that it chose are not held any more."""
+        for model in self.used:
+            model.users -= 1
 
 
 class Exchange:
@@ -119,9 +125,11 @@ class Exchange:
         return bytes(raw) if size <= most else None
 
     def choose(self, name: str | None, tasks: Sequence[str], what: str) -> ServedModel:
-        """As `Service.find`; the record says which."""
+        """As `Service.find`; the record says which, and it stays open until the request is over."""
         model = self.service.find(name, tasks, what)
         self.record.model = model.name
+        self.record.used.append(model)
+        model.users += 1
         return model
 
     def check_inputs(self, texts: Sequence[str | list[int]], query: int = 0) -> None:

@@ -85,6 +85,7 @@ class Gate:
             answer = error_answer(error, request.url.path)
         finally:
             service.busy -= 1
+            record.leave()
         answer.headers["x-request-id"] = request_id
         if record.items:
             answer.headers["x-compute-tokens"] = str(record.tokens)

@@ -29,6 +29,9 @@ class Metrics:
             registry=registry,
         )
         self.faults = Counter("bert_onnx_faults", "Texts that a model failed on.", ("model",), registry=registry)
+        self.reloads = Counter(
+            "bert_onnx_reloads", "Artifacts that were opened again.", ("model", "result"), registry=registry
+        )
         self._queue = Gauge("bert_onnx_queue_tokens", "Tokens that wait or run.", ("model",), registry=registry)
         self._dropped = Counter(
             "bert_onnx_dropped_texts",
@@ -56,10 +59,13 @@ class Metrics:
             "bert_onnx_batch_seconds", "How long a batch ran.", ("model",), buckets=_SECONDS, registry=registry
         )
 
-    def watch(self, model: str, ledger: Ledger, pads: bool) -> ModelMetrics:
+    def watch(self, model: str, pads: bool) -> ModelMetrics:
         """The metrics of one model."""
-        self._queue.labels(model).set_function(lambda: ledger.tokens)
         return ModelMetrics(self, model, pads)
+
+    def show_queue(self, model: str, ledger: Ledger) -> None:
+        """From now on the queue of `model` is this one."""
+        self._queue.labels(model).set_function(lambda: ledger.tokens)
 
     def text(self) -> bytes:
         """In Prometheus' format."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.artifact import Artifact
+from bert_onnx.artifact.contract.names import MANIFEST_NAME
 from bert_onnx.errors import UsageError
 from bert_onnx.sentence_modules import SPARSE
 from bert_onnx.sentence_settings import SentenceSettings
@@ -66,6 +67,10 @@ class ServedModel:
         self.max_length = pipeline.max_length
         self.description = pipeline.describe()
         self.is_suspect = True
+        #: Requests that have chosen it and are not over; counted on the event loop.
+        self.users = 0
+        #: The manifest that it was opened with.
+        self.published = b""
         self._runtime = runtime = pipeline.runtime
         #: Runs rows of which attention does not see all; None where that is the same.
         self._for_hidden: Runtime | None = getattr(pipeline, "query_runtime", runtime)
@@ -74,7 +79,7 @@ class ServedModel:
         self._has_choices = any(CHOICES in port.axes for port in runtime.inputs)
         self._probe = Probe(folder, self.description.variant, runtime)
         ledger = Ledger(limits.queue_tokens)
-        self._metrics: ModelMetrics = metrics.watch(name, ledger, pads)
+        self._metrics: ModelMetrics = metrics.watch(name, pads)
         widest = max((int(port.axes[-1]) for port in runtime.outputs if isinstance(port.axes[-1], int)), default=1)
         tokens = max(1, min(limits.batch_tokens, _OUTPUT_NUMBERS // widest))
         self.lane = Lane(name, self._run, Budget(tokens, pads), ledger, self)
@@ -142,6 +147,7 @@ def open_model(folder: Path, settings: ServerSettings, scheduler: Scheduler, met
         InferenceError: it does not give what its vectors.json has.
         ArtifactError, RuntimeUnavailableError, UsageError: as `runtimes.load`.
     """
+    published = manifest_bytes(folder)
     manifest = Artifact.open(folder, check_hashes=False, partial=True).manifest
     if manifest.task not in TASKS:
         raise UsageError(f"{folder.name} is for {manifest.task}, which is not served; these are: {', '.join(TASKS)}.")
@@ -149,5 +155,15 @@ def open_model(folder: Path, settings: ServerSettings, scheduler: Scheduler, met
     pads = not manifest.variant(pipeline.describe().variant).target.endswith("-unpadded")
     model = ServedModel(folder.name, folder, pipeline, pads, scheduler, settings.limits, metrics)
     model.check()
+    model.published = published
     scheduler.add(model.lane)
+    metrics.show_queue(model.name, model.lane.ledger)
     return model
+
+
+def manifest_bytes(folder: Path) -> bytes:
+    """The manifest as it is, which is another one for another export; nothing where it cannot be read."""
+    try:
+        return (folder / MANIFEST_NAME).read_bytes()
+    except OSError:
+        return b""

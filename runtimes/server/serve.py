@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -22,6 +22,7 @@ from runtimes.server.logs import log, log_to_stderr
 from runtimes.server.metrics import Metrics
 from runtimes.server.model import open_model
 from runtimes.server.protocol import uvicorn_options
+from runtimes.server.reload import reload_models
 from runtimes.server.service import Service
 from runtimes.server.settings import LOOPBACK, ServerSettings
 
@@ -33,7 +34,7 @@ _TICK = 0.05
 def serve(settings: ServerSettings) -> None:
     """Serve until SIGINT or SIGTERM: then /health/ready is off, new work is refused, what was taken is finished.
 
-    A second signal exits at once.
+    A second signal exits at once. SIGHUP opens artifacts that were published meanwhile; see `reload`.
 
     Raises:
         UsageError: an address cannot be had, or a model's task is not served.
@@ -103,6 +104,7 @@ class GracefulServer:
     def __init__(self, service: Service, sockets: list[socket.socket]) -> None:
         self._service = service
         self._sockets = sockets
+        self._reload = False
         apps = [make_app(service), make_metrics_app(service)][: len(sockets)]
         options = uvicorn_options(service.settings.limits)
         self.servers = [_Server(uvicorn.Config(app, **options)) for app in apps]
@@ -111,19 +113,26 @@ class GracefulServer:
         """Until a signal, or `stop`."""
         uvloop.run(self._run())
 
+    def reload(self) -> None:
+        """Look for newly published artifacts; may be called by any thread."""
+        self._reload = True
+
     def stop(self) -> None:
         """Begin to end; may be called by any thread."""
         self._service.draining = True
 
     async def _run(self) -> None:
-        signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-        before = {number: signal.signal(number, self._signal) for number in signals}
+        before = {number: signal.signal(number, handler) for number, handler in self._handlers().items()}
         running = [
             asyncio.ensure_future(server.serve([sock]))
             for server, sock in zip(self.servers, self._sockets, strict=True)
         ]
+        reloading: asyncio.Future[None] | None = None
         try:
             while not all(task.done() for task in running):
+                if self._reload and (reloading is None or reloading.done()):
+                    self._reload = False
+                    reloading = asyncio.ensure_future(reload_models(self._service))
                 if self._service.draining and not self._service.busy:
                     for server in self.servers:
                         server.should_exit = True
@@ -131,13 +140,22 @@ class GracefulServer:
             for task in running:
                 task.result()
         finally:
+            if reloading is not None:
+                reloading.cancel()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _signal(self, number: int, frame: FrameType | None) -> None:
-        if self._service.draining:
-            os._exit(_INTERRUPTED)
-        self.stop()
+    def _handlers(self) -> dict[signal.Signals, Callable[[int, FrameType | None], None]]:
+        """By signal; none where this is not the main thread, which alone may have them."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+
+        def end(number: int, frame: FrameType | None) -> None:
+            if self._service.draining:
+                os._exit(_INTERRUPTED)
+            self.stop()
+
+        return {signal.SIGINT: end, signal.SIGTERM: end, signal.SIGHUP: lambda number, frame: self.reload()}
 
 
 class _Server(uvicorn.Server):

@@ -129,7 +129,11 @@ class Service:
         """Check a model that failed, one probe at a time. Raises InferenceError: it is ill."""
         async with self._probing:
             if model.is_suspect:
-                await asyncio.get_running_loop().run_in_executor(None, model.check)
+                model.users += 1
+                try:
+                    await asyncio.get_running_loop().run_in_executor(None, model.check)
+                finally:
+                    model.users -= 1
 
     async def aside(self, function: Callable[[], Value]) -> Value:
         """What `function` returns, on a thread that tokenizes."""

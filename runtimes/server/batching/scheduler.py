@@ -60,6 +60,7 @@ class Scheduler:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._lanes: list[Lane] = []
+        self._running: Lane | None = None
         self._used = 0.0
         self._changed = threading.Condition()
         self._stopped = False
@@ -68,6 +69,14 @@ class Scheduler:
         """A further model."""
         with self._changed:
             self._lanes.append(lane)
+
+    def remove(self, lane: Lane) -> bool:
+        """Forget `lane`, which gets no more work; False while something of it is queued or runs."""
+        with self._changed:
+            if lane.rows or self._running is lane:
+                return False
+            self._lanes.remove(lane)
+            return True
 
     def admit(self, lane: Lane, ticket: Ticket, tokens: int) -> None:
         """Make room for about `tokens` tokens of `ticket`. Raises QueueFullError, TooLargeError."""
@@ -119,11 +128,13 @@ class Scheduler:
     def step(self) -> bool:
         """Run one batch; False where nothing waits."""
         with self._changed:
+            self._running = None
             lanes = [lane for lane in self._lanes if lane.rows]
             if not lanes:
                 return False
             lane = min(lanes, key=lambda lane: lane.used)
             self._used = lane.used
+            self._running = lane
             batch, expired = lane.queue.pop(self.clock())
             lane.rows -= len(batch)
             for row in batch:
