@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from bert_onnx.checkpoint.header import METADATA
 from bert_onnx.checkpoint.names import listed
-from bert_onnx.checkpoint.reading import INDEX_FILE, PICKLE_ENDINGS, SINGLE_FILE, pickle_names
+from bert_onnx.checkpoint.reading import (
+    INDEX_FILE,
+    PICKLE_ENDINGS,
+    SHARDED_PICKLE,
+    SINGLE_FILE,
+    pickle_names,
+    read_index,
+)
 from bert_onnx.checkpoint.saving import dtype_names, write_safetensors
 from bert_onnx.checkpoint.sentence_weights import module_weight_folders
 from bert_onnx.errors import CheckpointError
@@ -22,8 +29,7 @@ if TYPE_CHECKING:
 #: The name under which transformers saves a pickle; looked for first.
 PICKLE_FILE = "pytorch_model.bin"
 #: Wrappers of training programs: the key under which the state dict lies.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_SHARDED_PICKLE = "pytorch_model.bin.index.json"
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 
 
 def convert_checkpoint(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -44,7 +50,7 @@ def _has_pickles_only(folder: Path) -> bool:
 
 
 def convert_weights(folder: str | os.PathLike[str]) -> Path:
-    """Write `folder`/model.safetensors from the pickle in `folder`, which stays. Returns the new file.
+    """Write `folder`/model.safetensors from the pickle in `folder`, or its shards, which stay. Returns the new file.
 
     The pickle is opened with torch's `weights_only`, which builds tensors and plain containers and refuses
     everything else; there is no other way in. Names are kept; tensors that share their storage are written once
@@ -55,29 +61,38 @@ def convert_weights(folder: str | os.PathLike[str]) -> Path:
         StorageError: the disk does not take the new file.
     """
     place = Path(folder)
-    source = _find_pickle(place)
-    state = _state_dict(source)
-    _check_kinds(source, state)
-    tensors = _without_aliases(state)
-    _check_size(source, tensors)
+    tensors: dict[str, Tensor] = {}
+    for source in _find_pickles(place):
+        state = _state_dict(source)
+        _check_kinds(source, state)
+        state = _without_aliases(state)
+        _check_size(source, state)
+        if twice := sorted(state.keys() & tensors.keys()):
+            raise CheckpointError(f"{source} holds tensors that another shard has, too: {listed(twice)}.")
+        tensors |= state
     target = place / SINGLE_FILE
     write_safetensors(tensors, target)
     return target
 
 
-def _find_pickle(folder: Path) -> Path:
+def _find_pickles(folder: Path) -> tuple[Path, ...]:
+    """The pickle, or its shards."""
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; name the one that holds {PICKLE_FILE}.")
     for name in (SINGLE_FILE, INDEX_FILE):
         if (folder / name).exists():
             raise CheckpointError(f"{folder} has {name} already; there is nothing to convert.")
-    if (folder / _SHARDED_PICKLE).exists():
-        raise CheckpointError(
-            f"{folder} holds a pickle in shards ({_SHARDED_PICKLE}), which is not converted; save it with "
-            "transformers as safetensors."
-        )
     if (folder / PICKLE_FILE).is_file():
-        return folder / PICKLE_FILE
+        return (folder / PICKLE_FILE,)
+    if (folder / SHARDED_PICKLE).exists():
+        names = sorted(set(read_index(folder / SHARDED_PICKLE, ".bin").values()))
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{folder / SHARDED_PICKLE} names {len(missing)} shard(s) that {folder} lacks: {listed(missing)}; "
+                "fetch them, too."
+            )
+        return tuple(folder / name for name in names)
     others = pickle_names(path.name for path in folder.iterdir() if path.is_file())
     if len(others) != 1:
         found = listed(others) or "none"
@@ -85,7 +100,7 @@ def _find_pickle(folder: Path) -> Path:
             f"{folder} has no {PICKLE_FILE}, and not exactly one other file ending in {', '.join(PICKLE_ENDINGS)} "
             f"(found: {found}); name the file to convert {PICKLE_FILE}."
         )
-    return folder / others[0]
+    return (folder / others[0],)
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:

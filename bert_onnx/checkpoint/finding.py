@@ -11,6 +11,7 @@ from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.generation import with_ends
 from bert_onnx.checkpoint.hub import fetch
 from bert_onnx.checkpoint.names import canonical_names
+from bert_onnx.checkpoint.other_weights import refuse_adapter
 from bert_onnx.checkpoint.reading import read_tensors, weight_files, weights_digest
 from bert_onnx.checkpoint.sentence_files import transformer_folder
 from bert_onnx.checkpoint.sentence_weights import module_weight_files
@@ -124,6 +125,8 @@ def _refuse_revision(model: str, revision: str | None) -> None:
 
 def _local(folder: Path, name: str, kind: str, random_seed: int | None, revision: str | None = None) -> Checkpoint:
     root, folder = folder, transformer_folder(folder)
+    if not (folder / CONFIG_NAME).exists():
+        refuse_adapter(folder)
     config, warnings = BertConfig.read(folder)
     config = with_ends(config, folder)
     check_memory(config, str(folder / CONFIG_NAME))

@@ -40,6 +40,10 @@ MAX_NAME_LENGTH = 300
 METADATA = "__metadata__"
 
 
+#: How a file begins that Git LFS left in the place of a large one.
+_LFS = b"version https://git-lfs"
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """Where one tensor lies.
@@ -72,7 +76,11 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     try:
         with open(path, "rb") as file:
             total = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
+            start = file.read(len(_LFS))
+            if start == _LFS:
+                raise CheckpointError(f"{path} is a pointer of Git LFS, not the file itself; run: git lfs pull")
+            file.seek(8)
+            length = int.from_bytes(start[:8], "little")
             if total < 8 or length > total - 8:
                 raise _damaged(path, f"its header claims {length} bytes, but the file has {total}")
             if length > MAX_HEADER_BYTES:

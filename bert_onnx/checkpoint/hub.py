@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bert_onnx.checkpoint.generation import GENERATION_FILE
 from bert_onnx.checkpoint.names import SENTENCE_FILES, TOKENIZER_FILES, listed
+from bert_onnx.checkpoint.other_weights import ADAPTER_CONFIG, adapter, described
 from bert_onnx.checkpoint.reading import INDEX_FILE, SINGLE_FILE, pickle_names
 from bert_onnx.checkpoint.sentence_files import MODULES_FILE, transformer_folder
 from bert_onnx.config import CONFIG_NAME, BertConfig
@@ -68,6 +69,8 @@ def needed_files(names: Sequence[str], model: str, weights: bool, place: str = "
     Raises:
         HubError: there is no config.json, or there are no weights in safetensors.
     """
+    if place + CONFIG_NAME not in names and place + ADAPTER_CONFIG in names:
+        raise HubError(adapter(model, None))
     if place + CONFIG_NAME not in names:
         raise HubError(f"{model} has no {place}{CONFIG_NAME} on the hub, so it is not a BERT checkpoint.")
     beside = {CONFIG_NAME, GENERATION_FILE, *TOKENIZER_FILES, *SENTENCE_FILES}
@@ -81,6 +84,8 @@ def needed_files(names: Sequence[str], model: str, weights: bool, place: str = "
         shards = [name for name in names if name.startswith(place) and _SHARD.fullmatch(name[len(place) :])]
         return [*chosen, place + INDEX_FILE, *shards]
     others = [name for name in pickle_names(names) if name.rpartition("/")[0] == place.rstrip("/")]
+    if not others and (other := described(names, model)):
+        raise HubError(f"{model} has no weights in safetensors on the hub: {other}.")
     has = f" (it has {listed(others, 2)})" if others else ""
     raise HubError(
         f"{model} has no weights in safetensors on the hub{has}; download it with `hf download {model} --local-dir "

@@ -60,6 +60,25 @@ _OTHER_HEAD = re.compile(r"^(\w+_)?(cls|classifier|heads?|qa_outputs|score|logit
 _ADAPTER = re.compile(r"lora_|adapter|ia3_|base_layer\.|prefix_encoder|prompt_encoder|prompt_embeddings")
 _LAYER = re.compile(r"\.layer\.(\d+)\.")
 
+#: Tensors in the place of weights -> what has to be done before these are weights again.
+_WAYS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        _ADAPTER,
+        "adapters change what every layer computes; merge them into the weights first (peft: merge_and_unload), "
+        "save the model and export that",
+    ),
+    (
+        re.compile(r"\.(SCB|weight_format|absmax|quant_map|nested_\w+|quant_state\.\S+|qweight|qzeros|scales|g_idx)$"),
+        "they are of a quantised model; export the model that it was made of, which bert-onnx quantises itself, or "
+        "save it dequantised (transformers: model.dequantize())",
+    ),
+    (
+        re.compile(r"\.\w+_(orig|mask|g|v)$|\.parametrizations\."),
+        "a weight is computed of them at every call; make it one first (torch.nn.utils: prune.remove, "
+        "remove_weight_norm or parametrize.remove_parametrizations), save the model and export that",
+    ),
+)
+
 #: Classes whose heads share the name `classifier` but compute different things.
 CLASSIFIERS: tuple[str, ...] = (
     "BertForSequenceClassification",
@@ -121,15 +140,14 @@ def left_behind(name: str) -> bool:
     return bool(_TRAINING_FIRST.match(name) or _TRAINING_PART.search(name) or _OTHER_HEAD.match(name))
 
 
-def way_on(names: Iterable[str], family: Family) -> str:
-    """What to do about tensors, by their canonical `names`, that the config has no place for."""
+def way_on(names: Iterable[str], family: Family, layers: int) -> str:
+    """What to do about tensors, by their canonical `names`, that a config with so many `layers` has no place for."""
     every = list(names)
-    if any(map(changes_layers, every)):
-        return (
-            "adapters change what every layer computes; merge them into the weights first (peft: merge_and_unload), "
-            "save the model and export that"
-        )
-    if any(name.startswith(f"{family.base}.") and _LAYER.search(name) for name in every):
+    for pattern, way in _WAYS:
+        if any(map(pattern.search, every)):
+            return way
+    numbers = [_LAYER.search(name) for name in every if name.startswith(f"{family.base}.")]
+    if any(int(number[1]) >= layers for number in numbers if number):
         return "set num_hidden_layers in config.json to the layers that these weights have, if they belong together"
     return (
         "they may change what the model returns, so they are not left out silently; if nothing computes with them, "

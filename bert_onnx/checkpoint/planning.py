@@ -142,18 +142,23 @@ def _check_fit(slot: Slot, tensor: TensorInfo, checkpoint: Checkpoint) -> None:
     if tensor.dtype not in FLOAT_DTYPES:
         raise CheckpointError(
             f"tensor {tensor.name!r} of {checkpoint.folder} is of type {tensor.dtype}; weights are read from "
-            f"{', '.join(FLOAT_DTYPES)} only."
+            f"{', '.join(FLOAT_DTYPES)} only; save the model dequantised (transformers: model.dequantize())."
         )
 
 
 def _contradiction(slot: Slot, tensor: TensorInfo, config: BertConfig) -> str:
     """What config.json says that the rows of a table do not bear out, or what to do about a head."""
     name = slot_names(slot, config.family)[0]
+    if 0 in tensor.shape:
+        return (
+            ": it is empty, as training programs save a model that they have split (DeepSpeed ZeRO-3); gather the "
+            "weights first, as by zero_to_fp32.py of its checkpoint"
+        )
     if is_head(name, config.family):
         return "; check num_labels or id2label in config.json, or start with an untrained head by --new-head"
     found = next((row for ending, row in _COUNTED.items() if name.endswith(ending)), None)
     if found is None or tensor.shape[1:] != slot.shape[1:]:
-        return ""
+        return " by config.json, so that config and weights do not belong together"
     table, rows, field = found
     counted = ""
     if field == "max_position_embeddings" and config.first_position:
@@ -191,7 +196,7 @@ def _left_over(
     if unknown:
         raise CheckpointError(
             f"{checkpoint.folder} holds {len(unknown)} tensor(s) that a BERT of this config.json does not have: "
-            f"{listed(sorted(unknown.values()))}; {way_on(unknown, family)}."
+            f"{listed(sorted(unknown.values()))}; {way_on(unknown, family, checkpoint.config.num_hidden_layers)}."
         )
     return tuple(sorted(unused)), tuple(sorted(ignored)), tuple(sorted(training))
 
@@ -204,7 +209,8 @@ def _check_missing(model_class: str, missing: Sequence[Slot], checkpoint: Checkp
     ]
     if encoder:
         raise CheckpointError(
-            f"{checkpoint.folder} lacks {len(encoder)} tensor(s) that its config.json calls for: {listed(encoder)}."
+            f"{checkpoint.folder} lacks {len(encoder)} tensor(s) that its config.json calls for: {listed(encoder)}; "
+            "fetch or save it again if it is incomplete, or else the config that belongs to it."
         )
     if missing and not allow_new_heads:
         head = listed(family.tensor_name(slot.names[0]) for slot in missing)

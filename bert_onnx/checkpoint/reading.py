@@ -12,14 +12,17 @@ from bert_onnx.artifact.contract.hashing import hash_file
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.header import TensorInfo, read_header
 from bert_onnx.checkpoint.names import listed
+from bert_onnx.checkpoint.other_weights import described, refuse_adapter
 from bert_onnx.errors import CheckpointError
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+SHARDED_PICKLE = "pytorch_model.bin.index.json"
 #: Endings of the pickle formats, which can run code when opened and are never opened here.
 PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 #: Pickles that training programs leave beside the weights.
 _NOT_WEIGHTS = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt"})
+_NOT_WEIGHTS_FIRST = ("rng_state", "openvino_", "adapter_model")
 _MAX_INDEX_BYTES = 16 * 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -40,7 +43,7 @@ def read_tensors(folder: Path) -> dict[str, TensorInfo]:
     first, *shards = weight_files(folder)
     if first.name == SINGLE_FILE:
         return read_header(first)
-    weight_map = _read_index(first)
+    weight_map = read_index(first)
     tensors: dict[str, TensorInfo] = {}
     for shard in shards:
         for name, tensor in read_header(shard).items():
@@ -65,7 +68,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     index = folder / INDEX_FILE
     if not index.is_file():
         raise _no_weights(folder)
-    names = sorted(set(_read_index(index).values()))
+    names = sorted(set(read_index(index).values()))
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{index} names {len(missing)} shard(s) that {folder} lacks: {listed(missing)}.")
@@ -102,22 +105,30 @@ def pickle_names(names: Iterable[str]) -> list[str]:
     return sorted(
         name
         for name in names
-        if name.endswith(PICKLE_ENDINGS) and name not in _NOT_WEIGHTS and not name.startswith("rng_state")
+        if name.endswith(PICKLE_ENDINGS) and name not in _NOT_WEIGHTS and not name.startswith(_NOT_WEIGHTS_FIRST)
     )
 
 
 def _no_weights(folder: Path) -> CheckpointError:
-    pickles = pickle_names(path.name for path in folder.iterdir() if path.is_file())
-    if pickles:
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    refuse_adapter(folder)
+    pickles = pickle_names(names)
+    if pickles or SHARDED_PICKLE in names:
         return CheckpointError(
-            f"{folder} has its weights in a pickle format only ({listed(pickles, 3)}), which can run code when it is "
-            f"opened; convert them once with: bert-onnx convert-weights {folder}"
+            f"{folder} has its weights in a pickle format only ({listed(pickles or [SHARDED_PICKLE], 3)}), which can "
+            f"run code when it is opened; convert them once with: bert-onnx convert-weights {folder}"
         )
-    return CheckpointError(f"{folder} has no weights; looked for {SINGLE_FILE} and {INDEX_FILE}.")
+    other = described(names, str(folder))
+    looked = f"; looked for {SINGLE_FILE} and {INDEX_FILE}" if other is None else f" in safetensors: {other}"
+    return CheckpointError(f"{folder} has no weights{looked}.")
 
 
-def _read_index(path: Path) -> dict[str, str]:
-    """Tensor name -> shard file name. Raises CheckpointError for anything but plain names in this folder."""
+def read_index(path: Path, ending: str = ".safetensors") -> dict[str, str]:
+    """Tensor name -> shard file name, each with the `ending`.
+
+    Raises:
+        CheckpointError: for anything but plain names in this folder.
+    """
     try:
         if path.stat().st_size > _MAX_INDEX_BYTES:
             raise CheckpointError(f"{path} has {path.stat().st_size} bytes; at most {_MAX_INDEX_BYTES} are read.")
@@ -130,17 +141,17 @@ def _read_index(path: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{path} has no weight_map that says which shard holds which tensor.")
     for name, shard in weight_map.items():
-        if not isinstance(shard, str) or not _is_plain_name(shard):
+        if not isinstance(shard, str) or not _is_plain_name(shard, ending):
             raise CheckpointError(
                 f"{path} puts tensor {name!r} into {str(shard)[:80]!r}, which is not the plain name of a "
-                ".safetensors file beside it."
+                f"{ending} file beside it."
             )
     return weight_map
 
 
-def _is_plain_name(name: str) -> bool:
+def _is_plain_name(name: str, ending: str) -> bool:
     """Whether `name` is a file name without any way out of its folder."""
-    return name.endswith(".safetensors") and not set(name) & set("/\\:\0") and not name.startswith(".")
+    return name.endswith(ending) and not set(name) & set("/\\:\0") and not name.startswith(".")
 
 
 def _check_index(index: Path, weight_map: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -51,7 +52,35 @@ def test_tied_tensors_are_written_once_and_old_names_stay(tmp_path: Path) -> Non
     assert torch.equal(read["same storage, other shape"], table.view(16)[:8])
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict"])
+def test_shards_become_one_file(tmp_path: Path) -> None:
+    shards = {f"pytorch_model-{n}.bin": {name: torch.full((2,), float(n))} for n, name in enumerate("ab")}
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {name: file for file, state in shards.items() for name in state}}))
+    (first, state), *others = shards.items()
+    pickle_folder(tmp_path, state, first)
+    with pytest.raises(CheckpointError, match=r"names 1 shard\(s\) that .* lacks: pytorch_model-1\.bin; fetch"):
+        convert_weights(tmp_path)
+    for file, state in others:
+        pickle_folder(tmp_path, state, file)
+    assert {name: value.tolist() for name, value in load_file(convert_weights(tmp_path)).items()} == {
+        "a": [0, 0],
+        "b": [1, 1],
+    }
+
+
+def test_shards_outside_the_folder_or_with_one_name_are_refused(tmp_path: Path) -> None:
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../x.bin"}}))
+    with pytest.raises(CheckpointError, match="not the plain name"):
+        convert_weights(tmp_path)
+    index.write_text(json.dumps({"weight_map": {"a": "1.bin", "b": "2.bin"}}))
+    for file in ("1.bin", "2.bin"):
+        pickle_folder(tmp_path, {"a": torch.ones(1)}, file)
+    with pytest.raises(CheckpointError, match="tensors that another shard has, too: a"):
+        convert_weights(tmp_path)
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "module"])
 def test_a_training_program_s_wrapper_is_taken_off(wrapper: str, tmp_path: Path) -> None:
     value = {"epoch": 3, wrapper: {"w": torch.ones(2)}}
     assert list(load_file(convert_weights(pickle_folder(tmp_path, value, "checkpoint.pt")))) == ["w"]
@@ -149,7 +178,7 @@ def test_no_pickle_several_or_no_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"found: a\.pt, b\.pt"):
         convert_weights(tmp_path)
     (tmp_path / "pytorch_model.bin.index.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="in shards"):
+    with pytest.raises(CheckpointError, match="no weight_map"):
         convert_weights(tmp_path)
     with pytest.raises(CheckpointError, match="is not a folder"):
         convert_weights(tmp_path / "nowhere")
