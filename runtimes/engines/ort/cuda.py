@@ -42,7 +42,9 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
 
     def _compute(self, engine: GpuSession, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         options, (batch, length) = engine.options, inputs["input_ids"].shape[-2:]
-        bucket = find_bucket(batch, length, options.batches, options.lengths) if options.cuda_graphs else None
+        bucket = None
+        if options.cuda_graphs:
+            bucket = find_bucket(batch, length, options.batches, options.lengths, self._longest())
         with engine.turn():
             if bucket is None:
                 return self._run_kernels(engine, names, inputs)
@@ -56,11 +58,14 @@ class OnnxRuntimeCuda(GuardedRuntime[GpuSession]):
         if not engine.options.pad_shapes or any(port.axes != (BATCH, SEQUENCE) for port in self.inputs):
             return run_session(engine.session, self._guard.model, names, inputs, options)
         batch, length = inputs["input_ids"].shape
-        limits = self._guard.limits
-        bucket = padded_bucket(batch, length, None if limits is None else limits.longest_sequence)
+        bucket = padded_bucket(batch, length, self._longest())
         results = run_session(engine.session, self._guard.model, names, pad_to_bucket(inputs, bucket), options)
         ports = {port.name: port for port in self.outputs}
         return {name: cut(array, ports[name], batch, length) for name, array in results.items()}
+
+    def _longest(self) -> int | None:
+        """How many positions the model has, where that is known."""
+        return None if self._guard.limits is None else self._guard.limits.longest_sequence
 
     def _replay(
         self, engine: GpuSession, names: Sequence[str], inputs: Mapping[str, np.ndarray], bucket: Bucket

@@ -33,11 +33,18 @@ class Bucket:
     length: int
 
 
-def find_bucket(batch: int, length: int, batches: Sequence[int], lengths: Sequence[int]) -> Bucket | None:
-    """The smallest bucket that holds `batch` rows of `length` tokens; None where none does."""
+def find_bucket(
+    batch: int, length: int, batches: Sequence[int], lengths: Sequence[int], longest: int | None = None
+) -> Bucket | None:
+    """The smallest bucket that holds `batch` rows of `length` tokens; None where none does.
+
+    None is above `longest`, for which a model has positions.
+    """
     rows = next((size for size in batches if size >= batch), None)
     tokens = next((size for size in lengths if size >= length), None)
-    return None if rows is None or tokens is None else Bucket(rows, tokens)
+    if rows is None or tokens is None:
+        return None
+    return Bucket(rows, tokens if longest is None else min(tokens, longest))
 
 
 def padded_bucket(batch: int, length: int, longest: int | None) -> Bucket:

@@ -116,6 +116,8 @@ def test_buckets_are_the_smallest_that_hold_a_batch() -> None:
     assert find_bucket(2, 17, batches, lengths) == Bucket(4, 64)
     assert find_bucket(17, 16, batches, lengths) is None
     assert find_bucket(1, 65, batches, lengths) is None
+    assert find_bucket(1, 17, batches, lengths, 40) == Bucket(1, 40), "there are no positions beyond"
+    assert find_bucket(1, 16, batches, lengths, 40) == Bucket(1, 16)
 
 
 def test_padding_to_a_bucket_leaves_no_row_without_a_token() -> None:
@@ -139,6 +141,13 @@ def test_each_bucket_is_captured_once_and_answers_are_cut_out(gpu: FakeGpu, grap
     assert gpu.graph_ids == ["1", "2", "2", "3", "1", "2"]
     assert sorted(set(gpu.allocated)) == [(1, 4), (1, 4, 4), (4, 4), (4, 4, 4), (4, 8), (4, 8, 4)]
     assert len(gpu.allocated) == 3 * (len(INPUTS) + len(OUTPUTS))
+
+
+def test_no_bucket_is_longer_than_the_model(gpu: FakeGpu, graph: Path) -> None:
+    with opened(graph, CudaOptions(cuda_graphs=True, batches=(1,), lengths=(64,))) as runtime:
+        inputs = arrays(1, 9)
+        np.testing.assert_allclose(runtime.run(inputs)["sentence_embedding"], expected(inputs), rtol=1e-5)
+    assert (1, CONFIG.max_position_embeddings) in gpu.allocated
 
 
 def test_a_batch_beyond_the_buckets_runs_without_a_graph(gpu: FakeGpu, graph: Path) -> None:
