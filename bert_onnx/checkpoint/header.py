@@ -76,11 +76,11 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     try:
         with open(path, "rb") as file:
             total = os.fstat(file.fileno()).st_size
-            start = file.read(len(_LFS))
-            if start == _LFS:
+            first = file.read(len(_LFS))
+            if first == _LFS:
                 raise CheckpointError(f"{path} is a pointer of Git LFS, not the file itself; run: git lfs pull")
             file.seek(8)
-            length = int.from_bytes(start[:8], "little")
+            length = int.from_bytes(first[:8], "little")
             if total < 8 or length > total - 8:
                 raise _damaged(path, f"its header claims {length} bytes, but the file has {total}")
             if length > MAX_HEADER_BYTES:
