@@ -66,8 +66,9 @@ def lane(
     pads: bool = False,
     limit: int = 100_000,
     name: str = "m",
+    enough: int | None = None,
 ) -> Lane:
-    made = Lane(name, recorder.run, Budget(tokens, pads), Ledger(limit), recorder)
+    made = Lane(name, recorder.run, Budget(tokens, pads, enough), Ledger(limit), recorder)
     scheduler.add(made)
     return made
 

@@ -67,6 +67,44 @@ def test_attention_is_padded_in_every_graph(scheduler: Scheduler, recorder: Reco
     assert len(recorder.shapes[0]) * 60 <= 4 * 150
 
 
+def test_rows_of_like_length_run_together(scheduler: Scheduler, recorder: Recorder) -> None:
+    model = lane(scheduler, recorder, tokens=2000, enough=60)
+    for name, length in enumerate((20, 40, 22, 39, 18, 41), 1):
+        ask(scheduler, model, {name: length}, client=str(name))
+    run_all(scheduler)
+    assert recorder.batches == [[1, 3, 5], [2, 4], [6]]
+
+
+def test_where_few_are_alike_the_nearest_run_beside_them(scheduler: Scheduler, recorder: Recorder) -> None:
+    model = lane(scheduler, recorder, tokens=2000, enough=60)
+    for name, length in enumerate((20, 55, 8, 30), 1):
+        ask(scheduler, model, {name: length}, client=str(name))
+    run_all(scheduler)
+    assert recorder.batches == [[1, 4, 3, 2]]
+    ask(scheduler, model, {1: 10})
+    ask(scheduler, model, {2: 100})  # too long to run beside it
+    run_all(scheduler)
+    assert recorder.batches[1:] == [[1], [2]]
+
+
+def test_a_batch_ends_with_enough_tokens(scheduler: Scheduler, recorder: Recorder) -> None:
+    model = lane(scheduler, recorder, tokens=2000, enough=30)
+    ask(scheduler, model, dict.fromkeys(range(1, 8), 10))
+    run_all(scheduler)
+    assert recorder.shapes == [[10, 10, 10], [10, 10, 10], [10]]
+
+
+def test_what_was_passed_over_comes_first_next_time(scheduler: Scheduler, recorder: Recorder) -> None:
+    model = lane(scheduler, recorder, tokens=2000, enough=40)
+    for name, length in enumerate((20, 90, 20, 20), 1):
+        ask(scheduler, model, {name: length}, client=str(name))
+    scheduler.step()
+    assert recorder.batches == [[1, 3]]
+    ask(scheduler, model, {5: 20}, client="5")
+    scheduler.step()
+    assert recorder.batches[1][0] == 2
+
+
 def test_a_row_longer_than_the_budget_runs_alone(scheduler: Scheduler, recorder: Recorder) -> None:
     model = lane(scheduler, recorder, tokens=100)
     ask(scheduler, model, {1: 500, 2: 10})
