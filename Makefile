@@ -99,8 +99,9 @@ lint: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	@$(BIN)/mypy
 
-parity: $(VENV)/bench.stamp  ## measure every head again and write docs/parity.md
+parity: $(VENV)/bench.stamp  ## measure every head again and write docs/parity.md and docs/parity-families.md
 	@$(BIN)/python -m benchmarks.parity_table
+	@$(BIN)/python -m benchmarks.parity_table --families
 
 compatibility: $(VENV)/bench.stamp  ## export checkpoints of many kinds, beside their libraries: docs/compatibility.md
 	@$(BIN)/python -m benchmarks.compatibility

@@ -22,6 +22,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from bert_onnx.artifact.contract.parity import OutputParity
 from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.checkpoint.finding import sample_folder
+from bert_onnx.family import FAMILIES, Family
 from bert_onnx.sentence_modules import TOKENS, Pooling, SpladePooling
 from bert_onnx.tasks import TASKS, Task, TaskOptions, find_task
 from export.pipeline import export
@@ -56,13 +57,27 @@ _LABELLED = ("text-classification", "token-classification")
 _PROJECTED = 16
 
 
+#: Changes that show what a family has of its own.
+_NARROW: dict[str, dict[str, Any]] = {"electra": {"embedding_size": 16}, "albert": {"embedding_size": 16}}
+
+
+def _tasks_of(family: Family) -> tuple[str, ...]:
+    """One task for each class that the family has, and the tasks that make more of one."""
+    return tuple(
+        name
+        for name, task in TASKS.items()
+        if task.model_class in family.classes and name not in ("sparse-embedding", "late-interaction", "text-ranking")
+    )
+
+
 @dataclass(frozen=True)
 class Row:
-    """What one row measures: a head, on a model, with changes to its config."""
+    """What one row measures: a head, on a model of a family, with changes to its config."""
 
     task: str
     model: str = TINY
     changes: Mapping[str, Any] = field(default_factory=dict)
+    family: str = "bert"
 
     @property
     def label(self) -> str:
@@ -86,6 +101,16 @@ ROWS = (
     Row("feature-extraction", LARGE),
     Row("feature-extraction", SAMPLE),
     Row("sentence-similarity", SAMPLE),
+)
+#: Heads of the other families: a task for each class of transformers, tiny, and many layers.
+FAMILY_ROWS = tuple(
+    row
+    for family in FAMILIES.values()
+    if family.model_type != "bert"
+    for row in (
+        *(Row(task, TINY, _NARROW.get(family.model_type, {}), family.model_type) for task in _tasks_of(family)),
+        Row("feature-extraction", SMALL, _NARROW.get(family.model_type, {}), family.model_type),
+    )
 )
 QUICK_ROWS = (Row("feature-extraction"), Row("text-generation-with-past"))
 
@@ -194,7 +219,8 @@ def _seen(task: Task, inputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
 def make_checkpoint(row: Row, folder: Path) -> tuple[Path, nn.Module]:
     """A checkpoint folder and transformers' model of it."""
     task = find_task(row.task)
-    model_class = getattr(transformers, task.model_class)
+    family = FAMILIES[row.family]
+    model_class = getattr(transformers, family.classes[task.model_class])
     if row.model == SAMPLE:
         source = sample_folder()
         return source, model_class.from_pretrained(source, attn_implementation="eager").eval()
@@ -203,7 +229,9 @@ def make_checkpoint(row: Row, folder: Path) -> tuple[Path, nn.Module]:
         fields["num_labels"] = 3
     if row.task == "text-ranking":
         fields["num_labels"] = 1
-    model = model_class(transformers.BertConfig(**fields, attn_implementation="eager")).eval()
+    named = {family.fields.get(name, name): value for name, value in fields.items() if name not in family.lacks}
+    config = transformers.AutoConfig.for_model(row.family, **named, attn_implementation="eager")
+    model = model_class(config).eval()
     if row.task == "late-interaction":
         model.linear = nn.Linear(model.config.hidden_size, _PROJECTED, bias=False)
     _randomise(model, _SCALES[row.model])
@@ -219,7 +247,7 @@ def _randomise(model: nn.Module, scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator) * scale
-        parameter.copy_(noise + 1.0 if name.endswith("LayerNorm.weight") else noise)
+        parameter.copy_(noise + 1.0 if "norm" in name.lower() and name.endswith("weight") else noise)
 
 
 class TransformersModel:
@@ -276,6 +304,7 @@ def to_json(measured: Measured) -> str:
     return json.dumps(
         {
             "head": measured.row.label,
+            "family": measured.row.family,
             "model": measured.row.model,
             "opset": measured.opset,
             "cases": measured.cases,

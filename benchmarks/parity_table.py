@@ -1,6 +1,6 @@
 """Measures every head against transformers and against ONNX Runtime, and writes docs/parity.md.
 
-python -m benchmarks.parity_table [--quick] [--only TEXT] [--output FILE] [--json]
+python -m benchmarks.parity_table [--quick] [--families] [--only TEXT] [--output FILE] [--json]
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from bert_onnx.artifact.contract.parity import Rounding
 from export.verification.tolerances import ROUNDING
 
 if TYPE_CHECKING:
-    from benchmarks.parity_rows import Measured
+    from benchmarks.parity_rows import Measured, Row
 
 OUTPUT = REPOSITORY / "docs" / "parity.md"
+FAMILIES_OUTPUT = REPOSITORY / "docs" / "parity-families.md"
 PACKAGES = ("torch", "transformers", "sentence-transformers", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 TEXTS = (
@@ -70,27 +71,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two tiny models only, and write nothing")
+    parser.add_argument("--families", action="store_true", help="the other families: docs/parity-families.md")
     parser.add_argument("--only", metavar="TEXT", help="rows whose head or model contains this, and write nothing")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="what to write (default: docs/parity.md)")
+    parser.add_argument("--output", type=Path, help="what to write (default: the page in docs)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a row")
     chosen = parser.parse_args(arguments)
     _be_quiet()
     from benchmarks import parity_rows as rows  # torch and transformers take seconds to import
 
-    selected = rows.QUICK_ROWS if chosen.quick else rows.ROWS
-    selected = tuple(row for row in selected if chosen.only is None or chosen.only in f"{row.label} {row.model}")
+    every = rows.FAMILY_ROWS if chosen.families else rows.ROWS
+    selected = rows.QUICK_ROWS if chosen.quick else every
+    selected = tuple(row for row in selected if chosen.only is None or chosen.only in f"{row.label} {_model(row)}")
     measured = []
     for number, row in enumerate(selected, start=1):
         begun = time.monotonic()
         measured.append(rows.measure(row))
-        text = f"{number}/{len(selected)} {row.label}, {row.model}: {time.monotonic() - begun:.1f} s"
+        text = f"{number}/{len(selected)} {row.label}, {_model(row)}: {time.monotonic() - begun:.1f} s"
         print(text, file=sys.stderr, flush=True)
     whole = not chosen.quick and chosen.only is None
-    page = render(measured, rows.embed_difference(list(TEXTS)) if whole else None)
+    page = render(measured, rows.embed_difference(list(TEXTS)) if whole and not chosen.families else None)
     print("\n".join(rows.to_json(row) for row in measured) if chosen.json else page)
     if whole:
-        chosen.output.write_text(page, encoding="utf-8")
-        print(f"written to {chosen.output}", file=sys.stderr)
+        output = chosen.output or (FAMILIES_OUTPUT if chosen.families else OUTPUT)
+        output.write_text(page, encoding="utf-8")
+        print(f"written to {output}", file=sys.stderr)
     if any(row.verdict != "pass" for row in measured):
         raise SystemExit("a head did not pass")
 
@@ -108,7 +112,7 @@ def render(measured: Sequence[Measured], embedding: float | None) -> str:
     lines = []
     for row in measured:
         for place, figure in enumerate(row.figures):
-            first, last = (row.row.label, row.row.model), (str(row.opset), str(row.cases), row.verdict)
+            first, last = (row.row.label, _model(row.row)), (str(row.opset), str(row.cases), row.verdict)
             lines.append(
                 (
                     *(first if place == 0 else ("", "")),
@@ -133,6 +137,11 @@ def render(measured: Sequence[Measured], embedding: float | None) -> str:
         rms=ROUNDING.rms,
         largest=ROUNDING.largest,
     )
+
+
+def _model(row: Row) -> str:
+    """The model of a row, for people."""
+    return row.model if row.family == "bert" else f"{row.family}, {row.model}"
 
 
 def _errors(rounding: Rounding | None) -> tuple[str, str, str]:
