@@ -44,6 +44,7 @@ def serve(settings: ServerSettings) -> None:
     if settings.metrics_port is not None:
         sockets.append(_listen(settings.host, settings.metrics_port))
     lines = log_to_stderr()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the models are open; else it would end the process
     try:
         _serve(settings, sockets)
     finally:

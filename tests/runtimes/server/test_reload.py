@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures as futures
+import json
 import logging
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,3 +120,21 @@ def test_what_is_served_already_is_not_opened_again(served: Served, caplog: pyte
         served.server.reload()
         _wait(lambda: any("is the one that is served" in record.getMessage() for record in caplog.records))
     assert served.service.models["toy"] is old
+
+
+def test_a_reload_while_the_server_starts_does_not_end_it(folder: Path) -> None:
+    command = [sys.executable, "-m", "bert_onnx", "serve", str(folder), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:  # SIGHUP is ignored from before the first line on, and heeded soon after the last
+            process.send_signal(signal.SIGHUP)
+            if '"message":"listening"' in line:
+                address = json.loads(line)["address"]
+                break
+        assert urllib.request.urlopen(f"{address}/health/live", timeout=20).status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
