@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -85,6 +86,13 @@ def test_the_folder_keeps_the_model_type(made: tuple[Head, Any, Any]) -> None:
     card = (artifact.folder / "README.md").read_text()
     assert f"- {head.family.model_type}\n" in card
     assert f"model of BERT's family ({code(head.family.model_type)})" in card
+
+
+def test_weights_that_layers_share_are_in_the_file_once(made: tuple[Head, Any, Any]) -> None:
+    _, model, artifact = made
+    graph = onnx.load(artifact.path("model"))
+    held = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
+    assert held <= sum(parameter.numel() for parameter in model.parameters()) + 2000  # and tables of indices
 
 
 def test_token_types_are_an_input_only_where_there_are_several(tmp_path: Path) -> None:

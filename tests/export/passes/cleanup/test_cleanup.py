@@ -84,6 +84,24 @@ def test_a_weight_that_is_read_elsewhere_keeps_its_transpose() -> None:
     assert "Transpose" in _operators(model)
 
 
+def test_layers_that_share_a_weight_read_one_that_is_transposed_once() -> None:
+    g, array = Graph(), np.arange(9, dtype=np.float32).reshape(3, 3)
+    weight = g.constant("dense.weight", array)
+    model = g.model(_linear(g, weight, _linear(g, weight, g.input("x", "b", 3))))
+    assert PASSES["transpose_weights"](model, CONTEXT).count == 1
+    assert _operators(model) == ["MatMul", "MatMul"]
+    np.testing.assert_array_equal(constant_array(model.graph.initializers["dense.weight"]), array.T)
+
+
+def test_a_weight_that_is_read_both_ways_keeps_its_transpose() -> None:
+    g, array = Graph(), np.ones((3, 3), np.float32)
+    weight = g.constant("dense.weight", array)
+    turned = g.node("Transpose", weight, perm=[0, 1])
+    model = g.model(g.node("MatMul", _linear(g, weight, g.input("x", "b", 3)), turned))
+    assert PASSES["transpose_weights"](model, CONTEXT).count == 0
+    assert _operators(model).count("Transpose") == 2
+
+
 def test_a_transpose_of_something_computed_stays() -> None:
     g = Graph()
     model = g.model(g.node("Transpose", g.input("x", "b", 3), perm=[1, 0]))
