@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,14 +24,16 @@ _CHUNK_BYTES = 1 << 20
 
 
 @torch.no_grad()
-def fill(model: nn.Module, reads: Sequence[tuple[Slot, TensorInfo]]) -> None:
-    """Read each tensor into its parameter.
+def fill(model: nn.Module, reads: Sequence[tuple[Slot, TensorInfo]], mapped: bool) -> None:
+    """Read each tensor into its parameter; for `mapped` see `load_weights`.
 
     Raises:
         CheckpointError: the data ends early, holds NaN or infinity, or exceeds the range of the model's dtype.
     """
     scratch = torch.empty(_CHUNK_BYTES, dtype=torch.uint8)
     for slot, tensor in reads:
+        if mapped and _map(model, slot, tensor):
+            continue
         parameter = _with_memory(model, slot.names)
         target = parameter.detach()
         flat = target.view(-1) if target.is_contiguous() else torch.empty(target.numel(), dtype=target.dtype)
@@ -59,11 +62,33 @@ def _with_memory(model: nn.Module, names: tuple[str, ...]) -> nn.Parameter:
     if not parameter.is_meta:
         return parameter
     memory = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-    parameter = nn.Parameter(memory, requires_grad=parameter.requires_grad)
+    return _set_parameter(model, names, nn.Parameter(memory, requires_grad=parameter.requires_grad))
+
+
+def _set_parameter(model: nn.Module, names: tuple[str, ...], parameter: nn.Parameter) -> nn.Parameter:
     for name in names:
         path, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(path), leaf, parameter)
     return parameter
+
+
+def _map(model: nn.Module, slot: Slot, tensor: TensorInfo) -> bool:
+    """Let the parameter of `slot` lie in the file; False where that would be other numbers, or another memory."""
+    old = model.get_parameter(slot.names[0])
+    dtype = _DTYPES[tensor.dtype]
+    same = dtype == old.dtype and tuple(old.shape) == tuple(tensor.shape) and old.is_contiguous()
+    if not same or not tensor.nbytes or tensor.offset % dtype.itemsize:
+        return False
+    try:
+        data = np.memmap(tensor.file, np.uint8, "c", tensor.offset, tensor.nbytes)
+    except (OSError, ValueError):  # no such mapping here; reading says what is wrong with the file
+        return False
+    values = torch.from_numpy(data).view(dtype)
+    for start in range(0, len(values), _CHUNK_BYTES):
+        _check_finite(tensor, values[start : start + _CHUNK_BYTES], start, "")
+    memory = values.view(old.shape)
+    _set_parameter(model, slot.names, nn.Parameter(memory, requires_grad=old.requires_grad))
+    return True
 
 
 def _chunks(tensor: TensorInfo, flat: Tensor | None, scratch: Tensor) -> Iterator[tuple[int, Tensor]]:

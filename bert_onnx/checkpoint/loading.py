@@ -55,6 +55,7 @@ def load_weights(
     allow_new_heads: bool = False,
     strict: bool = False,
     elsewhere: Sequence[str] = (),
+    mapped: bool = False,
 ) -> LoadReport:
     """Read the weights of `checkpoint` into the parameters of `model`, converting dtypes tensor by tensor.
 
@@ -68,6 +69,8 @@ def load_weights(
             caller sees to it that it is initialised, and not on the meta device.
         strict: refuse what a training loop left behind in the file, rather than leave it out.
         elsewhere: tensors that modules behind `model` read.
+        mapped: let parameters lie in the files where dtype and shape are the same, so that processes share them.
+            Writing to one changes no file; the files must stay as they are while `model` is used.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, misshapen, non-finite or damaged; it is named.
@@ -86,7 +89,7 @@ def load_weights(
             f"{checkpoint.folder} holds {len(plan.left_behind)} tensor(s) with which BERT does not compute: "
             f"{listed(plan.left_behind)}; without strict they are left out, with a note."
         )
-    fill(model, plan.reads)
+    fill(model, plan.reads, mapped)
     overruled = tuple(loser.name for loser, winner in plan.compared if not same_values(loser, winner))
     new = tuple(name for slot in plan.new for name in slot.names[:1])
     return LoadReport(new, plan.unused, plan.ignored, overruled, plan.left_behind)

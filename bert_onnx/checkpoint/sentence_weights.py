@@ -75,4 +75,4 @@ def _load(layer: nn.Module, folder: Path, tensors: Mapping[str, TensorInfo]) -> 
                 f"tensor {name!r} of {tensor.file} is {tensor.dtype} {list(tensor.shape)}, and config.json beside it "
                 f"makes it floating-point {list(slot.shape)}."
             )
-    fill(layer, [(slot, tensors[name]) for name, slot in slots.items()])
+    fill(layer, [(slot, tensors[name]) for name, slot in slots.items()], mapped=False)

@@ -75,6 +75,7 @@ def load_eager(
             allow_new_heads=allow_new_heads,
             strict=strict_weights,
             elsewhere=elsewhere(options.modules),
+            mapped=True,  # of the second process, too
         )
         torch.manual_seed(0)
         initialise_named(model, report.newly_initialised, config.initializer_range)

@@ -6,7 +6,8 @@ neither can be the truth. The eager model in float64 is: its own rounding is 2^2
     error = float32(eager32(inputs) - eager64(inputs))        kept in float32, since it is small itself
 
 Modules compute in float64 one after the other: a hook widens the parameters of a module just before it runs and puts
-the float32 ones back behind it, so that memory grows by one layer, not by a second model. Embedding tables are looked
+the float32 ones back behind it, so that memory grows by one layer, not by a second model. Layers of one size take turns
+in the same memory, since memory that is new each time costs more than the conversion. Embedding tables are looked
 up in float32 and what they give is widened, which is the same. Rows of a batch do not depend on each other: of large
 batches the last row runs alone.
 """
@@ -60,13 +61,13 @@ def rounding_errors(
 @contextmanager
 def _in_float64(module: nn.Module) -> Iterator[None]:
     """While this is entered, every submodule of `module` computes in float64."""
-    handles = []
+    handles, wide = [], _WideParameters()
     for part in module.modules():
         if isinstance(part, nn.Embedding):
             handles.append(part.register_forward_hook(_widen_output))
         elif any(parameter is not None and parameter.is_floating_point() for parameter in part._parameters.values()):
-            handles.append(part.register_forward_pre_hook(_widen_parameters))
-            handles.append(part.register_forward_hook(_restore_parameters, always_call=True))
+            handles.append(part.register_forward_pre_hook(wide.widen))
+            handles.append(part.register_forward_hook(wide.restore, always_call=True))
     try:
         yield
     finally:
@@ -78,13 +79,30 @@ def _widen_output(part: nn.Module, given: Any, output: Tensor) -> Tensor:
     return output.double()
 
 
-def _widen_parameters(part: nn.Module, given: Any) -> None:
-    narrow = dict(part._parameters)
-    part.__dict__["_narrow"] = narrow
-    for name, parameter in narrow.items():
-        if parameter is not None and parameter.is_floating_point():
-            part._parameters[name] = nn.Parameter(parameter.double(), requires_grad=False)
+class _WideParameters:
+    """Float64 copies of the parameters of the modules that run now, in memory that those before them had."""
 
+    def __init__(self) -> None:
+        self._narrow: dict[nn.Module, dict[str, nn.Parameter | None]] = {}
+        self._free: dict[torch.Size, list[nn.Parameter]] = {}
 
-def _restore_parameters(part: nn.Module, given: Any, output: Any) -> None:
-    part._parameters.update(part.__dict__.pop("_narrow"))
+    def widen(self, part: nn.Module, given: Any) -> None:
+        self._narrow[part] = dict(part._parameters)
+        for name, parameter in self._narrow[part].items():
+            if parameter is not None and parameter.is_floating_point():
+                part._parameters[name] = self._copy(parameter)
+
+    def restore(self, part: nn.Module, given: Any, output: Any) -> None:
+        narrow = self._narrow.pop(part)
+        for name, parameter in part._parameters.items():
+            if parameter is not None and parameter is not narrow[name]:
+                self._free[parameter.shape].append(parameter)
+        part._parameters.update(narrow)
+
+    def _copy(self, parameter: nn.Parameter) -> nn.Parameter:
+        free = self._free.setdefault(parameter.shape, [])
+        if not free:
+            return nn.Parameter(parameter.double(), requires_grad=False)
+        wide = free.pop()
+        wide.copy_(parameter)
+        return wide

@@ -58,6 +58,45 @@ def test_fills_the_parameters_in_place(tmp_path: Path) -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_mapped_parameters_lie_in_the_file(tmp_path: Path) -> None:
+    """They are the same numbers, that another process shares; writing to them changes no file."""
+    saved = tiny_model(BertForMaskedLM)
+    saved.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    before = file.read_bytes()
+    model = tiny_model(BertForMaskedLM, seed=1)
+    load_weights(model, find_checkpoint(str(tmp_path)), mapped=True)
+    assert same_state(model, saved)
+    assert str(file) in Path("/proc/self/maps").read_text()
+    embeddings, decoder = model.get_input_embeddings(), model.get_output_embeddings()
+    assert embeddings.weight is decoder.weight
+    with torch.no_grad():
+        embeddings.weight.add_(1.0)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_dtypes_are_read_where_they_cannot_be_mapped(dtype: torch.dtype, tmp_path: Path) -> None:
+    saved = tiny_model(BertModel)
+    saved.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    save_file({name: tensor.to(dtype) for name, tensor in load_file(file).items()}, file)
+    one, other = (tiny_model(BertModel, seed=seed) for seed in (1, 2))
+    load_weights(one, find_checkpoint(str(tmp_path)), mapped=True)
+    load_weights(other, find_checkpoint(str(tmp_path)))
+    assert same_state(one, other)
+    assert {parameter.dtype for parameter in one.parameters()} == {torch.float32}
+
+
+def test_mapped_weights_are_checked_as_others_are(tmp_path: Path) -> None:
+    saved = tiny_model(BertModel)
+    with torch.no_grad():
+        saved.encoder.layer[1].output.dense.weight[3, 2] = torch.nan
+    saved.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"holds nan at index \[3, 2\]"):
+        load_weights(tiny_model(BertModel), find_checkpoint(str(tmp_path)), mapped=True)
+
+
 # Names
 
 

@@ -19,10 +19,11 @@ Polynomial = dict[int, float]
 
 def scalar(value: ir.Value | None) -> float | None:
     """The number that a constant of one element holds; None for anything else."""
-    array = constant_array(value)
-    if array is None or array.size != 1 or array.dtype.kind not in "fiub" or array.ndim > 1:
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    if tensor is None or tensor.size != 1 or len(tensor.shape) > 1:  # asked first: data may have to be made
         return None
-    return float(array.reshape(()))
+    array = tensor.numpy()
+    return float(array.reshape(())) if array.dtype.kind in "fiub" else None
 
 
 def rounding_of(value: ir.Value | None) -> float:

@@ -66,8 +66,9 @@ def _linear(g: Graph, weight: ir.Value, x: ir.Value) -> ir.Value:
     return g.node("MatMul", x, g.node("Transpose", weight, perm=[1, 0]))
 
 
-def test_a_weight_is_stored_transposed_under_its_name() -> None:
-    g, array = Graph(), np.arange(6, dtype=np.float32).reshape(2, 3)
+@pytest.mark.parametrize("rows", [2, 64, 129])
+def test_a_weight_is_stored_transposed_under_its_name(rows: int) -> None:
+    g, array = Graph(), np.arange(3 * rows, dtype=np.float32).reshape(rows, 3)
     model = g.model(_linear(g, g.constant("dense.weight", array), g.input("x", "b", 3)))
     assert PASSES["transpose_weights"](model, CONTEXT).count == 1
     assert _operators(model) == ["MatMul"]
