@@ -7,7 +7,10 @@ finished by it, and it is closed.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from runtimes.server.logs import log
@@ -21,17 +24,20 @@ _TICK = 0.05
 async def reload_models(service: Service) -> None:
     """Open again what was published since it was opened. An artifact that cannot be opened leaves the old model in its
     place, and the log says why."""
-    left = []
     for folder in service.settings.folders:
-        old = service.models[folder.name]
-        if manifest_bytes(folder) == old.published:
-            log(logging.INFO, "the artifact is the one that is served", model=old.name)
-            continue
-        new = await _open(service, folder)
-        if new is not None:
-            service.models[folder.name] = new
-            left.append(old)
-    await asyncio.gather(*(_retire(service, old) for old in left))
+        await _replace(service, folder)
+    _give_memory_back()
+
+
+async def _replace(service: Service, folder: Path) -> None:
+    old = service.models[folder.name]
+    if manifest_bytes(folder) == old.published:
+        log(logging.INFO, "the artifact is the one that is served", model=old.name)
+        return
+    new = await _open(service, folder)
+    if new is not None:
+        service.models[folder.name] = new
+        await _retire(service, old)
 
 
 async def _open(service: Service, folder: Path) -> ServedModel | None:
@@ -54,3 +60,10 @@ async def _retire(service: Service, old: ServedModel) -> None:
     while old.users or not service.scheduler.remove(old.lane):
         await asyncio.sleep(_TICK)
     old.close()
+
+
+def _give_memory_back() -> None:
+    """Free what was closed: a model and its lane refer to each other, and the C library keeps freed memory."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)
