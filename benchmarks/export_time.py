@@ -45,7 +45,7 @@ command with its children.
 {table}
 
 * `{ours}` checks the file with the onnx checker and shape inference, opens it in ONNX Runtime, compares it
-  with the eager model on 8 inputs (1 x 1, 3 x 17, 8 x 128, 1 x 512; padding on the right, on the left, holes, pairs;
+  with the eager model on 8 inputs (1 x 1, 3 x 17, 2 x 128, 1 x 512; padding on the right, on the left, holes, pairs;
   {tokens} tokens in all), hashes every file and publishes all of them in one step. A difference beyond the tolerance
   fails.
 * `{theirs}` compares with the PyTorch model on one dummy input (2 x 16, 32 tokens); a difference is a

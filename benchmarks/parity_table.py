@@ -49,7 +49,7 @@ Written by `make parity`; do not edit. Differences and errors are over all eleme
   ([verification.md](verification.md)).
 * **largest value**: the largest magnitude of that output, without which a difference says little.
 * **cases**: the inputs that every export is verified on (`export/verification/cases.py`): 1 token, 3 x 17,
-  8 x 128, the longest sequence, padding on the right and on the left, holes in the mask, pairs;
+  2 x 128, the longest sequence, padding on the right and on the left, holes in the mask, pairs;
   with a cache also steps behind caches of several lengths.
 
 Tiny models have 3 layers and weights and biases ten times as large as BERT's at the start of its training, so that a

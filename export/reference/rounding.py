@@ -27,7 +27,7 @@ from export.reference.computed import Arrays
 from export.reference.fused import fused_attention
 
 #: Most tokens of a case that run in float64 with all of its rows; of a larger one the last row runs.
-_WHOLE_BATCH_TOKENS = 256
+_WHOLE_BATCH_TOKENS = 128
 
 
 def float64_rows(inputs: Arrays) -> slice:

@@ -106,7 +106,7 @@ def _plans(task: Task, longest: int) -> Iterator[_Plan]:
     medium, short = min(128, longest), min(17, longest)
     yield _Plan("single", 1, 1)
     yield _Plan("full", 3, short)
-    yield _Plan("full", 8, medium)
+    yield _Plan("full", 2, medium)
     yield _Plan("longest", 1, longest)
     yield _Plan("right-padded", 4, short, _right)
     yield _Plan("left-padded", 4, short, _left)

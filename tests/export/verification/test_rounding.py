@@ -184,7 +184,7 @@ def test_an_ill_conditioned_model_is_not_refused(target: str, tmp_path: Path) ->
     eager, path = made(tmp_path, 12, 48, 0.6, target)
     parity = judge(eager, path, target)
     assert parity.passed, parity
-    assert max(output.rounding.eager_max for output in parity.outputs if output.rounding) > 1e-5
+    assert max(output.rounding.eager_max for output in parity.outputs if output.rounding) > 5e-6  # usual: 1e-7
 
 
 def test_the_message_gives_both_errors(model: tuple[Any, Path], tmp_path: Path) -> None:
@@ -229,4 +229,4 @@ def test_float64_by_layers_is_float64_as_a_whole(task: str) -> None:
 
 def test_large_batches_run_one_row() -> None:
     assert float64_rows({"input_ids": np.zeros((4, 17), np.int64)}) == slice(0, None)
-    assert float64_rows({"input_ids": np.zeros((8, 128), np.int64)}) == slice(7, None)
+    assert float64_rows({"input_ids": np.zeros((2, 128), np.int64)}) == slice(1, None)
