@@ -13,6 +13,8 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "added_tokens.json",
 )
 #: Settings of a ColBERT that Stanford's library saved.

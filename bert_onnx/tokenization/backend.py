@@ -28,24 +28,42 @@ def from_vocabulary(vocabulary: Vocabulary, settings: TokenizerSettings) -> toke
     return tokenizer
 
 
-def set_bert_template(tokenizer: tokenizers.Tokenizer, settings: TokenizerSettings) -> None:
-    """Build rows as BERT does; the special tokens have their ids by now. Raises TokenizerError where one is absent.
+def set_rows(tokenizer: tokenizers.Tokenizer, settings: TokenizerSettings, rows: tuple[str, str]) -> None:
+    """Build rows as `rows` says (see classes.py); the special tokens have their ids by now.
 
-    As in transformers, an id that tokenizer_config.json lists for a token stands in rows even where the vocabulary
-    has another.
+    Raises TokenizerError where one is absent. As in transformers, an id that tokenizer_config.json lists for a token
+    stands in rows even where the vocabulary has another.
     """
+    (cls, cls_id), (sep, sep_id) = _ends(tokenizer, settings)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=_pieces(rows[0], cls, sep),
+        pair=_pieces(rows[1], cls, sep),
+        special_tokens=list({cls: (cls, cls_id), sep: (sep, sep_id)}.values()),
+    )
+
+
+def set_roberta_rows(tokenizer: tokenizers.Tokenizer, settings: TokenizerSettings) -> None:
+    """Build rows as RoBERTa does, whose words lose the space before them in offsets. Raises as `set_rows`."""
+    cls, sep = _ends(tokenizer, settings)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        sep, cls, trim_offsets=settings.trim_offsets, add_prefix_space=settings.add_prefix_space
+    )
+
+
+def _ends(tokenizer: tokenizers.Tokenizer, settings: TokenizerSettings) -> list[tuple[str, int]]:
+    """What stands first and last in every row, each with its id."""
     special = settings.special
-    listed = {token.content: index for index, token in settings.added_tokens.items()}
     if special.cls_token is None or special.sep_token is None:
         raise TokenizerError("cls_token and sep_token stand in every row that BERT reads; name them.")
-    cls, sep = special.cls_token.content, special.sep_token.content
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=[f"{cls}:0", "$A:0", f"{sep}:0"],
-        pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
-        special_tokens=[
-            (token, listed.get(token, tokenizer.token_to_id(token))) for token in dict.fromkeys((cls, sep))
-        ],
-    )
+    listed = {token.content: index for index, token in settings.added_tokens.items()}
+    contents = (special.cls_token.content, special.sep_token.content)
+    return [(content, listed.get(content, tokenizer.token_to_id(content))) for content in contents]
+
+
+def _pieces(row: str, cls: str, sep: str) -> list[str]:
+    """The pieces of a row, each with its type id; a token may hold a space."""
+    pieces = [piece if ":" in piece else f"{piece}:0" for piece in row.split()]
+    return [piece.format(cls=cls, sep=sep) for piece in pieces]
 
 
 def templates(tokenizer: tokenizers.Tokenizer) -> dict[tuple[bool, bool], RowTemplate]:

@@ -28,7 +28,13 @@ _ANGLE = {
     "cls_token": special_token("<s>"),
     "mask_token": _MASK,
 }
+_HERBERT = {role: special_token(_ANGLE[role].content) for role in _ANGLE if role not in ("bos_token", "eos_token")}
+_END_OF_TEXT = {role: special_token("<|endoftext|>") for role in ("bos_token", "eos_token", "unk_token")}
 _NORMALISER = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
+#: Rows of one text and of a pair, as the tokenizers library writes its templates, around the tokens `cls` and `sep`.
+BERT_ROWS = ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1")
+WORD_PIECES = ("vocab.txt",)
+MERGES = ("vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,9 @@ class TokenizerClass:
         type_ids: whether it returns token_type_ids; models then read its template's, and else zeros.
         overrules: settings of tokenizer.json's BertNormalizer that tokenizer_config.json (or the class's default)
             overrules.
-        reads_vocab: makes a BERT tokenizer of a vocab.txt where there is no tokenizer.json.
+        reads: the vocabulary files that it makes a tokenizer of where there is no tokenizer.json.
+        rows: how it then builds rows.
+        additional: its additional_special_tokens, where no file names others.
         byte_level: overrules what tokenizer.json's post-processor says of spaces.
         lower: its do_lower_case where tokenizer_config.json has none.
     """
@@ -48,13 +56,20 @@ class TokenizerClass:
     roles: Mapping[str, AddedToken] = field(default_factory=dict)
     type_ids: bool = True
     overrules: tuple[str, ...] = ()
-    reads_vocab: bool = False
+    reads: tuple[str, ...] = ()
+    rows: tuple[str, str] = BERT_ROWS
+    additional: tuple[str, ...] = ()
     byte_level: bool = False
     lower: bool = True
 
+    @property
+    def reads_like_bert(self) -> bool:
+        """Whether BERT's own classes make the same of its vocab.txt."""
+        return self.reads == WORD_PIECES and self.rows == BERT_ROWS
 
-_LIKE_BERT = TokenizerClass(_BERT, overrules=_NORMALISER, reads_vocab=True)
-_LIKE_ROBERTA = TokenizerClass(_ANGLE, type_ids=False, byte_level=True)
+
+_LIKE_BERT = TokenizerClass(_BERT, overrules=_NORMALISER, reads=WORD_PIECES)
+_LIKE_ROBERTA = TokenizerClass(_ANGLE, type_ids=False, byte_level=True, reads=MERGES)
 _GENERIC = TokenizerClass()
 _GENERIC_WITHOUT_TYPES = TokenizerClass(type_ids=False)
 
@@ -67,17 +82,30 @@ _CLASSES = {
         ),
         _LIKE_BERT,
     ),
-    JAPANESE_CLASS: TokenizerClass(_BERT, reads_vocab=True, lower=False),
+    JAPANESE_CLASS: TokenizerClass(_BERT, reads=WORD_PIECES, lower=False),
     **dict.fromkeys(
         ("DistilBertTokenizer", "RetriBertTokenizer"),
-        TokenizerClass(_BERT, type_ids=False, overrules=_NORMALISER, reads_vocab=True),
+        TokenizerClass(_BERT, type_ids=False, overrules=_NORMALISER, reads=WORD_PIECES),
     ),
+    "FunnelTokenizer": TokenizerClass(
+        {**_HERBERT, "sep_token": special_token("<sep>"), "cls_token": special_token("<cls>")}
+        | {role: _ANGLE[role] for role in ("bos_token", "eos_token")},
+        overrules=_NORMALISER,
+        reads=WORD_PIECES,
+        rows=("{cls}:2 $A {sep}", "{cls}:2 $A {sep} $B:1 {sep}:1"),
+    ),
+    "HerbertTokenizer": TokenizerClass(_HERBERT, reads=MERGES),
     "MPNetTokenizer": TokenizerClass(
         {**_ANGLE, "unk_token": special_token("[UNK]")},
         type_ids=False,
         overrules=("do_lower_case", "strip_accents"),
+        reads=WORD_PIECES,
+        rows=("{cls} $A {sep}", "{cls} $A {sep} {sep} $B:1 {sep}:1"),
     ),
-    **dict.fromkeys(("XLMRobertaTokenizer", "CamembertTokenizer"), TokenizerClass(_ANGLE, type_ids=False)),
+    "XLMRobertaTokenizer": TokenizerClass(_ANGLE, type_ids=False),
+    "CamembertTokenizer": TokenizerClass(
+        _ANGLE, type_ids=False, additional=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED")
+    ),
     **dict.fromkeys(("RobertaTokenizer", "LongformerTokenizer", "BartTokenizer", "LEDTokenizer"), _LIKE_ROBERTA),
     "AlbertTokenizer": TokenizerClass(
         {
@@ -97,6 +125,14 @@ _CLASSES = {
         ),
         _GENERIC_WITHOUT_TYPES,
     ),
+}
+
+
+#: The class of a model_type whose files name none; BERT's for every other.
+CLASS_OF_MODEL_TYPE = {
+    "camembert": "CamembertTokenizer",
+    "roberta": "RobertaTokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
 }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bert_onnx.errors import TokenizerError, UsageError
-from bert_onnx.tokenization.classes import BERT_CLASS, TokenizerClass, tokenizer_class
+from bert_onnx.tokenization.classes import BERT_CLASS, CLASS_OF_MODEL_TYPE, MERGES, TokenizerClass, tokenizer_class
 from bert_onnx.tokenization.settings import (
     NO_LIMIT,
     ROLES,
@@ -26,7 +26,7 @@ CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 #: Files of tokenizers that only transformers can read.
-_OTHER_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "vocab.json", "merges.txt")
+_OTHER_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", *MERGES)
 
 #: What a caller may say instead of tokenizer_config.json.
 OVERRIDES = (
@@ -64,7 +64,8 @@ class TokenizerFolder:
         class_name: the tokenizer class of transformers, and `kind` what that decides.
         named: roles that a file names; the others are the class's own.
         nulls: settings that are null where a value belongs.
-        vocab_file, tokenizer_file: None where there is none.
+        vocab_file: the first of the vocabulary files that the class reads, None where they are not there.
+        tokenizer_file: None where there is none, or where it does not count.
         warnings: what had to be left out or guessed.
     """
 
@@ -93,7 +94,6 @@ def read_folder(
     path = Path(folder)
     if not path.is_dir():
         raise TokenizerError(f"There is no folder {folder}; give the folder of a checkpoint with its {VOCAB_FILE}.")
-    vocab_file, tokenizer_file = _existing(path / VOCAB_FILE), _existing(path / TOKENIZER_FILE)
     warnings: list[str] = []
     config = {**_read_json(path / CONFIG_FILE), **_checked(overrides or {})}
     nulls = [name for name in (*OVERRIDES, "added_tokens_decoder") if name in config and config[name] is None]
@@ -106,6 +106,11 @@ def read_folder(
     missing = missing_files(path, kind)
     if missing is not None:
         raise TokenizerError(missing)
+    has_vocabulary = _reads_vocabulary(path, kind)
+    vocab_file = path / kind.reads[0] if has_vocabulary else None
+    whole = _existing(path / TOKENIZER_FILE)
+    # An old setting: the tokenizer is made of the vocabulary, with the added tokens of tokenizer.json.
+    from_slow = has_vocabulary and bool(config.get("from_slow"))
     lists_added = "added_tokens_decoder" in config
     # special_tokens_map.json wins, but only where tokenizer_config.json lists no added tokens.
     listed = _read_json(path / SPECIAL_TOKENS_FILE)
@@ -116,7 +121,7 @@ def read_folder(
         for role in ROLES
         if config.get(role) and listed.get(role) and _shown(config[role]) != _shown(listed[role])
     ]
-    settings = _settings(config, named, kind, path, tokenizer_file if legacy_added_tokens else None)
+    settings = _settings(config, named, kind, path, whole if legacy_added_tokens or from_slow else None)
     warnings += _doubtful(config, settings, path)
     return TokenizerFolder(
         path=path,
@@ -126,8 +131,8 @@ def read_folder(
         kind=kind,
         named=frozenset(role for role in ROLES if role in named),
         nulls=tuple(nulls),
-        vocab_file=vocab_file if kind.reads_vocab else None,
-        tokenizer_file=tokenizer_file,
+        vocab_file=vocab_file,
+        tokenizer_file=None if from_slow else whole,
         warnings=tuple(warnings),
     )
 
@@ -152,8 +157,7 @@ def missing_files(path: Path, kind: TokenizerClass | None = None) -> str | None:
         return None
     if kind is None:
         kind = tokenizer_class(_class_name(_read_json(path / CONFIG_FILE), path))
-    has_vocab = (path / VOCAB_FILE).is_file()
-    if has_vocab and kind.reads_vocab:
+    if _reads_vocabulary(path, kind):
         return None
     others = [name for name in (*_OTHER_FILES, VOCAB_FILE) if (path / name).is_file()]
     if not others:
@@ -169,6 +173,10 @@ def missing_files(path: Path, kind: TokenizerClass | None = None) -> str | None:
         f"make it with transformers: from transformers import AutoTokenizer; "
         f"AutoTokenizer.from_pretrained({str(path)!r}).save_pretrained({str(path)!r})"
     )
+
+
+def _reads_vocabulary(path: Path, kind: TokenizerClass) -> bool:
+    return bool(kind.reads) and all((path / name).is_file() for name in kind.reads)
 
 
 def _existing(path: Path) -> Path | None:
@@ -187,10 +195,11 @@ def _shown(token: Any) -> str:
 
 
 def _class_name(config: Mapping[str, Any], path: Path) -> str:
-    """The class that tokenizer_config.json names, else config.json, else BERT's own."""
+    """The class that tokenizer_config.json names, else config.json, else that of its model_type."""
     name = config.get("tokenizer_class")
     if name is None:
-        name = _read_json(path / "config.json").get("tokenizer_class")
+        model = _read_json(path / "config.json")
+        name = model.get("tokenizer_class") or CLASS_OF_MODEL_TYPE.get(str(model.get("model_type")))
     if name is not None and not isinstance(name, str):
         raise TokenizerError(f"{path / CONFIG_FILE} has tokenizer_class {name!r}; it is the name of a class.")
     return name or BERT_CLASS
@@ -275,7 +284,8 @@ def _added_tokens(
         where = f"added_tokens_decoder in {path / CONFIG_FILE}"
         if not isinstance(listed, dict):
             raise TokenizerError(f"{where} holds a {type(listed).__name__} where an object belongs.")
-        return {_id(key, where): parse_token(value, f"{where}, id {key},") for key, value in listed.items()}
+        tokens = {_id(key, where): parse_token(value, f"{where}, id {key},") for key, value in listed.items()}
+        return dict(sorted(tokens.items()))  # of a token that stands there twice the last id counts
     added_file = path / ADDED_TOKENS_FILE
     contents = {token.content for token in special}
     tokens = {
@@ -309,6 +319,9 @@ def _special_tokens(
 
     def parse(value: Any, name: str) -> AddedToken:
         token = parse_token(value, f"{name} of the tokenizer in {path}", special=True)
+        own = kind.roles.get(name)
+        if isinstance(value, str) and own is not None and own.lstrip:
+            token = replace(own, content=value)
         return by_content.get(token.content, token)
 
     roles: dict[str, AddedToken | None] = dict.fromkeys(ROLES) | {
@@ -317,7 +330,7 @@ def _special_tokens(
     roles |= {role: None if named[role] is None else parse(named[role], role) for role in ROLES if role in named}
     extra = named.get("extra_special_tokens")
     further = [
-        *_list(named.get("additional_special_tokens"), "additional_special_tokens", path),
+        *_list(named.get("additional_special_tokens", list(kind.additional)), "additional_special_tokens", path),
         *(extra.values() if isinstance(extra, dict) else _list(extra, "extra_special_tokens", path)),
     ]
     return SpecialTokens(**roles, additional=tuple(parse(value, "additional_special_tokens") for value in further))

@@ -12,8 +12,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from bert_onnx.errors import RuntimeUnavailableError, TokenizerError
-from bert_onnx.tokenization.backend import add_all, bert_normalizer, set_bert_template
-from bert_onnx.tokenization.classes import JAPANESE_CLASS
+from bert_onnx.tokenization.backend import add_all, bert_normalizer, set_rows
+from bert_onnx.tokenization.classes import BERT_ROWS, JAPANESE_CLASS
 from bert_onnx.tokenization.fast import FastTokenizer
 from bert_onnx.tokenization.folder import TokenizerFolder
 from bert_onnx.tokenization.settings import TokenizerSettings, doubtful_special_tokens
@@ -93,7 +93,7 @@ def open_japanese(found: TokenizerFolder) -> FastTokenizer:
         tokenizer.normalizer = _basic_normalizer(settings, characters)
         tokenizer.pre_tokenizer = each_character[0] if characters else pre_tokenizers.BertPreTokenizer()
     add_all(tokenizer, settings)
-    set_bert_template(tokenizer, settings)
+    set_rows(tokenizer, settings, BERT_ROWS)
     if words == "mecab":
         return MecabTokenizer(tokenizer, settings, warnings, config)
     return FastTokenizer(tokenizer, settings, warnings)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bert_onnx.tokenization.classes import TokenizerClass
+from bert_onnx.tokenization.classes import MERGES, TokenizerClass
 from bert_onnx.tokenization.fast import load_backend
 from bert_onnx.tokenization.folder import CONFIG_FILE, TokenizerFolder
 from bert_onnx.tokenization.settings import (
@@ -17,7 +17,7 @@ from bert_onnx.tokenization.settings import (
     doubtful_special_tokens,
     missing_roles,
 )
-from bert_onnx.tokenization.vocab import AddedToken, read_vocabulary
+from bert_onnx.tokenization.vocab import AddedToken, read_vocabulary, special_token
 
 if TYPE_CHECKING:
     import tokenizers
@@ -36,6 +36,7 @@ class OpenedTokenizer(NamedTuple):
 def open_folder(found: TokenizerFolder) -> OpenedTokenizer:
     """The tokenizer of a checkpoint folder. Raises TokenizerError for damaged files."""
     unset = [*(name for name in SIDES_AND_CLEAN_UP if name not in found.config), *found.nulls]
+    unset += [] if "pad_token" in found.named else ["pad_token"]
     # What a class adds by itself keeps its flags; of a token that a file names, those of tokenizer.json count.
     own = [role for role, token in found.kind.roles.items() if role not in found.named and token.lstrip]
     opened = open_files(found.vocab_file, found.tokenizer_file, found.settings, found.kind, unset, own)
@@ -50,12 +51,12 @@ def open_files(
     unset: Collection[str],
     own: Collection[str],
 ) -> OpenedTokenizer:
-    """The tokenizer of a tokenizer.json, else of a vocab.txt.
+    """The tokenizer of a tokenizer.json, else of the vocabulary files that its class reads.
 
     `unset` are settings that tokenizer.json decides, `own` roles whose tokens have flags of their own.
     """
     if tokenizer_file is None:
-        return _from_vocabulary(str(vocab_file), settings)
+        return _from_vocabulary(Path(str(vocab_file)), settings, kind)
     backend = load_backend()
     tokenizer = backend.from_file(tokenizer_file)
     said = backend.said_by_file(tokenizer)
@@ -68,24 +69,35 @@ def open_files(
         for name in overruled
         if name in said and said[name] != getattr(settings, name)
     ]
+    listed = [token.content for token in settings.added_tokens.values()]
     present = {token.content: token for token in backend.added_tokens(tokenizer).values()}
-    if not settings.added_tokens:
-        decided["special"] = _with_flags(settings.special, present, own)
-    settings = dataclasses.replace(settings, **decided)
+    present = {content: token for content, token in present.items() if content not in listed}
+    special = _with_flags(settings.special, present, own)
+    if special.pad_token is None and "pad_token" in unset and tokenizer.padding:
+        special = dataclasses.replace(special, pad_token=special_token(tokenizer.padding["pad_token"]))
+    settings = dataclasses.replace(settings, special=special, **decided)
     backend.overrule(tokenizer, settings, kind.byte_level, overruled)
     known = [token.content for token in settings.special if tokenizer.token_to_id(token.content) is not None]
-    listed = [token.content for token in settings.added_tokens.values()]
     warnings += missing_roles(settings.special, {*known, *listed}, str(tokenizer_file))
     return OpenedTokenizer(tokenizer, settings, tuple(warnings))
 
 
-def _from_vocabulary(vocab_file: str, settings: TokenizerSettings) -> OpenedTokenizer:
+def _from_vocabulary(vocab_file: Path, settings: TokenizerSettings, kind: TokenizerClass) -> OpenedTokenizer:
     backend = load_backend()
-    vocabulary = read_vocabulary(vocab_file)
+    if kind.reads == MERGES:
+        from bert_onnx.tokenization.merges import from_merges, read_vocabulary_json
+
+        vocabulary = read_vocabulary_json(vocab_file)
+        tokenizer = from_merges(vocabulary, vocab_file.with_name(MERGES[1]), settings, kind.byte_level)
+    else:
+        vocabulary = read_vocabulary(vocab_file)
+        tokenizer = backend.from_vocabulary(vocabulary, settings)
     warnings = doubtful_special_tokens(vocabulary, settings)
-    tokenizer = backend.from_vocabulary(vocabulary, settings)
     backend.add_all(tokenizer, settings)
-    backend.set_bert_template(tokenizer, settings)
+    if kind.byte_level:
+        backend.set_roberta_rows(tokenizer, settings)
+    else:
+        backend.set_rows(tokenizer, settings, kind.rows)
     return OpenedTokenizer(tokenizer, settings, tuple(warnings))
 
 

@@ -91,7 +91,7 @@ class BertTokenizer(Tokenizer):
         """
         found = read_folder(folder, legacy_added_tokens=True, overrides=overrides)
         name = found.class_name
-        if not found.kind.reads_vocab and name != GENERIC_CLASS:
+        if not found.kind.reads_like_bert and name != GENERIC_CLASS:
             raise TokenizerError(
                 f"{folder} holds the tokenizer of a {name}, and BertTokenizer knows word pieces only; open it with "
                 "load_tokenizer."

@@ -6,7 +6,10 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ import transformers
 from trained_tokenizers import KINDS, ROLES, TEXTS, write_folder
 from vocabularies import TINY_VOCAB, edit_json, write_vocab
 
-from bert_onnx.errors import InputError, UsageError
+from bert_onnx.errors import InputError, TokenizerError, UsageError
 from bert_onnx.tokenization import BertTokenizer, BertTokenizerFast, load_tokenizer
 
 pytestmark = pytest.mark.slow
@@ -68,6 +71,10 @@ def same(ours: Any, reference: Any, texts: list[str]) -> None:
         assert getattr(ours, name) == getattr(reference, name), name
     assert set(ours.model_input_names) == set(reference.model_input_names)
     assert (len(ours), flags(ours)) == (len(reference), flags(reference))
+    same_rows(ours, reference, texts)
+
+
+def same_rows(ours: Any, reference: Any, texts: list[str]) -> None:
     for pairs in (None, texts[::-1]):
         for options in ENCODINGS[:3] if pairs else ENCODINGS:
             wanted = {"return_offsets_mapping": True, "return_special_tokens_mask": True, **options}
@@ -126,12 +133,92 @@ def test_names_that_transformers_4_does_not_know(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["RetriBertTokenizer", "SqueezeBertTokenizer", "DPRContextEncoderTokenizer", "LayoutLMTokenizer"]
+    "name",
+    [
+        *("RetriBertTokenizer", "SqueezeBertTokenizer", "DPRContextEncoderTokenizer", "LayoutLMTokenizer"),
+        *("MPNetTokenizer", "FunnelTokenizer"),
+    ],
 )
 def test_other_classes_that_read_bert_s_vocabulary(tmp_path: Path, name: str) -> None:
-    write_vocab(tmp_path / "vocab.txt", TINY_VOCAB)
+    write_vocab(tmp_path / "vocab.txt", [*TINY_VOCAB, "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<unk>", "<mask>"])
     edit_json(tmp_path / "tokenizer_config.json", tokenizer_class=name, model_max_length=64)
     same(load_tokenizer(tmp_path), getattr(transformers, f"{name}Fast").from_pretrained(tmp_path), TEXTS[::3])
+
+
+def write_merges(folder: Path, model: dict[str, Any]) -> None:
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in model["merges"])]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("options", [{}, {"trim_offsets": False, "mask_token": "<mask>"}])
+def test_a_vocabulary_with_merges(tmp_path: Path, options: dict[str, Any]) -> None:
+    model = json.loads((write_folder(tmp_path, "bpe", {}) / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (tmp_path / "tokenizer.json").unlink()
+    write_merges(tmp_path, model)
+    edit_json(tmp_path / "tokenizer_config.json", tokenizer_class="RobertaTokenizer", **options)
+    same_rows(load_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path), TEXTS)
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nno such\n")
+    with pytest.raises(TokenizerError, match=r"merges\.txt is damaged or belongs to another"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "vocab.json").write_text('{"a": "b"}')
+    with pytest.raises(TokenizerError, match="no object of ids by token"):
+        load_tokenizer(tmp_path)
+
+
+def test_herbert_s_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moses = ModuleType("sacremoses")  # transformers' class asks for it and makes no use of it on its way to a fast one
+    moses.__dict__.update(MosesPunctNormalizer=lambda **_: None, MosesTokenizer=lambda **_: None)
+    monkeypatch.setitem(sys.modules, "sacremoses", moses)
+    pieces = ["d", "e", "d</w>", "e</w>", "de</w>"]
+    vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *pieces])}
+    write_merges(tmp_path, {"vocab": vocabulary, "merges": [("d", "e</w>")]})
+    edit_json(tmp_path / "tokenizer_config.json", tokenizer_class="HerbertTokenizer")
+    ours, reference = load_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    texts = ["de dd, ed\u00e9", "<mask> x"]
+    for name in ("input_ids", "token_type_ids", "offset_mapping"):
+        found, expected = (t(texts, texts[::-1], return_offsets_mapping=True)[name] for t in (ours, reference))
+        assert found == expected
+
+
+@pytest.mark.parametrize("name", ["roberta", "xlm-roberta", "camembert"])
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_the_class_of_a_family_where_no_file_names_one(tmp_path: Path, kind: str, name: str) -> None:
+    folder = write_folder(tmp_path, kind, {})
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({"model_type": name}))
+    same(load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder), TEXTS[::9])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"tokenizer_class": "XLMRobertaTokenizer", "mask_token": "<named>"},
+        {"tokenizer_class": "BertTokenizer", "from_slow": True},
+        {
+            "tokenizer_class": GENERIC,
+            "added_tokens_decoder": {
+                "28": {"content": "<s>", "lstrip": True, "normalized": False, "special": True},
+                "8": {"content": "<s>", "lstrip": False, "normalized": False, "special": True},
+            },
+        },
+    ],
+    ids=str,
+)
+def test_what_settings_decide(tmp_path: Path, config: dict[str, Any]) -> None:
+    folder = write_folder(tmp_path, "pieces", config)
+    write_vocab(folder / "vocab.txt", TINY_VOCAB)
+    texts = ["hello <named> world", "a <s> b", "un hello"]
+    same(load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder), texts)
+
+
+def test_the_padding_of_tokenizer_json_names_its_token(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, "unigram", {"tokenizer_class": GENERIC})
+    block = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None}
+    edit_json(folder / "tokenizer.json", padding={**block, "pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>"})
+    same(load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder), TEXTS[::9])
+    edit_json(folder / "tokenizer_config.json", pad_token=None)
+    assert load_tokenizer(folder).pad_token is None
 
 
 def test_rows_have_the_ids_that_the_settings_list(tmp_path: Path) -> None:
