@@ -27,8 +27,9 @@ PORTABLE_OPERATORS = ACTIVATION_OPERATORS | frozenset(
     {
         "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "Div", "Einsum", "Equal", "Erf", "Expand",
         "Gather", "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LayerNormalization", "Less", "LessOrEqual",
-        "MatMul", "Max", "Min", "Mul", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Shape",
-        "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+        "MatMul", "Max", "Min", "Mul", "Not", "Pow", "Range", "ReduceL2", "ReduceMax", "ReduceSum", "Relu", "Reshape",
+        "Shape", "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
+        "Where",
     }
 )  # fmt: skip
 

@@ -98,8 +98,13 @@ class FastTokenizer(Tokenizer):
     @property
     def is_bert(self) -> bool:
         """Whether BERT's own classes can do the same: word pieces, its normaliser, splitter and rows."""
+        return self.settings.type_ids and self.builds_bert_rows
+
+    @property
+    def builds_bert_rows(self) -> bool:
+        """The same of DistilBERT's class, too, which returns no types."""
         special = self.settings.special
-        if special.cls_token is None or special.sep_token is None or not self.settings.type_ids:
+        if special.cls_token is None or special.sep_token is None:
             return False
         cls, sep = ((token.content, self._find_id(token.content)) for token in (special.cls_token, special.sep_token))
         return bool(load_backend().has_bert_stages(self._tokenizer)) and all(

@@ -43,7 +43,7 @@ class MecabTokenizer(FastTokenizer):
         self._config = {name: config[name] for name in _KEYS if name in config}
 
     @property
-    def is_bert(self) -> bool:
+    def builds_bert_rows(self) -> bool:
         return False
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:

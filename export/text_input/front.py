@@ -41,7 +41,8 @@ def put_in_front(model: ir.Model, plan: TextPlan) -> None:
     graph.inputs.clear()
     op = TextWriter(graph)
     texts = {port.name: _input(graph, port) for port in text_inputs(task, plan.paired)}
-    arrays = _rows(op, texts, task, tables, RowFormat(plan.longest, tables.first_id, tables.end_id, tables.pad_id))
+    form = RowFormat(plan.longest, tables.first_id, tables.end_id, tables.pad_id, tables.types)
+    arrays = _rows(op, texts, task, tables, form)
     made = (arrays.input_ids, arrays.attention_mask, arrays.token_type_ids, arrays.truncated)
     for port, value in zip(token_outputs(task), made, strict=True):
         if port.name in old:

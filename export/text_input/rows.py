@@ -23,12 +23,14 @@ class RowFormat:
     Args:
         longest: most tokens of a row.
         first_id, end_id, pad_id: `[CLS]`, `[SEP]`, `[PAD]`.
+        types: second texts are of type 1.
     """
 
     longest: int
     first_id: int
     end_id: int
     pad_id: int
+    types: bool
 
 
 @dataclass(frozen=True)
@@ -149,4 +151,5 @@ def _arrays(
     def integers(value: ir.Value) -> ir.Value:
         return op.Cast(value, to=_INT64)
 
-    return Arrays(found, integers(real), integers(types), integers(cut))
+    kinds = integers(types) if form.types else op.Mul(integers(types), op.integer(0))
+    return Arrays(found, integers(real), kinds, integers(cut))

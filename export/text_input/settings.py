@@ -44,6 +44,7 @@ class TokenizerTables:
         unknown, unknown_id: the token of words that no pieces cover.
         longest_word: words with more characters are unknown.
         first_id, end_id, pad_id: `[CLS]`, `[SEP]` and `[PAD]`.
+        types: tokens of second texts are of type 1; otherwise of 0, as all others.
     """
 
     characters: CharacterTable
@@ -57,6 +58,7 @@ class TokenizerTables:
     first_id: int
     end_id: int
     pad_id: int
+    types: bool
 
     @property
     def plain_ascii(self) -> list[str]:
@@ -84,7 +86,7 @@ def tokenizer_tables(tokenizer: FastTokenizer) -> TokenizerTables:
     document = json.loads(tokenizer.backend_tokenizer.to_str())
     _check_kind(document, tokenizer)
     first, end = tokenizer.cls_token_id, tokenizer.sep_token_id
-    if first is None or end is None or not tokenizer.is_bert:
+    if first is None or end is None or not tokenizer.builds_bert_rows:
         raise _refusal("builds other rows than BERT's [CLS] A [SEP] B [SEP] with type ids 0 and 1")
     for token in tokenizer.added_tokens_decoder.values():
         _check_flags(token)
@@ -103,6 +105,7 @@ def tokenizer_tables(tokenizer: FastTokenizer) -> TokenizerTables:
         first_id=first,
         end_id=end,
         pad_id=tokenizer.padding_id,
+        types=tokenizer.settings.type_ids,
     )
 
 

@@ -242,6 +242,23 @@ def test_a_model_that_cannot_tell_texts_apart(tmp_path: Path) -> None:
         make(tmp_path / "other", "next-sentence-prediction")
 
 
+def test_a_model_without_token_types_tells_texts_apart_by_the_tokens_between_them(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path / "checkpoint", "text-classification", model_type="distilbert", type_vocab_size=1)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "DistilBertTokenizer"}))
+    artifact = make(tmp_path, "text-classification")
+    graph = artifact.manifest.text_graph()
+    assert [port.name for port in graph.inputs] == ["text", "text_pair"]
+    session = plain_session(artifact.folder / graph.file)
+    inputs = {"text": strings(TEXTS), "text_pair": strings(PAIRS)}
+    found = dict(zip([port.name for port in graph.outputs], session.run(None, inputs), strict=True))
+    assert not found["token_type_ids"].any()
+    with load(artifact.folder, "model") as model:
+        expected = model(list(TEXTS), list(PAIRS), function_to_apply="none")
+    scores = [{label.label: label.score for label in one.labels} for one in expected]
+    logits = [[score[f"LABEL_{index}"] for index in range(3)] for score in scores]
+    np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
+
+
 def test_a_tokenizer_that_cuts_on_the_left_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "checkpoint", "fill-mask")
     config = {"truncation_side": "left", "tokenizer_class": "BertTokenizer"}
