@@ -97,20 +97,26 @@ class FastTokenizer(Tokenizer):
 
     @property
     def is_bert(self) -> bool:
-        """Whether BERT's own classes can do the same: word pieces, its normaliser, splitter and rows."""
-        return self.settings.type_ids and self.builds_bert_rows
+        """Whether BERT's own classes can do the same: word pieces, its normaliser, splitter, rows and types."""
+        return self.settings.type_ids and self._builds_rows_of_bert(with_types=True)
 
     @property
     def builds_bert_rows(self) -> bool:
-        """The same of DistilBERT's class, too, which returns no types."""
+        """The same but for types, which DistilBERT's class does not return."""
+        return self._builds_rows_of_bert(with_types=False)
+
+    def _builds_rows_of_bert(self, with_types: bool) -> bool:
         special = self.settings.special
         if special.cls_token is None or special.sep_token is None:
             return False
         cls, sep = ((token.content, self._find_id(token.content)) for token in (special.cls_token, special.sep_token))
-        return bool(load_backend().has_bert_stages(self._tokenizer)) and all(
-            self._template(pair, True) == bert_template(pair, True, cls, sep)  # type: ignore[arg-type]
-            for pair in (False, True)
-        )
+        if not load_backend().has_bert_stages(self._tokenizer):
+            return False
+        for pair in (False, True):
+            found, wanted = self._template(pair, True), bert_template(pair, True, cls, sep)  # type: ignore[arg-type]
+            if (found if with_types else dataclasses.replace(found, type_ids=wanted.type_ids)) != wanted:
+                return False
+        return True
 
     def _template(self, pair: bool, special: bool) -> RowTemplate:
         return self._templates[pair, special]

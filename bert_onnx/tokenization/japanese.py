@@ -42,8 +42,7 @@ class MecabTokenizer(FastTokenizer):
         super().__init__(tokenizer, settings, warnings)
         self._config = {name: config[name] for name in _KEYS if name in config}
 
-    @property
-    def builds_bert_rows(self) -> bool:
+    def _builds_rows_of_bert(self, with_types: bool) -> bool:
         return False
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:

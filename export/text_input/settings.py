@@ -105,7 +105,7 @@ def tokenizer_tables(tokenizer: FastTokenizer) -> TokenizerTables:
         first_id=first,
         end_id=end,
         pad_id=tokenizer.padding_id,
-        types=tokenizer.settings.type_ids,
+        types=tokenizer.is_bert,
     )
 
 
