@@ -114,7 +114,9 @@ class FastTokenizer(Tokenizer):
             return False
         for pair in (False, True):
             found, wanted = self._template(pair, True), bert_template(pair, True, cls, sep)  # type: ignore[arg-type]
-            if (found if with_types else dataclasses.replace(found, type_ids=wanted.type_ids)) != wanted:
+            if not with_types:
+                found = dataclasses.replace(found, type_ids=wanted.type_ids, window_types=wanted.window_types)
+            if found != wanted:
                 return False
         return True
 

@@ -63,13 +63,14 @@ class TextInput:
         if longest < _SHORTEST:
             raise UsageError(f"--text-input is not possible: {longest} tokens leave no room for text.")
         # Without token types as an input, texts of a pair are told apart by the tokens between them.
-        tells_apart = limits.type_vocab_size > 1 or all(port.name != TOKEN_TYPES for port in inputs)
+        typed = any(port.name == TOKEN_TYPES for port in inputs)
+        tells_apart = limits.type_vocab_size > 1 or not typed
         if task.name in PAIRED and not tells_apart:
             raise UsageError("--text-input is not possible: the model has one token type, and pairs need two.")
         paired = takes_pairs(task, tells_apart)
         tokenizer = load_tokenizer(stage)
         self._stage, self._limits, self._outputs = stage, limits, outputs
-        self._plan = TextPlan(task, paired, tokenizer_tables(tokenizer), longest)
+        self._plan = TextPlan(task, paired, tokenizer_tables(tokenizer, typed), longest)
         self._reference = TokenizerReference(tokenizer, task, paired, longest)
         self._conformance = self._conform()
 

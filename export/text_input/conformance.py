@@ -50,6 +50,8 @@ class TokenizerReference:
         """What the graph should give: input_ids, attention_mask, token_type_ids [B, S] and truncated [B]."""
         windows = self._windows(batch)
         arrays = pad(windows, self.tokenizer.padding_id)
+        if not self.tokenizer.is_bert:  # types that no class returns, and no model reads
+            arrays["token_type_ids"][:] = 0
         arrays["truncated"] = np.array([window.truncated for window in windows], np.int64)
         if self.task.choices:
             shape = (len(batch.texts), -1)

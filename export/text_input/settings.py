@@ -77,8 +77,11 @@ class TokenizerTables:
         return "\n".join(f"{key}\t{value}" for key, value in rows.items() if key not in UNWRITABLE)
 
 
-def tokenizer_tables(tokenizer: FastTokenizer) -> TokenizerTables:
+def tokenizer_tables(tokenizer: FastTokenizer, typed: bool = True) -> TokenizerTables:
     """What the graph needs to know of `tokenizer`.
+
+    Args:
+        typed: the model reads the types of tokens.
 
     Raises:
         UsageError: it does something that the operators cannot; the message says what.
@@ -86,7 +89,7 @@ def tokenizer_tables(tokenizer: FastTokenizer) -> TokenizerTables:
     document = json.loads(tokenizer.backend_tokenizer.to_str())
     _check_kind(document, tokenizer)
     first, end = tokenizer.cls_token_id, tokenizer.sep_token_id
-    if first is None or end is None or not tokenizer.builds_bert_rows:
+    if first is None or end is None or not (tokenizer.is_bert if typed else tokenizer.builds_bert_rows):
         raise _refusal("builds other rows than BERT's [CLS] A [SEP] B [SEP] with type ids 0 and 1")
     for token in tokenizer.added_tokens_decoder.values():
         _check_flags(token)
