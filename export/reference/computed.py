@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -40,5 +40,5 @@ class Expected:
     rounding: bool = False
 
 
-#: Hands all inputs to the second process, and returns what will have the outputs of each.
-Prefetch = Callable[[Iterable[Expected]], list[Future[Computed]]]
+#: Hands groups of inputs to the second process, and returns what will have the outputs of each group.
+Prefetch = Callable[[Iterable[Sequence[Expected]]], list[Future[list[Computed]]]]

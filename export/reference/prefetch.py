@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
@@ -21,15 +21,15 @@ import numpy as np
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.reading import tensor_names
 from bert_onnx.config import BertConfig
-from export.reference.computed import Arrays, Computed, Expected, Prefetch
+from export.reference.computed import Computed, Expected, Prefetch
 from runtimes.machine.cpu import usable_threads
 
 
 class Computes(Protocol):
     """What the second process loads."""
 
-    def compute_now(self, inputs: Arrays, rounding: bool) -> Computed:
-        """Outputs for `inputs`, and how far they are from float64 where `rounding` asks for that."""
+    def compute_together(self, group: Sequence[Expected]) -> list[Computed]:
+        """Outputs for each of `group`, and how far they are from float64 where that is asked for."""
         ...
 
 
@@ -60,8 +60,8 @@ def prefetching(checkpoint: Checkpoint, load: Callable[[], Computes]) -> Iterato
         return
     with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
 
-        def prefetch(expected: Iterable[Expected]) -> list[Future[Computed]]:
-            futures = [pool.submit(_run, one.inputs, one.rounding) for one in expected]
+        def prefetch(groups: Iterable[Sequence[Expected]]) -> list[Future[list[Computed]]]:
+            futures = [pool.submit(_run, group) for group in groups]
             pool.submit(os._exit, 0)  # its memory is free as soon as its work is done
             return futures
 
@@ -112,5 +112,5 @@ def _load(load: Callable[[], Computes], threads: int) -> None:
     _loaded.append(load())
 
 
-def _run(inputs: Arrays, rounding: bool) -> Computed:
-    return _loaded[0].compute_now(inputs, rounding)
+def _run(group: Sequence[Expected]) -> list[Computed]:
+    return _loaded[0].compute_together(group)

@@ -9,12 +9,12 @@ Modules compute in float64 one after the other: a hook widens the parameters of 
 the float32 ones back behind it, so that memory grows by one layer, not by a second model. Layers of one size take turns
 in the same memory, since memory that is new each time costs more than the conversion. Embedding tables are looked
 up in float32 and what they give is widened, which is the same. Rows of a batch do not depend on each other: of large
-batches the last row runs alone.
+batches the last row runs alone, and cases of one length run as one batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,26 +36,44 @@ def float64_rows(inputs: Arrays) -> slice:
     return slice(0, None) if ids.size <= _WHOLE_BATCH_TOKENS else slice(len(ids) - 1, None)
 
 
+def run_together(inputs: Sequence[Port], given: Arrays) -> Hashable:
+    """A key that is equal for cases whose rows can run in float64 as one batch, which widens every layer once."""
+    rows = float64_rows(given)
+    return tuple(
+        given[port.name][rows].shape[1:] if port.axes[0] == BATCH else given[port.name].tobytes() for port in inputs
+    )
+
+
 def rounding_errors(
-    module: nn.Module, inputs: Sequence[Port], outputs: Sequence[Port], given: Arrays, narrow: Arrays
-) -> dict[str, np.ndarray]:
-    """The errors of `narrow`, what `module` returned for `given` in float32, in the rows that run in float64.
+    module: nn.Module, inputs: Sequence[Port], outputs: Sequence[Port], cases: Sequence[tuple[Arrays, Arrays]]
+) -> list[dict[str, np.ndarray]]:
+    """For each of `cases` the errors of its outputs, in the rows that run in float64.
 
     Args:
         module: takes and returns tensors for the ports `inputs` and `outputs`, in order.
+        cases: what was given to `module` in float32, and what it returned; all of one key of `run_together`.
     """
-    rows = float64_rows(given)
-    # An input without a batch axis, such as the length of a prompt, is the same for every row.
-    arrays = (given[port.name][rows] if port.axes[0] == BATCH else given[port.name] for port in inputs)
-    tensors = map(torch.from_numpy, arrays)
+    rows = [float64_rows(given) for given, _ in cases]
+    tensors = [torch.from_numpy(_joined(port, cases, rows)) for port in inputs]
     with torch.inference_mode(), _in_float64(module), fused_attention(module):
         wide = module(*(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors))
-    errors = {}
-    for port, tensor in zip(outputs, wide, strict=True):
-        if tensor.is_floating_point():
-            exact = tensor.numpy()
-            errors[port.name] = (narrow[port.name][-len(exact) :] - exact).astype(np.float32)
+    errors: list[dict[str, np.ndarray]] = [{} for _ in cases]
+    begin = 0
+    for own, (given, narrow), part in zip(errors, cases, rows, strict=True):
+        count = len(given["input_ids"][part])
+        for port, tensor in zip(outputs, wide, strict=True):
+            if tensor.is_floating_point():
+                exact = tensor[begin : begin + count].numpy()
+                own[port.name] = (narrow[port.name][-count:] - exact).astype(np.float32)
+        begin += count
     return errors
+
+
+def _joined(port: Port, cases: Sequence[tuple[Arrays, Arrays]], rows: Sequence[slice]) -> np.ndarray:
+    """An input of all cases; without a batch axis, such as the length of a prompt, it is the same for all."""
+    if port.axes[0] != BATCH:
+        return cases[0][0][port.name]
+    return np.concatenate([given[port.name][part] for (given, _), part in zip(cases, rows, strict=True)])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -15,18 +15,19 @@ from bert_onnx.tasks import Task, TaskOptions
 from export.reference.computed import Arrays, Computed, Expected, Prefetch
 from export.reference.fused import fused_attention, has_large_scores
 from export.reference.load import Eager, load_eager
-from export.reference.rounding import rounding_errors
+from export.reference.rounding import rounding_errors, run_together
 from runtimes.engines.eager import EagerRuntime
 
 
 @dataclass(eq=False)
 class _Waiting:
-    """Expected inputs, how often they will still be run, and what came of them or what will have it."""
+    """Expected inputs, how often they will still be run, and what came of them or what will have it, at which place."""
 
     expected: Expected
     times: int
     computed: Computed | None = None
-    future: Future[Computed] | None = None
+    future: Future[list[Computed]] | None = None
+    place: int = 0
 
 
 class Reference(EagerRuntime):
@@ -52,14 +53,20 @@ class Reference(EagerRuntime):
         Without a second process this runs the model: activations are gone before a graph and its session need memory.
         """
         self._waiting = [_Waiting(one, one.times) for one in expected]
+        groups: dict[Hashable, list[_Waiting]] = {}
+        for waiting in self._waiting:
+            one = waiting.expected
+            groups.setdefault(run_together(self.inputs, one.inputs) if one.rounding else id(one), []).append(waiting)
         if self._prefetch is None:
-            for waiting in self._waiting:
-                waiting.computed = self.compute_now(waiting.expected.inputs, waiting.expected.rounding)
+            for group in groups.values():
+                for waiting, computed in zip(group, self.compute_together([w.expected for w in group]), strict=True):
+                    waiting.computed = computed
             return
         with suppress(BrokenExecutor):  # it died
-            futures = self._prefetch([waiting.expected for waiting in self._waiting])
-            for waiting, future in zip(self._waiting, futures, strict=True):
-                waiting.future = future
+            futures = self._prefetch([[waiting.expected for waiting in group] for group in groups.values()])
+            for group, future in zip(groups.values(), futures, strict=True):
+                for place, waiting in enumerate(group):
+                    waiting.future, waiting.place = future, place
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """As `EagerRuntime.run`; outputs that were expected more than once must be left as they are."""
@@ -72,7 +79,7 @@ class Reference(EagerRuntime):
             return self.compute_now(inputs, rounding)
         if waiting.future is not None:
             with suppress(Exception):  # whatever it was: it happens below, too, or does not
-                waiting.computed, waiting.future = waiting.future.result(), None
+                waiting.computed, waiting.future = waiting.future.result()[waiting.place], None
         if waiting.computed is None or (rounding and waiting.computed.rounding is None):
             waiting.computed = self.compute_now(inputs, rounding)
         waiting.times -= 1
@@ -87,11 +94,16 @@ class Reference(EagerRuntime):
 
     def compute_now(self, inputs: Arrays, rounding: bool) -> Computed:
         """Run the model, and where `rounding` says so in float64, too."""
-        outputs = super().run(inputs)
-        module = self.eager.module
-        return Computed(
-            outputs, rounding_errors(module, module.inputs, module.outputs, inputs, outputs) if rounding else None
-        )
+        return self.compute_together([Expected(inputs, 1, rounding)])[0]
+
+    def compute_together(self, group: Sequence[Expected]) -> list[Computed]:
+        """Run the model on each of `group`, and where the first of them says so in float64 on all at once."""
+        outputs = [super(Reference, self).run(one.inputs) for one in group]
+        if not group[0].rounding:
+            return [Computed(own) for own in outputs]
+        module, cases = self.eager.module, [(one.inputs, own) for one, own in zip(group, outputs, strict=True)]
+        errors = rounding_errors(module, module.inputs, module.outputs, cases)
+        return [Computed(own, error) for own, error in zip(outputs, errors, strict=True)]
 
 
 def _equal(a: Arrays, b: Arrays) -> bool:

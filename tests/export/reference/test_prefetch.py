@@ -112,7 +112,7 @@ def test_a_process_that_dies_is_not_missed(prefetch: Prefetch, eager: Eager, cas
     reference.expect(Expected(case.inputs, 1) for case in cases)
     _same(reference.run(cases[-1].inputs), Reference(eager).run(cases[-1].inputs))
     with pytest.raises(BrokenExecutor):
-        prefetch([Expected(cases[0].inputs, 1)])
+        prefetch([[Expected(cases[0].inputs, 1)]])
     reference.expect([Expected(cases[0].inputs, 1)])
     _same(reference.run(cases[0].inputs), Reference(eager).run(cases[0].inputs))
 

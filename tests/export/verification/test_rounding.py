@@ -18,7 +18,8 @@ from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
 from export.plan import FP32
-from export.reference.rounding import float64_rows
+from export.reference.computed import Expected
+from export.reference.rounding import float64_rows, run_together
 from export.reference.runtime import Reference
 from export.targets import TARGETS
 from export.trace.tracer import trace
@@ -230,3 +231,24 @@ def test_float64_by_layers_is_float64_as_a_whole(task: str) -> None:
 def test_large_batches_run_one_row() -> None:
     assert float64_rows({"input_ids": np.zeros((4, 17), np.int64)}) == slice(0, None)
     assert float64_rows({"input_ids": np.zeros((2, 128), np.int64)}) == slice(1, None)
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "multiple-choice"])
+def test_cases_of_one_length_run_in_float64_together(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one batch, in which every case has the errors that it has alone."""
+    eager = tiny(task)
+    cases = [case.inputs for case in verification_cases(eager.task, eager.config, eager.module.inputs)]
+    alone = [Reference(eager).compute(inputs, rounding=True).rounding for inputs in cases]
+    calls: list[int] = []
+    forward = eager.module.forward
+    monkeypatch.setattr(eager.module, "forward", lambda *tensors: (calls.append(1), forward(*tensors))[1])
+    reference = Reference(eager)
+    reference.expect([Expected(inputs, 1, rounding=True) for inputs in cases])
+    lengths = {run_together(eager.module.inputs, inputs) for inputs in cases}
+    assert len(calls) == len(cases) + len(lengths) < 2 * len(cases) - 3
+    for inputs, expected in zip(cases, alone, strict=True):
+        found = reference.compute(inputs, rounding=True).rounding
+        assert found is not None
+        assert expected is not None
+        for name, error in expected.items():
+            np.testing.assert_allclose(found[name], error, rtol=1e-4, atol=1e-12)
