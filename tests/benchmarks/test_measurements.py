@@ -94,4 +94,4 @@ def test_cold_programs_report_their_vector_and_their_cost() -> None:
 
 
 def test_verified_tokens_are_those_of_the_cases() -> None:
-    assert _verified_tokens() == 1 + 3 * 17 + 8 * 128 + 512 + 3 * 4 * 17 + 3 * 17
+    assert _verified_tokens() == 1 + 3 * 17 + 2 * 128 + 512 + 3 * 4 * 17 + 3 * 17

@@ -129,7 +129,7 @@ def test_unknown_options_end_with_status_2(capsys: pytest.CaptureFixture[str]) -
         (("export", "sample", "--revision", "main", "--output", "{new}"), 2, "revision"),
         (("export", "sample", "--task", "fill-mask", "--output", "{new}"), 5, "cls.predictions"),
         (("export", "{empty}", "--output", "{new}"), 4, "has no config.json"),
-        (("export", "{roberta}", "--output", "{new}"), 4, "model of type 'roberta'"),
+        (("export", "{deberta}", "--output", "{new}"), 4, "deberta-v2"),
         (("export", "{pickle}", "--output", "{new}"), 5, "bert-onnx convert-weights"),
         (("export", "{vocabulary}", "--output", "{new}"), 6, "40"),
         (("export", "{checkpoint}", "--output", "{artifact}"), 8, "exists; choose another output folder"),
@@ -154,10 +154,10 @@ def test_wrong_input_gets_one_sentence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    places = {name: tmp_path / name for name in ("empty", "roberta", "pickle", "vocabulary", "new")}
-    for name in ("empty", "roberta", "pickle"):
+    places = {name: tmp_path / name for name in ("empty", "deberta", "pickle", "vocabulary", "new")}
+    for name in ("empty", "deberta", "pickle"):
         places[name].mkdir()
-    (places["roberta"] / "config.json").write_text('{"model_type": "roberta"}')
+    (places["deberta"] / "config.json").write_text('{"model_type": "deberta-v2"}')
     shutil.copy(folder / "checkpoint" / "config.json", places["pickle"])
     (places["pickle"] / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
     (places["pickle"] / "broken.onnx").write_bytes(b"this is not a graph")
