@@ -199,8 +199,8 @@ def test_a_graph_with_other_weights_is_found(sentences: Artifact, tmp_path: Path
 def test_a_tokenizer_that_differs_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables = build.tokenizer_tables
 
-    def wrong(tokenizer: Any) -> Any:
-        made = tables(tokenizer)
+    def wrong(tokenizer: Any, typed: bool) -> Any:
+        made = tables(tokenizer, typed)
         changed = made.characters.changed | {".": ""}
         return replace(made, characters=replace(made.characters, changed=changed))
 
