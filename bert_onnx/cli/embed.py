@@ -21,14 +21,19 @@ def add(commands: Any) -> None:
             "embed artifacts/all-MiniLM-L6-v2 rows.csv vectors.parquet --column title --resume",
         ),
     )
-    add_artifact(parser, "an artifact for sentence-similarity")
+    add_artifact(parser, "an artifact for sentence-similarity, sparse-embedding or late-interaction")
     parser.add_argument("source", metavar="INPUT", help="texts: .txt (one a line), .jsonl, .csv or .parquet")
-    parser.add_argument("output", metavar="OUTPUT", help="vectors: .npy, .jsonl or .parquet")
+    parser.add_argument(
+        "output", metavar="OUTPUT", help="vectors: .npy, .jsonl or .parquet; sparse and late ones: .jsonl or .parquet"
+    )
     parser.add_argument("--column", metavar="NAME", help="where the text is (default: the only column, or 'text')")
     parser.add_argument("--resume", action="store_true", help="go on with a job that was interrupted")
     parser.add_argument("--force", action="store_true", help="replace an output that is there")
     parser.add_argument("--prompt-name", metavar="NAME", help="prompt to put before texts (default: the model's own)")
     parser.add_argument("--truncate-dim", type=int, metavar="N", help="values of a vector to keep (default: all)")
+    parser.add_argument(
+        "--queries", action="store_true", help="the texts are queries, not documents (late interaction)"
+    )
     parser.add_argument("--variant", metavar="NAME", help="which graph (default: the best here)")
     parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
     parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
@@ -54,6 +59,7 @@ def _embed(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         offline=arguments.offline,
         embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
+        queries=arguments.queries,
     )
     report = embed_file(request, progress=False if arguments.json else None)
     if arguments.json:

@@ -119,7 +119,7 @@ def from_file(path: str | Path) -> tokenizers.Tokenizer:
     if not Path(path).is_file():
         raise TokenizerError(f"There is no file {path}.")
     try:
-        return tokenizers.Tokenizer.from_file(str(path))
+        return tokenizers.Tokenizer.from_buffer(Path(path).read_bytes())
     except Exception as error:  # the library raises the bare class
         raise TokenizerError(f"{path} is damaged or of an unknown format ({error}); fetch the file again.") from None
 

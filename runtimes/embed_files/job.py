@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from bert_onnx.errors import InputError, UsageError
+from bert_onnx.errors import InputError
 from runtimes.embed_files.outputs import check_output, write_output
 from runtimes.embed_files.parts import Job, Part, Parts, write_whole
 from runtimes.embed_files.records import Item, Record, read_items
+from runtimes.embed_files.rows import Rows, check_rows, stream_rows, width_of
 from runtimes.pipelines.batches import BatchOptions
 from runtimes.pipelines.sentences import EmbeddingOptions
 from runtimes.progress import ProgressLine
@@ -30,15 +31,16 @@ class EmbedRequest:
     """What to embed, and how.
 
     Args:
-        artifact: folder of a sentence-similarity model.
+        artifact: folder of a model for sentence-similarity, sparse-embedding or late-interaction.
         source: txt, jsonl, csv or parquet.
-        output: npy, jsonl or parquet.
+        output: npy, jsonl or parquet; npy for one vector a text alone.
         column: where the texts are; None means the only column, or `text`.
         resume: go on with a job that was interrupted.
         force: replace an output that is there.
         variant, runtime, precision, threads, offline: as `runtimes.load`.
         batching: how texts are put together; a part is one piece.
         embedding: prompt, and length of the vectors.
+        queries: the texts are queries rather than documents; for late interaction.
     """
 
     artifact: Path
@@ -54,6 +56,7 @@ class EmbedRequest:
     offline: bool = False
     batching: BatchOptions = field(default_factory=BatchOptions)
     embedding: EmbeddingOptions = field(default_factory=EmbeddingOptions)
+    queries: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,20 @@ def embed_file(request: EmbedRequest, progress: bool | None = None) -> EmbedRepo
         request.variant, request.runtime, request.precision, request.threads, offline=request.offline
     )
     manifest, chosen = check_request(request.artifact, wanted), request.embedding
-    if manifest.task != "sentence-similarity":
-        raise UsageError(
-            f"{request.artifact} is for {manifest.task}; files of vectors come from sentence-similarity models. "
-            "In Python, `bert_onnx.load` gives what others make."
-        )
+    task = manifest.task
+    check_rows(task, request.artifact, request.output.suffix, request.queries, chosen.truncate_dim)
     prompt = manifest.sentence.resolve(chosen.prompt_name, chosen.prompt)
     with load_request(request.artifact, wanted, check_hashes=False) as model:
-        described, width = model.describe(), model.width(chosen.truncate_dim)
+        described, width = model.describe(), width_of(model, task, chosen)
         computing = described.variant, described.runtime.name, described.precision
-        job = Job(digest, request.column, content, *computing, prompt, width)
+        job = Job(digest, request.column, content, *computing, prompt, width, request.queries)
         with Parts(_parts_folder(request.output), job, request.resume) as parts:
             line = ProgressLine("lines", total, progress)
             try:
-                resumed = _compute(model, request, parts, line)
+                resumed = _compute(model, task, request, parts, line)
             finally:
                 line.close()
-            return _finish(request, parts, width, resumed)
+            return _finish(request, parts, width, resumed, model.tokenizer.convert_ids_to_tokens)
 
 
 def _parts_folder(output: Path) -> Path:
@@ -122,7 +122,7 @@ def errors_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.errors.jsonl")
 
 
-def _compute(model: Any, request: EmbedRequest, parts: Parts, line: ProgressLine) -> int:
+def _compute(model: Any, task: str, request: EmbedRequest, parts: Parts, line: ProgressLine) -> int:
     """Compute the parts that are missing; returns how many vectors were there before."""
     items = resumed = number = 0
     for path in parts.names():
@@ -130,14 +130,16 @@ def _compute(model: Any, request: EmbedRequest, parts: Parts, line: ProgressLine
         items, resumed, number = items + part.items, resumed + len(part.lines), number + 1
     waiting: deque[Item] = deque()
     rest = islice(read_items(request.source, request.column), items, None)
-    for vectors in model.embed_stream(_texts(rest, waiting), request.batching, embedding=request.embedding):
-        part = _take(waiting, vectors)
+    texts = _texts(rest, waiting)
+    for rows in stream_rows(model, task, texts, request.batching, request.embedding, request.queries):
+        part = _take(waiting, rows)
         parts.write(number, part)
         number += 1
         items += part.items
         line.update(items)
     if waiting:  # broken lines after the last text
-        parts.write(number, _take(waiting, np.empty((0, model.width(request.embedding.truncate_dim)), np.float32)))
+        width = width_of(model, task, request.embedding)
+        parts.write(number, _take(waiting, Rows(np.empty((0, width), np.float32))))
     return resumed
 
 
@@ -149,22 +151,24 @@ def _texts(items: Iterable[Item], waiting: deque[Item]) -> Iterator[str]:
             yield item.text
 
 
-def _take(waiting: deque[Item], vectors: np.ndarray) -> Part:
-    """The items that `vectors` belong to, and the broken ones before the last of them; with no vectors, all."""
+def _take(waiting: deque[Item], rows: Rows) -> Part:
+    """The items that `rows` belong to, and the broken ones before the last of them; with no rows, all."""
     lines: list[int] = []
     broken: list[Broken] = []
     count = 0
-    while waiting and (len(lines) < len(vectors) or not len(vectors)):
+    while waiting and (len(lines) < rows.texts or not rows.texts):
         item = waiting.popleft()
         count += 1
         if isinstance(item, Record):
             lines.append(item.line)
         else:
             broken.append(item)
-    return Part(vectors, np.array(lines, np.int64), tuple(broken), count)
+    return Part(rows, np.array(lines, np.int64), tuple(broken), count)
 
 
-def _finish(request: EmbedRequest, parts: Parts, width: int, resumed: int) -> EmbedReport:
+def _finish(
+    request: EmbedRequest, parts: Parts, width: int, resumed: int, to_tokens: Callable[[list[int]], list[str | None]]
+) -> EmbedReport:
     """Put the parts together; the errors first, so that an output never lacks them."""
     rows, broken = 0, []
     for path in parts.names():
@@ -180,7 +184,7 @@ def _finish(request: EmbedRequest, parts: Parts, width: int, resumed: int) -> Em
         write_whole(errors, (json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in broken))
     elif errors.exists():
         errors.unlink()
-    write_output(request.output, (parts.read(path) for path in parts.names()), rows, width)
+    write_output(request.output, (parts.read(path) for path in parts.names()), rows, width, to_tokens)
     parts.remove()
     return EmbedReport(str(request.output), rows, width, resumed, len(broken), str(errors) if broken else None)
 

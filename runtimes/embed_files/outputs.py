@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bert_onnx.errors import StorageError, UsageError
 from runtimes.embed_files.parts import Part, write_whole
+from runtimes.embed_files.rows import Rows
 from runtimes.parquet import import_pyarrow
 
 SUFFIXES = (".npy", ".jsonl", ".parquet")
@@ -35,23 +37,29 @@ def check_output(path: Path, force: bool) -> None:
         raise UsageError(f"{path} exists; choose another output, or replace it with --force.")
 
 
-def write_output(path: Path, parts: Iterable[Part], rows: int, width: int) -> None:
-    """Write `rows` vectors [D] of `width` to `path`.
+def write_output(
+    path: Path, parts: Iterable[Part], rows: int, width: int, to_tokens: Callable[[list[int]], list[str | None]]
+) -> None:
+    """Write what `rows` texts have to `path`.
 
-    jsonl and parquet have `line`, where the text came from, and `embedding`; npy has the vectors [N, D] alone.
+    jsonl and parquet have `line`, where the text came from, beside `embedding`, one vector of `width` values or a list
+    of them, or `indices`, `weights` and `tokens`; npy has the vectors [N, D] alone.
+
+    Args:
+        to_tokens: the tokens of ids.
 
     Raises:
         StorageError: the disk refuses.
     """
     if path.suffix == ".jsonl":
-        write_whole(path, _json_lines(parts))
+        write_whole(path, _json_lines(parts, to_tokens))
         return
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         if path.suffix == ".npy":
             _write_npy(temporary, parts, rows, width)
         else:
-            _write_parquet(temporary, parts, width)
+            _write_parquet(temporary, parts, width, to_tokens)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -61,11 +69,26 @@ def write_output(path: Path, parts: Iterable[Part], rows: int, width: int) -> No
         ) from error
 
 
-def _json_lines(parts: Iterable[Part]) -> Iterator[str]:
+def _json_lines(parts: Iterable[Part], to_tokens: Callable[[list[int]], list[str | None]]) -> Iterator[str]:
     for part in parts:
-        for line, vector in zip(part.lines.tolist(), part.vectors, strict=True):
-            # Nine digits give every float32 back exactly.
-            yield json.dumps({"line": line, "embedding": [float(f"{x:.9g}") for x in vector.tolist()]}) + "\n"
+        counts, indices = part.rows.counts, part.rows.indices
+        values = part.rows.vectors
+        each = list(values) if counts is None else np.split(values, np.cumsum(counts)[:-1])
+        ids = None if counts is None or indices is None else np.split(indices, np.cumsum(counts)[:-1])
+        for number, (line, rows) in enumerate(zip(part.lines.tolist(), each, strict=True)):
+            if ids is None:
+                found = {"embedding": _digits(rows)}
+            else:
+                held = ids[number].tolist()
+                found = {"indices": held, "weights": _digits(rows[:, 0]), "tokens": to_tokens(held)}
+            yield json.dumps({"line": line, **found}, ensure_ascii=False) + "\n"
+
+
+def _digits(values: np.ndarray) -> list[Any]:
+    """As lists, with nine digits, which give every float32 back exactly."""
+    if values.ndim > 1:
+        return [_digits(row) for row in values]
+    return [float(f"{x:.9g}") for x in values.tolist()]
 
 
 def _write_npy(path: Path, parts: Iterable[Part], rows: int, width: int) -> None:
@@ -73,13 +96,36 @@ def _write_npy(path: Path, parts: Iterable[Part], rows: int, width: int) -> None
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
-            file.write(np.ascontiguousarray(part.vectors, "<f4").tobytes())
+            file.write(np.ascontiguousarray(part.rows.vectors, "<f4").tobytes())
 
 
-def _write_parquet(path: Path, parts: Iterable[Part], width: int) -> None:
+def _write_parquet(
+    path: Path, parts: Iterable[Part], width: int, to_tokens: Callable[[list[int]], list[str | None]]
+) -> None:
     arrow, parquet = import_pyarrow(""), import_pyarrow()
-    schema = arrow.schema([("line", arrow.int64()), ("embedding", arrow.list_(arrow.float32(), width))])
-    with parquet.ParquetWriter(path, schema) as writer:
-        for part in parts:
-            vectors = arrow.FixedSizeListArray.from_arrays(arrow.array(part.vectors.reshape(-1)), width)
-            writer.write_table(arrow.Table.from_arrays([arrow.array(part.lines), vectors], schema=schema))
+
+    def table(part: Part) -> Any:
+        return arrow.table({"line": arrow.array(part.lines), **_columns(arrow, part, width, to_tokens)})
+
+    tables = (table(part) for part in parts if len(part.lines))
+    nothing = Part(Rows(np.empty((0, width), np.float32)), np.empty(0, np.int64), (), 0)
+    first = next(tables, None) or table(nothing)
+    with parquet.ParquetWriter(path, first.schema) as writer:
+        writer.write_table(first)
+        for following in tables:
+            writer.write_table(following)
+
+
+def _columns(arrow: Any, part: Part, width: int, to_tokens: Callable[[list[int]], list[str | None]]) -> dict[str, Any]:
+    """The columns of a part beside `line`, each with an entry a text."""
+    rows = part.rows
+    offsets = None if rows.counts is None else arrow.array(np.concatenate([[0], np.cumsum(rows.counts)]), arrow.int32())
+    if rows.indices is not None:
+        flat = {
+            "indices": arrow.array(rows.indices),
+            "weights": arrow.array(rows.vectors[:, 0]),
+            "tokens": arrow.array(to_tokens(rows.indices.tolist()), arrow.string()),
+        }
+        return {name: arrow.ListArray.from_arrays(offsets, values) for name, values in flat.items()}
+    vectors = arrow.FixedSizeListArray.from_arrays(arrow.array(rows.vectors.reshape(-1)), width)
+    return {"embedding": vectors if offsets is None else arrow.ListArray.from_arrays(offsets, vectors)}

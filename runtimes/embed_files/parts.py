@@ -19,10 +19,13 @@ import filelock
 import numpy as np
 
 from bert_onnx.errors import StorageError, UsageError
+from runtimes.embed_files.rows import Rows
 from runtimes.text_files import Broken
 
 _JOB = "job.json"
 _LOCK = "lock"
+#: Arrays of Rows that only some models make.
+_OPTIONAL = ("counts", "indices")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Job:
         variant, runtime, precision: what computes.
         prompt: what stands before each text.
         width: values of a vector.
+        queries: the texts are queries of late interaction.
     """
 
     input_sha256: str
@@ -46,14 +50,15 @@ class Job:
     precision: str
     prompt: str = ""
     width: int | None = None
+    queries: bool = False
 
 
 @dataclass(frozen=True)
 class Part:
-    """Vectors [n, D] with the lines [n] that they belong to, the broken lines among them, and how many items of the
+    """Rows of n texts with the lines [n] that they belong to, the broken lines among them, and how many items of the
     input, broken ones included, the part covers."""
 
-    vectors: np.ndarray
+    rows: Rows
     lines: np.ndarray
     broken: tuple[Broken, ...]
     items: int
@@ -114,7 +119,8 @@ class Parts:
         try:
             with np.load(path, allow_pickle=False) as values:
                 broken = tuple(Broken(**item) for item in json.loads(str(values["broken"])))
-                return Part(values["vectors"], values["lines"], broken, int(values["items"]))
+                rows = Rows(values["vectors"], *map(values.get, _OPTIONAL))
+                return Part(rows, values["lines"], broken, int(values["items"]))
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise StorageError(f"{path} is damaged ({error}); remove {self.folder} and start anew.") from error
 
@@ -129,9 +135,9 @@ class Parts:
         temporary = path.with_suffix(".tmp")
         with _storage(self.folder):
             with open(temporary, "wb") as file:
-                np.savez(
-                    file, vectors=part.vectors, lines=part.lines, broken=np.array(broken), items=np.array(part.items)
-                )
+                arrays = {name: getattr(part.rows, name) for name in ("vectors", *_OPTIONAL)}
+                held = {name: array for name, array in arrays.items() if array is not None}
+                np.savez(file, lines=part.lines, broken=np.array(broken), items=np.array(part.items), **held)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
