@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.artifact import Artifact
-from bert_onnx.artifact.contract.names import MANIFEST_NAME
 from bert_onnx.errors import UsageError
 from bert_onnx.sentence_modules import SPARSE
 from bert_onnx.sentence_settings import SentenceSettings
@@ -71,8 +70,8 @@ class ServedModel:
         self.is_suspect = True
         #: Requests that have chosen it and are not over; counted on the event loop.
         self.users = 0
-        #: The manifest that it was opened with.
-        self.published = b""
+        #: As it was when it was opened; None of a model that no folder holds.
+        self.artifact: Artifact | None = None
         self._runtime = runtime = pipeline.runtime
         #: Runs rows of which attention does not see all; None where that is the same.
         self._for_hidden: Runtime | None = getattr(pipeline, "query_runtime", runtime)
@@ -155,23 +154,15 @@ def open_model(folder: Path, settings: ServerSettings, scheduler: Scheduler, met
         InferenceError: it does not give what its vectors.json has.
         ArtifactError, RuntimeUnavailableError, UsageError: as `runtimes.load`.
     """
-    published = manifest_bytes(folder)
-    manifest = Artifact.open(folder, check_hashes=False, partial=True).manifest
+    artifact = Artifact.open(folder, check_hashes=False, partial=True)
+    manifest = artifact.manifest
     if manifest.task not in TASKS:
         raise UsageError(f"{folder.name} is for {manifest.task}, which is not served; these are: {', '.join(TASKS)}.")
     pipeline: Any = load_request(folder, settings.runtime)
     pads = not manifest.variant(pipeline.describe().variant).target.endswith("-unpadded")
     model = ServedModel(folder.name, folder, pipeline, pads, scheduler, settings.limits, metrics)
     model.check()
-    model.published = published
+    model.artifact = artifact
     scheduler.add(model.lane)
     metrics.show_queue(model.name, model.lane.ledger)
     return model
-
-
-def manifest_bytes(folder: Path) -> bytes:
-    """The manifest as it is, which is another one for another export; nothing where it cannot be read."""
-    try:
-        return (folder / MANIFEST_NAME).read_bytes()
-    except OSError:
-        return b""

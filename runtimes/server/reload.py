@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtimes.server.logs import log
-from runtimes.server.model import ServedModel, manifest_bytes, open_model
+from runtimes.server.model import ServedModel, open_model
 from runtimes.server.service import Service
 
 #: How often is looked whether the old model is still needed, in seconds.
@@ -31,7 +31,7 @@ async def reload_models(service: Service) -> None:
 
 async def _replace(service: Service, folder: Path) -> None:
     old = service.models[folder.name]
-    if manifest_bytes(folder) == old.published:
+    if old.artifact is not None and old.artifact.is_current():
         log(logging.INFO, "the artifact is the one that is served", model=old.name)
         return
     new = await _open(service, folder)
