@@ -74,7 +74,7 @@ async def _read_sides(
         return Group((TOKENS,)), windows
 
     work = await exchange.attend(model, ticket, exchange.service.rows(model, ticket, prepare))
-    exchange.record.truncated += sum(work.truncated)
+    exchange.note_cuts(model, work.truncated)
     return work, windows
 
 

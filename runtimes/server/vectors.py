@@ -71,7 +71,7 @@ async def read(exchange: Exchange, model: ServedModel, inputs: Sequence[Input], 
         return Group((output,), further), windows
 
     work = await exchange.attend(model, ticket, exchange.service.rows(model, ticket, prepare))
-    exchange.record.truncated += sum(work.truncated)
+    exchange.note_cuts(model, work.truncated)
     return work
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from runtimes.pipelines.zero_shot import TEMPLATE
 from runtimes.server.exchange import Exchange
 from runtimes.server.refusals import BadRequestError
-from runtimes.server.routes.tasks import Texts, cut_texts, one_or_all
+from runtimes.server.routes.tasks import OneRead, Texts, cut_texts, one_or_all
 
 
 class Pair(msgspec.Struct):
@@ -20,12 +20,10 @@ class Pair(msgspec.Struct):
     text_pair: str
 
 
-class NextSentenceRequest(msgspec.Struct, kw_only=True):
+class NextSentenceRequest(OneRead):
     """The body of /next-sentence."""
 
     inputs: Pair | list[Pair]
-    model: str | None = None
-    truncate: bool = True
 
 
 async def next_sentence(exchange: Exchange) -> Response:
@@ -50,12 +48,10 @@ class Choosing(msgspec.Struct):
     choices: list[str]
 
 
-class ChoicesRequest(msgspec.Struct, kw_only=True):
+class ChoicesRequest(OneRead):
     """The body of /choices."""
 
     inputs: Choosing | list[Choosing]
-    model: str | None = None
-    truncate: bool = True
 
 
 async def choices(exchange: Exchange) -> Response:

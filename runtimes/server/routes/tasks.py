@@ -15,12 +15,17 @@ from runtimes.server.model import ServedModel
 from runtimes.server.texts import cut_text
 
 
-class Texts(msgspec.Struct, kw_only=True):
+class OneRead(msgspec.Struct, kw_only=True):
+    """What bodies have whose inputs are read once, and cut if need be."""
+
+    model: str | None = None
+    truncate: bool = True
+
+
+class Texts(OneRead):
     """What bodies with texts have."""
 
     inputs: str | list[str]
-    model: str | None = None
-    truncate: bool = True
 
     @property
     def texts(self) -> list[str]:
