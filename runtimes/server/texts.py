@@ -86,7 +86,7 @@ def token_windows(
     Raises:
         InputError: token ids; a text that is too long and must not be cut.
     """
-    tokenizer, reader, longest = pipeline.tokenizer, pipeline.reader, pipeline.config.max_position_embeddings
+    tokenizer, reader, longest = pipeline.tokenizer, pipeline.reader, pipeline.config.longest_sequence
     if not all(isinstance(one, str) for one in inputs):
         raise InputError("this model puts markers into texts, and does not take token ids; send texts.")
     texts = [cut_text(tokenizer, prompt + str(one).strip(), longest) for one in inputs]

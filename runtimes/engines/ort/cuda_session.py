@@ -106,7 +106,7 @@ def open_gpu_session(
             f"{graph.path.name} would compute in part on the CPU: {', '.join(elsewhere)}. Export the model for "
             "ort-cuda, or allow that with CudaOptions(allow_cpu_nodes=True)."
         )
-    slow = attention_problem()
+    slow = attention_problem(cuda.device_id)
     notes = (*elsewhere, *([slow] if slow else []))
     engine = GpuSession(library, session, cuda)
     return opened(engine, session, f"onnxruntime {library.__version__}", threads, notes)
