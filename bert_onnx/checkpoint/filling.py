@@ -73,21 +73,18 @@ def _set_parameter(model: nn.Module, names: tuple[str, ...], parameter: nn.Param
 
 
 def _map(model: nn.Module, slot: Slot, tensor: TensorInfo) -> bool:
-    """Let the parameter of `slot` lie in the file; False where that would be other numbers, or another memory."""
+    """Let the parameter of `slot` lie in the file; False where those are other numbers, or cannot be mapped."""
     old = model.get_parameter(slot.names[0])
     dtype = _DTYPES[tensor.dtype]
-    same = dtype == old.dtype and tuple(old.shape) == tuple(tensor.shape) and old.is_contiguous()
-    if not same or not tensor.nbytes or tensor.offset % dtype.itemsize:
+    if dtype != old.dtype or not tensor.nbytes or tensor.offset % dtype.itemsize:
         return False
     try:
         data = np.memmap(tensor.file, np.uint8, "c", tensor.offset, tensor.nbytes)
     except (OSError, ValueError):  # no such mapping here; reading says what is wrong with the file
         return False
     values = torch.from_numpy(data).view(dtype)
-    for start in range(0, len(values), _CHUNK_BYTES):
-        _check_finite(tensor, values[start : start + _CHUNK_BYTES], start, "")
-    memory = values.view(old.shape)
-    _set_parameter(model, slot.names, nn.Parameter(memory, requires_grad=old.requires_grad))
+    _check_finite(tensor, values, 0, "")
+    _set_parameter(model, slot.names, nn.Parameter(values.view(old.shape), requires_grad=old.requires_grad))
     return True
 
 

@@ -90,11 +90,3 @@ class Family:
             pattern = re.escape(f".{here}.").replace(r"\#", r"(\d+)")
             dotted = re.sub(pattern, f".{there}.".replace("#", r"\1"), dotted)
         return dotted.strip(".")
-
-    def class_name(self, name: str) -> str:
-        """The class of transformers that `name`, one of `bert_onnx.modeling`, is for this family.
-
-        Raises:
-            KeyError: it has none.
-        """
-        return self.classes[name]

@@ -29,7 +29,6 @@ _ANGLE = {
     "mask_token": _MASK,
 }
 _HERBERT = {role: special_token(_ANGLE[role].content) for role in _ANGLE if role not in ("bos_token", "eos_token")}
-_END_OF_TEXT = {role: special_token("<|endoftext|>") for role in ("bos_token", "eos_token", "unk_token")}
 _NORMALISER = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
 #: Rows of one text and of a pair, as the tokenizers library writes its templates, around the tokens `cls` and `sep`.
 BERT_ROWS = ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1")

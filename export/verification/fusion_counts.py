@@ -48,7 +48,6 @@ class Implied:
         plain_gelus: those without an Add of a bias before them: there is none, or a Gemm of vectors of texts has it.
         residuals: LayerNorms of a sum with what came before.
         probabilities: they are outputs of the graph.
-        absolute: positions are embedded.
         sliced: a token's position is its place in the row, so that positions are the first rows of a table.
         even: the terms of the sum of embeddings, several, have one shape.
         cached: positions start after a cache.
@@ -64,7 +63,6 @@ class Implied:
     plain_gelus: int
     residuals: int
     probabilities: bool
-    absolute: bool
     sliced: bool
     even: bool
     cached: bool
@@ -182,7 +180,6 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
         plain_gelus=summed + sum(not (_on_tokens(module) and module.bias) for module in dense),
         residuals=layers * (3 if cross else 2),
         probabilities=options.output_attentions,
-        absolute=absolute,
         sliced=sliced,
         even=(config.takes_token_types or absolute) and not one_row and (packed or not sliced),
         cached=task.cached,
