@@ -23,6 +23,14 @@ WITHOUT_TEXT = {
 TRUNCATED = "truncated"
 
 
+def tells_pairs_apart(type_vocab_size: int, inputs: Sequence[Port]) -> bool:
+    """Whether a graph with `inputs` can tell the texts of a pair apart.
+
+    It does so by types, of which it needs two; without types as an input, by the tokens between them.
+    """
+    return type_vocab_size > 1 or all(port.name != "token_type_ids" for port in inputs)
+
+
 def takes_pairs(task: Task, tells_apart: bool) -> bool:
     """Whether a graph for `task` takes second texts; `tells_apart`: its model can tell those of a pair apart."""
     return task.name in PAIRED or (task.name in MAYBE_PAIRED and tells_apart)

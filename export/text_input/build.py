@@ -13,7 +13,7 @@ from bert_onnx.artifact import Conformance, OutputParity, Parity, TextGraph, Var
 from bert_onnx.artifact.contract.parity import FAIL, PASS
 from bert_onnx.errors import TokenizerError, UsageError, VerificationError
 from bert_onnx.tasks import Port, Task
-from bert_onnx.text_input import PAIRED, takes_pairs, text_inputs, text_outputs
+from bert_onnx.text_input import PAIRED, takes_pairs, tells_pairs_apart, text_inputs, text_outputs
 from bert_onnx.tokenization import load_tokenizer
 from export.onnx_file.check import check_file
 from export.onnx_file.stream import write_model
@@ -62,9 +62,8 @@ class TextInput:
             )
         if longest < _SHORTEST:
             raise UsageError(f"--text-input is not possible: {longest} tokens leave no room for text.")
-        # Without token types as an input, texts of a pair are told apart by the tokens between them.
         typed = any(port.name == TOKEN_TYPES for port in inputs)
-        tells_apart = limits.type_vocab_size > 1 or not typed
+        tells_apart = tells_pairs_apart(limits.type_vocab_size, inputs)
         if task.name in PAIRED and not tells_apart:
             raise UsageError("--text-input is not possible: the model has one token type, and pairs need two.")
         paired = takes_pairs(task, tells_apart)

@@ -21,10 +21,11 @@ import numpy as np
 from bert_onnx.artifact import Variant
 from bert_onnx.errors import InputError
 from bert_onnx.tasks import BATCH, CHOICES, ENCODER_SEQUENCE, PAST, PROMPT_LENGTH, SEQUENCE, Port, arrays_for
+from bert_onnx.text_input import tells_pairs_apart
 from bert_onnx.tokenization import FastTokenizer, load_tokenizer
 from export.reference.runtime import Reference
 from runtimes.engines.base import Runtime, RuntimeOptions
-from runtimes.engines.inputs import TOKEN_TYPES, Limits
+from runtimes.engines.inputs import Limits
 from runtimes.engines.ort.cpu import OnnxRuntimeCpu
 from runtimes.pipelines.batches import pad
 from runtimes.pipelines.encoding import Window, encode, prompt_length
@@ -168,8 +169,7 @@ def _tokenized(
     sample: _Sample, tokenizer: FastTokenizer, ports: Sequence[Port], limits: Limits, longest: int, prompt: str
 ) -> VectorCase:
     """The arrays of the texts of `sample`. Raises InputError for a text that the model has no tokens for."""
-    tells_apart = limits.type_vocab_size > 1 or all(port.name != TOKEN_TYPES for port in ports)
-    pairs = sample.pairs if tells_apart else None
+    pairs = sample.pairs if tells_pairs_apart(limits.type_vocab_size, ports) else None
     texts = tuple(prompt + text for text in sample.texts)
     windows = encode(tokenizer, list(texts), None if pairs is None else list(pairs), longest)
     arrays = pad(windows, tokenizer.padding_id)
