@@ -7,6 +7,7 @@ that `export.verification.packed_operators` puts in their place. Sums run in flo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -49,6 +50,16 @@ def _attend(query: np.ndarray, key: np.ndarray, value: np.ndarray, heads: int, s
     return context.transpose(1, 0, 2).reshape(len(query), -1)
 
 
+def _attend_in_texts(states: Sequence[np.ndarray], starts: np.ndarray, heads: int, scale: float) -> np.ndarray:
+    """Queries, keys and values [T, D] of texts that begin at `starts`, each of which attends to itself -> [T, D]."""
+    texts = [
+        _attend(*(state[begin:end] for state in states), heads, scale, 0.0)
+        for begin, end in pairwise(starts)
+        if end > begin
+    ]
+    return np.concatenate(texts)
+
+
 class RemovePadding(_Microsoft):
     def _run(self, x: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, ...]:
         batch, length, _ = x.shape
@@ -86,12 +97,7 @@ class PackedMultiHeadAttention(_Microsoft):
         if bias is not None:
             parts = np.split(_wide(bias), np.cumsum([part.shape[1] for part in states[:2]]))
             states = [state + part for state, part in zip(states, parts, strict=True)]
-        texts = [
-            _attend(*(state[begin:end] for state in states), num_heads, scale, 0.0)
-            for begin, end in pairwise(starts)
-            if end > begin
-        ]
-        return (np.concatenate(texts).astype(query.dtype),)
+        return (_attend_in_texts(states, starts, num_heads, scale).astype(query.dtype),)
 
 
 class PackedAttention(_Microsoft):
@@ -111,12 +117,7 @@ class PackedAttention(_Microsoft):
     ) -> tuple[np.ndarray, ...]:
         assert added is None
         parts = np.split(_wide(x) @ _wide(weights) + _wide(bias), 3, axis=-1)
-        texts = [
-            _attend(*(part[begin:end] for part in parts), num_heads, scale, 0.0)
-            for begin, end in pairwise(starts)
-            if end > begin
-        ]
-        return (np.concatenate(texts).astype(x.dtype),)
+        return (_attend_in_texts(parts, starts, num_heads, scale).astype(x.dtype),)
 
 
 class MultiHeadAttention(_Microsoft):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from export.passes.graph.values import constant_array
+from export.passes.graph.values import constant_array, constant_input, is_operator
 
 #: Relative difference up to which a constant of a file is the constant of a formula: what rounding to the dtype costs.
 _ROUNDING = {ir.DataType.FLOAT16: 1e-3, ir.DataType.BFLOAT16: 1e-2}
@@ -24,6 +24,14 @@ def scalar(value: ir.Value | None) -> float | None:
         return None
     array = tensor.numpy()
     return float(array.reshape(())) if array.dtype.kind in "fiub" else None
+
+
+def sums_places(node: ir.Node) -> bool:
+    """Whether `node` is a ReduceSum over S of [B, S, ...], an axis that it takes away."""
+    if not is_operator(node, "ReduceSum"):
+        return False
+    axes, kept = constant_input(node, 1), node.attributes["keepdims"].as_int() if "keepdims" in node.attributes else 1
+    return axes is not None and axes.tolist() == [1] and not kept
 
 
 def rounding_of(value: ir.Value | None) -> float:

@@ -22,8 +22,8 @@ from bert_onnx.tasks import REQUIRES, RIGHT_PADDING
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph.axes import Axis, axes_of
 from export.passes.graph.embeddings import Embeddings, LookUp, find_embeddings
-from export.passes.graph.match import remove_unused
-from export.passes.graph.values import constant_array, constant_input, is_operator
+from export.passes.graph.match import remove_unused, sums_places
+from export.passes.graph.values import constant_array, is_operator
 from export.passes.graph.writer import MICROSOFT, Writer, replace_node, replace_value, use_microsoft, write_before
 
 
@@ -67,10 +67,7 @@ def _mask_of(cast: ir.Node) -> ir.Value | None:
     if cast.outputs[0].is_graph_output():
         return None
     total = cast.inputs[0].producer() if cast.inputs[0] is not None else None
-    if total is None or not is_operator(total, "ReduceSum") or "keepdims" not in total.attributes:
-        return None
-    kept, axes = total.attributes["keepdims"].as_int(), constant_input(total, 1)
-    return total.inputs[0] if not kept and axes is not None and axes.tolist() == [1] else None
+    return total.inputs[0] if total is not None and sums_places(total) else None
 
 
 def _fuse(node: ir.Node, found: Embeddings, sums: Sequence[ir.Node]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from export.passes.graph.axes import axes_of
+from export.passes.graph.match import sums_places
 from export.passes.graph.values import constant_array, is_operator
 
 
@@ -49,7 +50,7 @@ def find_token_sums(
     if weights is None or weights in tokens or places is None or axes_of(weights) != (*places, 1):
         return ()
     totals = [user for user, _ in node.outputs[0].uses()]
-    if node.outputs[0].is_graph_output() or not all(map(_sums_places, totals)):
+    if node.outputs[0].is_graph_output() or not all(map(sums_places, totals)):
         return ()
     return tuple(found for total in totals for found in _means(total, weights, tokens))
 
@@ -123,12 +124,3 @@ def _through(value: ir.Value, *operators: str) -> ir.Node | None:
 def _is_zero(value: ir.Value | None) -> bool:
     array = constant_array(value)
     return array is not None and array.size == 1 and not array.any()
-
-
-def _sums_places(node: ir.Node) -> bool:
-    """Whether `node` is a ReduceSum that takes the axis S away."""
-    if not is_operator(node, "ReduceSum"):
-        return False
-    axes = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
-    kept = node.attributes["keepdims"].as_int() if "keepdims" in node.attributes else 1
-    return axes is not None and axes.tolist() == [1] and not kept
