@@ -14,7 +14,6 @@ from bert_onnx.modeling.layers import FirstTokenSummary
 from bert_onnx.modeling.losses import classification_loss, detection_loss, sequence_loss, span_loss
 from bert_onnx.modeling.model import BertModel
 from bert_onnx.modeling.outputs import (
-    BaseModelOutputWithPoolingAndCrossAttentions,
     MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
     QuestionAnsweringModelOutput,
@@ -80,17 +79,15 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         Args:
             labels: [B], 0 where the second text follows the first, 1 where it is a random one.
         """
-        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+        outputs = self._encoded(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             head_mask,
             inputs_embeds,
-            use_cache=False,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            return_dict=True,
         )
         scores = self.cls(outputs.pooler_output)
         loss = None if labels is None else classification_loss(scores, labels)
@@ -131,17 +128,15 @@ class BertForSequenceClassification(BertPreTrainedModel):
         Args:
             labels: [B] or [B, number of labels], by `config.problem_type`; see `losses.sequence_loss`.
         """
-        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+        outputs = self._encoded(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             head_mask,
             inputs_embeds,
-            use_cache=False,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            return_dict=True,
         )
         if isinstance(self.classifier, ClassificationHead):
             scores = self.classifier(outputs.last_hidden_state)
@@ -198,17 +193,15 @@ class BertForMultipleChoice(BertPreTrainedModel):
                 "Give input_ids as [batch, choices, sequence], or inputs_embeds with the hidden size last."
             )
         batch, choices = given.shape[:2]
-        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+        outputs = self._encoded(
             _merge_choices("input_ids", input_ids),
             _merge_choices("attention_mask", attention_mask),
             _merge_choices("token_type_ids", token_type_ids),
             _merge_choices("position_ids", position_ids),
             head_mask,
             _merge_choices("inputs_embeds", inputs_embeds),
-            use_cache=False,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            return_dict=True,
         )
         if self.summary is None:
             pooled = self.dropout(outputs.pooler_output)
@@ -255,17 +248,15 @@ class BertForTokenClassification(BertPreTrainedModel):
         Args:
             labels: class ids [B, S], -100 for tokens that do not count.
         """
-        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+        outputs = self._encoded(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             head_mask,
             inputs_embeds,
-            use_cache=False,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            return_dict=True,
         )
         scores = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else classification_loss(scores, labels)
@@ -309,17 +300,15 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             start_positions, end_positions: [B], first and last token of the answer; one beyond the sequence does not
                 count. The loss is there when both are.
         """
-        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+        outputs = self._encoded(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             head_mask,
             inputs_embeds,
-            use_cache=False,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            return_dict=True,
         )
         start_scores, end_scores = self.qa_outputs(self.dropout(outputs.last_hidden_state)).unbind(-1)
         loss = None
@@ -370,17 +359,15 @@ class BertForReplacedTokenDetection(BertPreTrainedModel):
         Args:
             labels: [B, S], 1 for replaced tokens and 0 for the others; padding does not count.
         """
-        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+        outputs = self._encoded(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             head_mask,
             inputs_embeds,
-            use_cache=False,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            return_dict=True,
         )
         scores = self.discriminator_predictions(outputs.last_hidden_state)
         loss = None if labels is None else detection_loss(scores, labels, attention_mask)

@@ -142,17 +142,15 @@ class BertForPreTraining(VocabularyHeadModel):
             next_sentence_label: [B], 0 where the second text follows the first, 1 where it is a random one.
                 The loss is the sum of both losses, and there when both labels are.
         """
-        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+        outputs = self._encoded(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             head_mask,
             inputs_embeds,
-            use_cache=False,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            return_dict=True,
         )
         token_scores, sentence_scores = self.cls(outputs.last_hidden_state, outputs.pooler_output)
         loss = None
@@ -195,7 +193,7 @@ class BertForMaskedLM(VocabularyHeadModel):
         Args:
             labels: token ids [B, S], -100 for tokens that do not count.
         """
-        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.bert(
+        outputs = self._encoded(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -204,10 +202,8 @@ class BertForMaskedLM(VocabularyHeadModel):
             inputs_embeds,
             encoder_hidden_states,
             encoder_attention_mask,
-            use_cache=False,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            return_dict=True,
         )
         scores = self.cls(outputs.last_hidden_state)
         loss = None if labels is None else classification_loss(scores, labels)

@@ -6,10 +6,10 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bert_onnx.checkpoint.names import listed
 from bert_onnx.config import DTYPES, BertConfig
@@ -18,6 +18,7 @@ from bert_onnx.family import canonical_class
 from bert_onnx.modeling.embeddings import BertEmbeddings
 from bert_onnx.modeling.encoder import BertEncoder
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise, initialise_named
+from bert_onnx.modeling.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from bert_onnx.modeling.pruning import merge_pruned, places_to_keep, rows_resized
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,10 @@ class BaseModel(Protocol):
     config: BertConfig
     embeddings: BertEmbeddings
     encoder: BertEncoder
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """`BertModel.forward`."""
+        ...
 
 
 class BertPreTrainedModel(nn.Module):
@@ -243,6 +248,19 @@ class BertPreTrainedModel(nn.Module):
         for part in parts:
             initialise(part, self.config.initializer_range)
         self.tie_weights()
+
+    def _encoded(
+        self, *inputs: Tensor | None, output_attentions: bool | None, output_hidden_states: bool | None
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions:
+        """What the base model makes of `inputs`, the first ones of its `forward`, without a cache."""
+        outputs: BaseModelOutputWithPoolingAndCrossAttentions = self.base_model(
+            *inputs,
+            use_cache=False,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        return outputs
 
     def _wants_dict(self, return_dict: bool | None) -> bool:
         """Whether forward returns an output object: the caller's choice, else the config's."""

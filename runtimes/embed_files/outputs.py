@@ -71,17 +71,18 @@ def write_output(
 
 def _json_lines(parts: Iterable[Part], to_tokens: Callable[[list[int]], list[str | None]]) -> Iterator[str]:
     for part in parts:
-        counts, indices = part.rows.counts, part.rows.indices
-        values = part.rows.vectors
-        each = list(values) if counts is None else np.split(values, np.cumsum(counts)[:-1])
-        ids = None if counts is None or indices is None else np.split(indices, np.cumsum(counts)[:-1])
-        for number, (line, rows) in enumerate(zip(part.lines.tolist(), each, strict=True)):
-            if ids is None:
-                found = {"embedding": _digits(rows)}
-            else:
-                held = ids[number].tolist()
-                found = {"indices": held, "weights": _digits(rows[:, 0]), "tokens": to_tokens(held)}
-            yield json.dumps({"line": line, **found}, ensure_ascii=False) + "\n"
+        rows = part.rows
+        found: Iterator[dict[str, Any]]
+        if rows.indices is None:
+            found = ({"embedding": _digits(own)} for own in rows.by_text(rows.vectors))
+        else:
+            pairs = zip(rows.by_text(rows.indices), rows.by_text(rows.vectors), strict=True)
+            found = (
+                {"indices": ids.tolist(), "weights": _digits(own[:, 0]), "tokens": to_tokens(ids.tolist())}
+                for ids, own in pairs
+            )
+        for line, one in zip(part.lines.tolist(), found, strict=True):
+            yield json.dumps({"line": line, **one}, ensure_ascii=False) + "\n"
 
 
 def _digits(values: np.ndarray) -> list[Any]:
