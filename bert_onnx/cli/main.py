@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from bert_onnx.api import missing_package
 from bert_onnx.cli import (
-    completion,
     convert_weights,
     doctor,
     embed,
@@ -29,21 +28,7 @@ from bert_onnx.errors import BertOnnxError, exit_status
 from bert_onnx.version import __version__
 
 #: Every command, in the order of `--help`.
-COMMANDS = (
-    export,
-    quantize,
-    verify,
-    inspect,
-    optimize,
-    run,
-    embed,
-    serve,
-    push,
-    tune,
-    doctor,
-    convert_weights,
-    completion,
-)
+COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, serve, push, tune, doctor, convert_weights)
 
 #: Set to 1 to see where an error came from.
 TRACEBACK_VARIABLE = "BERT_ONNX_TRACEBACK"
@@ -99,7 +84,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bert-onnx {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    parser.set_defaults(program=parser)  # for the command that describes all of them to a shell
     for command in COMMANDS:
         command.add(commands)
     return parser

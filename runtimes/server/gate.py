@@ -16,9 +16,8 @@ from runtimes.server.answers import error_answer
 from runtimes.server.exchange import Exchange, Record
 from runtimes.server.logs import log
 from runtimes.server.refusals import FAULT, DrainingError, UnauthorizedError, status_of
+from runtimes.server.route import Route
 from runtimes.server.service import Service
-
-Handler = Callable[[Exchange], Awaitable[Response]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Ids must differ, not be secret: the system is asked for randomness once, not for every request.
@@ -52,34 +51,32 @@ class Gate:
 
     Args:
         service: that they get.
-        open_paths: routes that need no key and are there while the server drains.
     """
 
-    def __init__(self, service: Service, open_paths: frozenset[str]) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
         self._keys = Keys(service.settings.keys)
-        self._open_paths = open_paths
 
-    def endpoint(self, route: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
         """What Starlette calls for `route`."""
 
         async def call(request: Request) -> Response:
-            return await self._call(route, handler, request)
+            return await self._call(route, request)
 
         return call
 
-    async def _call(self, route: str, handler: Handler, request: Request) -> Response:
-        service, record = self._service, Record(route)
+    async def _call(self, route: Route, request: Request) -> Response:
+        service, record = self._service, Record(route.path)
         began = service.scheduler.clock()
         given = request.headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"{_IDS.getrandbits(128):032x}"
         service.busy += 1
         try:
-            if route not in self._open_paths:
+            if not route.is_open:
                 request.scope["bert_onnx.key"] = self._keys.client(request.headers.get("authorization", ""))
                 if service.draining:
                     raise DrainingError("the server is about to stop; ask another one.", 1)
-            answer = await handler(Exchange(request, service, record, began))
+            answer = await route.handler(Exchange(request, service, record, began))
         except Exception as error:
             record.error = error
             answer = error_answer(error, request.url.path)
@@ -94,15 +91,15 @@ class Gate:
             answer.headers["connection"] = "close"  # else the rest of the body would be read as it comes
         seconds = service.scheduler.clock() - began
         answer.headers["server-timing"] = f"total;dur={seconds * 1000:.2f}"
-        self._note(record, request_id, answer.status_code, seconds)
+        self._note(record, request_id, answer.status_code, seconds, route.is_open)
         return answer
 
-    def _note(self, record: Record, request_id: str, status: int, seconds: float) -> None:
+    def _note(self, record: Record, request_id: str, status: int, seconds: float, is_open: bool) -> None:
         metrics = self._service.metrics
         metrics.requests.labels(record.route, record.model, str(status)).inc()
         metrics.seconds.labels(record.route, record.model).observe(seconds)
         fault = record.error is not None and status_of(record.error) is FAULT
-        if record.route in self._open_paths and not fault:
+        if is_open and not fault:
             return
         log(
             logging.ERROR if fault else logging.INFO,

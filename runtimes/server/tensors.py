@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -24,8 +24,8 @@ class TensorIn(msgspec.Struct):
     """A tensor of a request: its values in `data`, or `parameters.binary_data_size` bytes of them behind the JSON."""
 
     name: str
-    shape: list[int]
-    datatype: str
+    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(max_length=_MOST_AXES)]
+    datatype: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(_INTEGERS)})]
     data: list[Any] | None = None
     parameters: dict[str, Any] = {}
 
@@ -33,8 +33,6 @@ class TensorIn(msgspec.Struct):
         """Its values. Raises BadRequestError: they are not what shape and datatype say."""
         if self.datatype not in _INTEGERS:
             raise BadRequestError(f"{self.name} is {self.datatype[:20]}; it must be one of {', '.join(_INTEGERS)}.")
-        if len(self.shape) > _MOST_AXES or any(length < 0 for length in self.shape):
-            raise BadRequestError(f"{self.name} has a shape that there is not.")
         dtype = np.dtype(_INTEGERS[self.datatype])
         flat = self._from_json(dtype) if binary is None else self._from_bytes(binary, dtype)
         if flat.size != math.prod(self.shape):

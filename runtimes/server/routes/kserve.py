@@ -27,7 +27,8 @@ from runtimes.server.routes import operations
 from runtimes.server.tensors import DATATYPES, TensorIn, read_tensors, write_tensors
 from runtimes.server.token_vectors import LATE
 
-_VERSION = "1"
+#: Of every model.
+VERSION = "1"
 _HEADER_LENGTH = "inference-header-content-length"
 
 
@@ -54,7 +55,7 @@ async def model(exchange: Exchange) -> Response:
     return json_answer(
         {
             "name": chosen.name,
-            "versions": [_VERSION],
+            "versions": [VERSION],
             "platform": f"bert-onnx_{chosen.description.runtime.name}",
             "inputs": [_described(port) for port in chosen.pipeline.runtime.inputs],
             "outputs": [_described(port) for port in chosen.pipeline.runtime.outputs],
@@ -78,8 +79,8 @@ async def model_ready(exchange: Exchange) -> Response:
 def _choose(exchange: Exchange) -> ServedModel:
     """Raises NotFoundError: there is no such model, or no such version of it."""
     path = exchange.request.path_params
-    if path.get("version", _VERSION) != _VERSION:
-        raise NotFoundError(f"models have the version {_VERSION} alone.")
+    if path.get("version", VERSION) != VERSION:
+        raise NotFoundError(f"models have the version {VERSION} alone.")
     return exchange.choose(path["name"], TASKS, "takes tensors")
 
 
@@ -147,7 +148,7 @@ def _answer(name: str, body: InferRequest, outputs: dict[str, np.ndarray]) -> Re
     binary = {one for one in outputs if wanted.get(one, {}).get("binary_data", whole)}
     described, raw = write_tensors(outputs, binary)
     given = {} if body.id is None else {"id": body.id}
-    written = encode({"model_name": name, "model_version": _VERSION, **given, "outputs": described})
+    written = encode({"model_name": name, "model_version": VERSION, **given, "outputs": described})
     if not raw:
         return Response(written, media_type="application/json")
     return Response(written + raw, 200, {_HEADER_LENGTH: str(len(written))}, "application/octet-stream")

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from runtimes.server.answers import encode, json_answer
 from runtimes.server.exchange import Exchange
-from runtimes.server.inputs import read_inputs
+from runtimes.server.inputs import Dimensions, Inputs, read_inputs
 from runtimes.server.refusals import NotFoundError
 from runtimes.server.vectors import TASKS, WHAT, Choices, Embedded, embed
 
@@ -29,10 +29,10 @@ _QUERY = ("query", "search_query")
 class EmbeddingRequest(msgspec.Struct):
     """The body of /v1/embeddings."""
 
-    input: Any
+    input: Inputs
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = None
+    dimensions: Dimensions | None = None
     user: str | None = None
     input_type: str | None = None
     truncate: bool = True

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from starlette.responses import Response
 
 from runtimes.server.answers import json_answer
 from runtimes.server.exchange import Exchange
+from runtimes.server.inputs import Count
 from runtimes.server.ranks import TASKS, WHAT, rank
-from runtimes.server.refusals import BadRequestError
+
+
+class Document(msgspec.Struct):
+    """A document; what else stands in it is not read."""
+
+    text: str
 
 
 class RerankRequest(msgspec.Struct):
     """The body."""
 
     query: str
-    documents: list[Any]
+    documents: list[str | Document]
     model: str | None = None
-    top_n: int | None = None
+    top_n: Count | None = None
     return_documents: bool = False
     raw_scores: bool = False
     truncate: bool = True
@@ -29,10 +33,9 @@ async def rerank(exchange: Exchange) -> Response:
     """POST /v1/rerank. Documents are texts, or objects with a `text`."""
     body = await exchange.body(RerankRequest)
     model = exchange.choose(body.model, TASKS, WHAT)
-    if body.top_n is not None and body.top_n < 1:
-        raise BadRequestError(f"top_n is {body.top_n}; it must be at least 1.")
     activation = "Identity" if body.raw_scores else None
-    ranked = await rank(exchange, model, body.query, list(map(_text, body.documents)), activation, body.truncate)
+    texts = [one if isinstance(one, str) else one.text for one in body.documents]
+    ranked = await rank(exchange, model, body.query, texts, activation, body.truncate)
     results = [
         {
             "index": one.corpus_id,
@@ -44,10 +47,3 @@ async def rerank(exchange: Exchange) -> Response:
     ]
     usage = {"prompt_tokens": exchange.record.tokens, "total_tokens": exchange.record.tokens}
     return json_answer({"object": "rerank", "model": model.name, "results": results, "usage": usage})
-
-
-def _text(document: Any) -> str:
-    text = document.get("text") if isinstance(document, dict) else document
-    if not isinstance(text, str):
-        raise BadRequestError("a document must be a string, or an object with a string `text`.")
-    return text

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.responses import Response
 
-from runtimes.pipelines.entities import Entity
+from runtimes.pipelines.entities import AGGREGATIONS, Entity
 from runtimes.pipelines.fill_mask import FilledText
 from runtimes.server.answers import json_answer
 from runtimes.server.exchange import Exchange
+from runtimes.server.inputs import Count
 from runtimes.server.model import ServedModel
 from runtimes.server.texts import cut_text
 
@@ -46,7 +47,7 @@ def cut_texts(model: ServedModel, texts: list[str]) -> list[str]:
 class FillMaskRequest(Texts):
     """The body of /fill-mask."""
 
-    top_k: int = 5
+    top_k: Count = 5
     targets: list[str] | None = None
 
 
@@ -68,9 +69,9 @@ async def fill_mask(exchange: Exchange) -> Response:
 class EntitiesRequest(Texts):
     """The body of /entities; for the fields see `TokenClassification`."""
 
-    aggregation_strategy: str = "simple"
+    aggregation_strategy: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(AGGREGATIONS)})] = "simple"
     ignore_labels: list[str] = msgspec.field(default_factory=lambda: ["O"])
-    stride: int | None = None
+    stride: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 async def entities(exchange: Exchange) -> Response:
@@ -106,10 +107,10 @@ class AnswersRequest(msgspec.Struct, kw_only=True):
 
     inputs: Asked | list[Asked]
     model: str | None = None
-    top_k: int = 1
-    max_answer_len: int = 15
+    top_k: Count = 1
+    max_answer_len: Count = 15
     max_seq_len: int | None = None
-    doc_stride: int | None = None
+    doc_stride: Annotated[int, msgspec.Meta(ge=0)] | None = None
     handle_impossible_answer: bool = False
     align_to_words: bool = True
 

@@ -3,13 +3,14 @@ for the route's task."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from starlette.responses import Response
 
 from runtimes.server.answers import json_answer
 from runtimes.server.exchange import Exchange
+from runtimes.server.inputs import any_of, several
 from runtimes.server.ranks import TASKS as RANKING
 from runtimes.server.ranks import WHAT as RANKS
 from runtimes.server.ranks import rank
@@ -17,6 +18,8 @@ from runtimes.server.refusals import BadRequestError
 from runtimes.server.texts import cut_text
 
 _CLASSIFYING = ("text-classification", "text-ranking")
+_TEXT = {"type": "string"}
+_ROW = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 2}
 
 
 class Common(msgspec.Struct, kw_only=True):
@@ -35,7 +38,7 @@ class Common(msgspec.Struct, kw_only=True):
 class PredictRequest(Common):
     """The body of /predict: a text, a pair of two texts, or a list of lists of one or two texts."""
 
-    inputs: Any
+    inputs: Annotated[Any, any_of(_TEXT, _ROW, several(_ROW))]
     raw_scores: bool = False
 
 

@@ -9,12 +9,11 @@ import numpy as np
 from starlette.responses import Response
 
 from bert_onnx.sentence_modules import SPARSE
-from runtimes.pipelines.options import check_count
 from runtimes.pipelines.scores import best
 from runtimes.pipelines.similarity import similarity
 from runtimes.server.answers import encode, json_answer
 from runtimes.server.exchange import Exchange
-from runtimes.server.inputs import read_inputs
+from runtimes.server.inputs import Count, Dimensions, Inputs, read_inputs
 from runtimes.server.model import ServedModel
 from runtimes.server.refusals import BadRequestError
 from runtimes.server.routes.tei import Common
@@ -31,10 +30,10 @@ _SPARSE = "sparse-embedding"
 class EmbedRequest(Common):
     """The body of /embed."""
 
-    inputs: Any
+    inputs: Inputs
     normalize: bool = True
     prompt_name: str | None = None
-    dimensions: int | None = None
+    dimensions: Dimensions | None = None
 
 
 async def embed(exchange: Exchange) -> Response:
@@ -51,9 +50,9 @@ async def embed(exchange: Exchange) -> Response:
 class EmbedSparseRequest(Common):
     """The body of /embed_sparse; beyond text-embeddings-inference: the heaviest `top_k` alone, with their tokens."""
 
-    inputs: Any
+    inputs: Inputs
     prompt_name: str | None = None
-    top_k: int | None = None
+    top_k: Count | None = None
     return_tokens: bool = False
 
 
@@ -61,8 +60,6 @@ async def embed_sparse(exchange: Exchange) -> Response:
     """POST /embed_sparse: for each text its tokens whose weight is not zero, by their ids."""
     body = await exchange.options(EmbedSparseRequest)
     model = exchange.choose(body.model, (_SPARSE,), "makes sparse embeddings")
-    if body.top_k is not None:
-        check_count("top_k", body.top_k)
     choices = Choices(model.sentence.resolve(body.prompt_name), truncate=body.truncate, side=body.side)
     work = await read(exchange, model, read_inputs(body.inputs), choices, SPARSE)
 
@@ -86,7 +83,7 @@ def _weights(model: ServedModel, row: SparseRow, body: EmbedSparseRequest) -> li
 class EmbedAllRequest(Common):
     """The body of /embed_all; beyond text-embeddings-inference: `input_type: query` for late interaction."""
 
-    inputs: Any
+    inputs: Inputs
     prompt_name: str | None = None
     input_type: Literal["query", "document"] = "document"
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from runtimes.server.answers import encode
 from runtimes.server.exchange import Exchange
-from runtimes.server.inputs import read_inputs
+from runtimes.server.inputs import Ids, Inputs, read_inputs
 from runtimes.server.model import TASKS, ServedModel
 from runtimes.server.refusals import BadRequestError
 
@@ -19,7 +19,7 @@ _WHAT = "has a tokenizer"
 class TokenizeRequest(msgspec.Struct):
     """The body of /tokenize."""
 
-    inputs: Any
+    inputs: Inputs
     model: str | None = None
     add_special_tokens: bool = True
 
@@ -58,7 +58,7 @@ def _tokens(model: ServedModel, text: str, special: bool) -> list[dict[str, Any]
 class DecodeRequest(msgspec.Struct):
     """The body of /decode."""
 
-    ids: list[Any]
+    ids: Ids
     model: str | None = None
     skip_special_tokens: bool = True
 
