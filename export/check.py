@@ -11,15 +11,16 @@ from pathlib import Path
 
 from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish import check_destination
-from bert_onnx.checkpoint import Checkpoint, find_checkpoint, read_settings, tensor_names
+from bert_onnx.checkpoint import find_checkpoint, read_settings, tensor_names
 from bert_onnx.checkpoint.cross_encoder import read_prompts
 from bert_onnx.config import BertConfig
 from bert_onnx.errors import ArtifactError, UsageError
 from bert_onnx.sentence_modules import is_sparse
 from bert_onnx.sentence_settings import SentenceSettings
-from bert_onnx.tasks import Task, TaskOptions, find_task
+from bert_onnx.tasks import find_task
 from export.plan import check_cache
 from export.reference.from_artifact import find_again
+from export.reference.prefetch import ReferenceLoader
 from export.reference.task_choice import choose_task
 from export.request import ExportRequest, ExtendRequest, PrecisionRequest
 from export.targets import check_opset, find_target
@@ -33,15 +34,12 @@ class CheckedExport:
 
     Args:
         destination: the folder to publish to, resolved.
-        checkpoint: with its weights found and not yet hashed.
-        task, options: what the graphs compute.
+        load: makes the eager model; it knows the checkpoint, not yet hashed, the task and its options.
         sentence: prompts, similarity and length of vectors.
     """
 
     destination: Path
-    checkpoint: Checkpoint
-    task: Task
-    options: TaskOptions
+    load: ReferenceLoader
     sentence: SentenceSettings
 
 
@@ -68,7 +66,8 @@ def check_export(request: ExportRequest) -> CheckedExport:
         sentence = read_settings(checkpoint, is_sparse(options.modules))
     if request.text_input:
         check_text_input(task, options)
-    return CheckedExport(destination, checkpoint, task, options, sentence)
+    load = ReferenceLoader(checkpoint, task, options, request.allow_new_heads, request.strict_weights)
+    return CheckedExport(destination, load, sentence)
 
 
 def check_extend(request: ExtendRequest) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,10 @@ from bert_onnx.sentence_settings import SentenceSettings
 from bert_onnx.version import __version__
 from export.check import CheckedExport, check_export
 from export.plan import FP32, VariantPlan
-from export.reference.computed import Expected
+from export.reference.computed import Expected, Prefetch
 from export.reference.from_artifact import checkpoint_of, eager_of
 from export.reference.load import Eager
-from export.reference.prefetch import prefetching
-from export.reference.runtime import Reference, load_reference
+from export.reference.runtime import Reference
 from export.report import ExportReport, Progress, no_progress, tool_versions, within
 from export.request import ExportRequest, ExtendRequest
 from export.text_input.build import TextInput
@@ -40,17 +38,16 @@ _BEGIN, _END = 0.15, 0.97
 def export(
     request: ExportRequest,
     progress: Progress = no_progress,
-    second_process: bool = False,
     checked: CheckedExport | None = None,
+    prefetch: Prefetch | None = None,
 ) -> ExportReport:
     """Make, verify and publish the artifact that `request` describes.
 
     Args:
         request: see there.
         progress: called as steps begin.
-        second_process: have the outputs of a large eager model computed by a second process, which imports the main
-            module of this one, as multiprocessing does it.
         checked: what `check_export` made of `request`, where the caller has asked it already.
+        prefetch: a second process that computes the outputs of a large eager model (`prefetching(checked.load)`).
 
     Raises:
         BertOnnxError: one of its kinds; whatever was published before is untouched.
@@ -58,18 +55,13 @@ def export(
     begun = time.monotonic()
     progress("finding the checkpoint", 0.0)
     checked = checked or check_export(request)
-    destination, checkpoint, task, options = checked.destination, checked.checkpoint, checked.task, checked.options
+    destination, checkpoint = checked.destination, checked.load.checkpoint
     hashing = Background(partial(with_digest, checkpoint))
-    load = partial(load_reference, checkpoint, task, options, request.allow_new_heads, request.strict_weights)
-    with ExitStack() as stack:
-        prefetch = None
-        if second_process:
-            prefetch = stack.enter_context(prefetching(checkpoint, load))
-        progress("loading the weights", 0.05)
-        reference = load(prefetch=prefetch)
-        eager = reference.eager
-        stage = stack.enter_context(staging_folder(destination, needed=_weight_bytes(eager)))
-        longest, warnings = write_companions(stage, checkpoint, eager.config, task, options)
+    progress("loading the weights", 0.05)
+    reference = checked.load(prefetch)
+    eager = reference.eager
+    with staging_folder(destination, needed=_weight_bytes(eager)) as stage:
+        longest, warnings = write_companions(stage, checkpoint, eager.config, eager.task, eager.options)
         (stage / "onnx").mkdir()
         writing = WriteOptions(request.opset, request.external_data_threshold, request.check_each_pass)
         builder = VariantBuilder(reference, stage, longest, request.precision, writing)

@@ -57,12 +57,18 @@ class Built:
 
 
 @dataclass(frozen=True)
-class _Attempt:
-    """A file that was written, and what was found of it; below fp32 also by the gate, unless parity fails already."""
+class _File:
+    """A graph that was written, and where; `data`: its weights where they are apart."""
 
     graph: Graph
     path: Path
     data: Path | None
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """What was found of a file; below fp32 also by the gate, unless parity fails already."""
+
     parity: Parity
     report: GateReport | None
 
@@ -111,90 +117,95 @@ class VariantBuilder:
         self._lower = LowerPrecision(precision, reference, stage, longest)
         self._maker = GraphMaker(reference, self._lower, options.check_each_pass)
         self._options = options
+        self._traces: dict[int, ir.Model] = {}
 
     def build_all(self, plans: Sequence[VariantPlan], progress: Progress) -> tuple[Built, ...]:
-        """One variant for each of `plans`; what needs the same trace shares it.
+        """Make <name>.onnx for each of `plans`, and prove it equal to the eager model, or good enough below float32.
+
+        What needs the same trace shares it. Every float32 file is written before the first is compared: until then a
+        second process may be at work on the eager outputs, and writing keeps one core busy.
 
         Args:
             progress: called with steps and the share of all that is done.
 
         Raises:
-            As `build`.
+            ExportError: a graph breaks a rule of its target, or does not open.
+            VerificationError: its outputs are not those of the eager model.
         """
-        traced: dict[int, ir.Model] = {}
-        built = []
-        for plan, share in zip(plans, shares_of(plans), strict=True):
-            chosen = variant_opset(plan, self._options.opset)
-            if chosen not in traced:
-                progress("tracing the model", share.begin)
-                traced[chosen] = trace(self.reference.eager.module.without_postprocess(), chosen)
-            built.append(self.build(traced[chosen], plan, chosen, share.of(progress)))
-        return tuple(built)
+        todo = [(plan, share.of(progress)) for plan, share in zip(plans, shares_of(plans), strict=True)]
+        files = {plan.name: self._write(plan, steps) for plan, steps in todo if plan.precision == FP32}
+        return tuple(self._build(plan, steps, files.get(plan.name)) for plan, steps in todo)
 
-    def build(self, traced: ir.Model, plan: VariantPlan, opset: int, steps: Steps) -> Built:
-        """Turn `traced` into <name>.onnx and prove it equal to the eager model, or good enough for its precision.
+    def _build(self, plan: VariantPlan, steps: Steps, file: _File | None) -> Built:
+        """Prove `file`, or what is written now.
 
         Static int8 is made by what one search learned for all targets; a variant that does not pass with that has a
         search of its own.
-
-        Args:
-            traced: the tracer's model; it is left as it is.
-            steps: called as steps begin.
-
-        Raises:
-            ExportError: the graph breaks a rule of its target, or does not open.
-            VerificationError: its outputs are not those of the eager model.
         """
         shared = plan.method == "static"
-        found = self._attempt(traced, plan, opset, steps, shared)
+        file = file or self._write(plan, steps, shared)
+        found = self._prove(file, plan, steps)
         if shared and not found.passed:
             steps.converting(f"searching again, for the {plan.title} alone", 0.0)
-            found = self._attempt(traced, plan, opset, steps, shared=False)
-        self._require(found.parity, traced, plan, opset)
-        graph, path, data = found.graph, found.path, found.data
-        quality = None if found.report is None else self._lower.require(found.report, plan, graph.lowered)
-        operators = count_operators(graph.lowered.model)
+            file = self._write(plan, steps, shared=False)
+            found = self._prove(file, plan, steps)
+        self._require(found.parity, plan)
+        lowered = file.graph.lowered
+        quality = None if found.report is None else self._lower.require(found.report, plan, lowered)
+        operators = count_operators(lowered.model)
         variant = Variant(
             name=plan.name,
-            file=f"onnx/{path.name}",
-            data_file=None if data is None else f"onnx/{data.name}",
+            file=f"onnx/{file.path.name}",
+            data_file=None if file.data is None else f"onnx/{file.data.name}",
             target=plan.target.name,
             precision=plan.precision,
-            opset=graph.opset,
-            ir_version=graph.lowered.model.ir_version,
+            opset=file.graph.opset,
+            ir_version=lowered.model.ir_version,
             nodes=sum(operators.values()),
             size_bytes=0,  # `seal` measures it
             operators=dict(sorted(operators.items())),
-            fused=graph.fused,
-            passes=graph.lowered.passes,
-            excluded_nodes=graph.lowered.excluded_nodes,
+            fused=file.graph.fused,
+            passes=lowered.passes,
+            excluded_nodes=lowered.excluded_nodes,
             parity=found.parity,
             quality=quality,
-            quantization=graph.lowered.quantization,
+            quantization=lowered.quantization,
         )
-        return Built(variant, graph.lowered.warnings)
+        return Built(variant, lowered.warnings)
 
-    def _attempt(self, traced: ir.Model, plan: VariantPlan, opset: int, steps: Steps, shared: bool) -> _Attempt:
-        """Write the file, compare and measure it; `shared`: int8 by what was learned for all targets."""
-        graph = self._maker.make(traced, plan, opset, steps.converting, shared)
+    def _write(self, plan: VariantPlan, steps: Steps, shared: bool = True) -> _File:
+        """Make the graph and write it; `shared`: int8 by what was learned for all targets."""
+        opset = variant_opset(plan, self._options.opset)
+        graph = self._maker.make(self._traced(opset, steps.converting), plan, opset, steps.converting, shared)
         path = self.stage / "onnx" / f"{plan.name}.onnx"
         data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
-        check_file(path)
+        return _File(graph, path, data)
+
+    def _traced(self, opset: int, progress: Progress) -> ir.Model:
+        """The tracer's model, which is left as it is."""
+        if opset not in self._traces:
+            progress("tracing the model", 0.0)
+            self._traces[opset] = trace(self.reference.eager.module.without_postprocess(), opset)
+        return self._traces[opset]
+
+    def _prove(self, file: _File, plan: VariantPlan, steps: Steps) -> _Proof:
+        """Check the file, compare it, and below fp32 measure it."""
+        check_file(file.path)
         report = None
         with ExitStack() as stack:
             try:
-                opening = open_variant(path, self.reference.eager, plan.target.name, plan.precision)
+                opening = open_variant(file.path, self.reference.eager, plan.target.name, plan.precision)
                 runtime = stack.enter_context(opening)
             except ArtifactError as error:
                 raise ExportError(
                     f"the {plan.title} does not open, and is not published: {error} This is a defect of bert-onnx: "
                     "please report it, and leave this precision or target out."
                 ) from error
-            parity = self._compare(runtime, plan, graph, steps.judging)
+            parity = self._compare(runtime, plan, file.graph, steps.judging)
             if plan.precision != FP32 and parity.passed:
                 steps.judging(f"measuring the {plan.title} on held-out text", 0.4)
                 report = self._lower.measure(runtime, plan.budget)
-        return _Attempt(graph, path, data, parity, report)
+        return _Proof(parity, report)
 
     def _compare(self, runtime: Runtime, plan: VariantPlan, graph: Graph, progress: Progress) -> Parity:
         eager = self.reference.eager
@@ -210,11 +221,13 @@ class VariantBuilder:
             eager.module.postprocessing,
         )
 
-    def _require(self, parity: Parity, traced: ir.Model, plan: VariantPlan, opset: int) -> None:
+    def _require(self, parity: Parity, plan: VariantPlan) -> None:
         """Raises VerificationError unless the verdict is a pass; the pass that broke the graph is named."""
         if parity.passed:
             return
+        opset = variant_opset(plan, self._options.opset)
         context, target = PassContext(opset, self.reference.eager.config), plan.target.for_precision(plan.precision)
+        traced = self._traces[opset]
         broken = find_broken_pass(traced, self.reference.eager, target.passes, context, target.requires, FP32)
         blamed = f" (it breaks in the pass {broken})" if broken else ""
         require_parity(parity, f"the {plan.title}{blamed}")

@@ -121,10 +121,11 @@ def _request(arguments: argparse.Namespace) -> ExportRequest:
 def _export_checked(request: ExportRequest, checked: CheckedExport, as_json: bool) -> None:
     from bert_onnx.cli.progress import progress_bar
     from bert_onnx.cli.render import show_artifact
+    from export.reference.prefetch import prefetching
 
-    with progress_bar(quiet=as_json) as progress:
+    with progress_bar(quiet=as_json) as progress, prefetching(checked.load) as prefetch:
         from export.pipeline import export  # while the bar is seen
 
-        report = export(request, progress, second_process=True, checked=checked)
+        report = export(request, progress, checked, prefetch)
     print_notes(report.warnings)
     print_json(report.to_dict()) if as_json else show_artifact(report.artifact, report.seconds)

@@ -10,27 +10,24 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bert_onnx.checkpoint.checkpoint import Checkpoint
 from bert_onnx.checkpoint.reading import tensor_names
 from bert_onnx.config import BertConfig
+from bert_onnx.tasks import Task, TaskOptions
 from export.reference.computed import Computed, Expected, Prefetch
 from runtimes.machine.cpu import usable_threads
 
-
-class Computes(Protocol):
-    """What the second process loads."""
-
-    def compute_together(self, group: Sequence[Expected]) -> list[Computed]:
-        """Outputs for each of `group`, and how far they are from float64 where that is asked for."""
-        ...
+if TYPE_CHECKING:
+    from export.reference.runtime import Reference
 
 
 #: Parameters from which on a second process saves more than it costs.
@@ -40,22 +37,42 @@ WORTH_A_PROCESS = 40_000_000
 _NICENESS = 5
 
 #: In the second process: the model, once it is loaded.
-_loaded: list[Computes] = []
+_loaded: list[Reference] = []
+
+
+@dataclass(frozen=True)
+class ReferenceLoader:
+    """Makes the eager model of a checkpoint, in this process or in the second one; its arguments are `load_eager`'s."""
+
+    checkpoint: Checkpoint
+    task: Task
+    options: TaskOptions
+    allow_new_heads: bool = False
+    strict_weights: bool = False
+
+    def __call__(self, prefetch: Prefetch | None = None) -> Reference:
+        """The model; what it is expected to run it has from `prefetch`."""
+        from export.reference.load import load_eager
+        from export.reference.runtime import Reference
+
+        eager = load_eager(
+            self.checkpoint,
+            self.task,
+            self.options,
+            allow_new_heads=self.allow_new_heads,
+            strict_weights=self.strict_weights,
+        )
+        return Reference(eager, prefetch)
 
 
 @contextmanager
-def prefetching(checkpoint: Checkpoint, load: Callable[[], Computes]) -> Iterator[Prefetch | None]:
+def prefetching(load: ReferenceLoader) -> Iterator[Prefetch | None]:
     """A second process at work on the model; None where it would cost more than it saves, or cannot start.
 
-    It imports the main module of this process, as multiprocessing does it.
-
-    Args:
-        checkpoint: of the model.
-        load: makes the model there; it can be pickled.
+    It imports the main module of this process, as multiprocessing does it. Entered before this process imports torch,
+    both import it side by side.
     """
-    import torch
-
-    if usable_threads() == 1 or _parameters(checkpoint) < WORTH_A_PROCESS:
+    if usable_threads() == 1 or _parameters(load.checkpoint) < WORTH_A_PROCESS:
         yield None
         return
     with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
@@ -67,7 +84,7 @@ def prefetching(checkpoint: Checkpoint, load: Callable[[], Computes]) -> Iterato
 
         started = False
         with suppress(OSError):  # no such program, no memory
-            pool.submit(_load, load, torch.get_num_threads())
+            pool.submit(_load, load, _threads())
             started = True
         try:
             yield prefetch if started else None
@@ -105,10 +122,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _load(load: Callable[[], Computes], threads: int) -> None:
+def _threads() -> int | None:
+    """How many torch uses in this process; None where it is not imported yet, and has what it takes by itself."""
+    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+
+
+def _load(load: ReferenceLoader, threads: int | None) -> None:
     import torch
 
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     _loaded.append(load())
 
 

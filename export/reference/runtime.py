@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bert_onnx.checkpoint import Checkpoint
-from bert_onnx.tasks import Task, TaskOptions
 from export.reference.computed import Arrays, Computed, Expected, Prefetch
 from export.reference.fused import fused_attention, has_large_scores
-from export.reference.load import Eager, load_eager
+from export.reference.load import Eager
 from export.reference.rounding import rounding_errors, run_together
 from runtimes.engines.eager import EagerRuntime
 
@@ -108,16 +106,3 @@ class Reference(EagerRuntime):
 
 def _equal(a: Arrays, b: Arrays) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-
-
-def load_reference(
-    checkpoint: Checkpoint,
-    task: Task,
-    options: TaskOptions,
-    allow_new_heads: bool,
-    strict_weights: bool,
-    prefetch: Prefetch | None = None,
-) -> Reference:
-    """The reference of a checkpoint, in this process or in the second one; for the arguments see `load_eager`."""
-    eager = load_eager(checkpoint, task, options, allow_new_heads=allow_new_heads, strict_weights=strict_weights)
-    return Reference(eager, prefetch)

@@ -28,7 +28,6 @@ from export.quantization.int8.recipe import Recipe, Scheme
 from export.quantization.integer_weights import round_nearest
 from export.quantization.isa import find_isa
 from export.reference.load import Eager
-from export.reference.runtime import load_reference
 from export.request import ExportRequest, PrecisionRequest
 from export.shares import shares_of
 from export.targets import SEARCHED, TARGETS
@@ -51,7 +50,7 @@ def eager(folder: Path) -> Eager:
     """With biases that are not zero: passes that fold them change the inputs of products."""
     request = ExportRequest(str(folder / "checkpoint"), output=str(folder / "none"))
     checked = check_export(request)
-    eager = load_reference(checked.checkpoint, checked.task, checked.options, False, False).eager
+    eager = checked.load().eager
     for name, parameter in eager.module.named_parameters():
         if name.endswith("bias"):
             parameter.data.uniform_(-0.5, 0.5)
@@ -206,15 +205,26 @@ def test_shares_follow_one_another_and_a_search_is_counted_once() -> None:
     vnni, avx2, arm = map(find_isa, ("avx512_vnni", "avx2", "arm64"))
     plans = [VariantPlan(TARGETS["portable"])]
     plans += [VariantPlan(TARGETS["ort-cpu"], "int8", "static", isa) for isa in (vnni, arm, avx2)]
+    plans += [VariantPlan(TARGETS["ort-cpu"])]
     shares = shares_of(plans)
-    assert shares[0].begin == 0
-    assert shares[-1].end == pytest.approx(1)
-    assert all(a.end == b.begin for a, b in pairwise(shares))
-    assert [share.converted > 0.5 for share in shares] == [False, True, False, True]
+    floats, others = (shares[0], shares[4]), shares[1:4]
+    written = [share.converting for share in floats]
+    spans = [*written, floats[0].judging]
+    for share in others:
+        spans += [share.converting, share.judging]
+    spans.append(floats[1].judging)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == pytest.approx(1)
+    assert all(before[1] == after[0] for before, after in pairwise(spans))
+    assert [_length(share.converting) > _length(share.judging) for share in others] == [True, False, True]
     steps: list[float] = []
     part = shares[1].of(lambda step, share: steps.append(share))
     for report in (part.converting, part.judging):
         report("begins", 0.0)
         report("ends", 1.0)
     assert steps == sorted(steps)
-    assert (steps[0], steps[-1]) == (shares[1].begin, pytest.approx(shares[1].end))
+    assert (steps[0], steps[-1]) == (shares[1].converting[0], pytest.approx(shares[1].judging[1]))
+
+
+def _length(span: tuple[float, float]) -> float:
+    return span[1] - span[0]

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,13 @@ from export_samples import save_checkpoint
 
 from bert_onnx.checkpoint import Checkpoint, find_checkpoint
 from bert_onnx.tasks import TaskOptions, find_task
+from export.check import check_export
 from export.pipeline import export
 from export.reference import prefetch as prefetch_module
 from export.reference.computed import Expected
 from export.reference.load import Eager, load_eager
-from export.reference.prefetch import Prefetch, prefetching
-from export.reference.runtime import Reference, load_reference
+from export.reference.prefetch import Prefetch, ReferenceLoader, prefetching
+from export.reference.runtime import Reference
 from export.request import ExportRequest
 from export.verification.cases import Case, verification_cases
 
@@ -50,7 +50,7 @@ def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def prefetch(checkpoint: Checkpoint, worth_it: None) -> Iterator[Prefetch]:
-    with prefetching(checkpoint, partial(load_reference, checkpoint, TASK, OPTIONS, False, False)) as prefetch:
+    with prefetching(ReferenceLoader(checkpoint, TASK, OPTIONS)) as prefetch:
         assert prefetch is not None
         yield prefetch
 
@@ -120,8 +120,8 @@ def test_a_process_that_dies_is_not_missed(prefetch: Prefetch, eager: Eager, cas
 def test_a_process_that_cannot_load_the_model_is_not_missed(
     checkpoint: Checkpoint, worth_it: None, eager: Eager, cases: list[Case], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    other = partial(load_reference, checkpoint, find_task("question-answering"), OPTIONS, False, False)  # no such head
-    with prefetching(checkpoint, other) as prefetch:
+    other = ReferenceLoader(checkpoint, find_task("question-answering"), OPTIONS)  # no such head
+    with prefetching(other) as prefetch:
         reference = Reference(eager, prefetch)
         reference.expect([Expected(cases[0].inputs, 1)])
         _same(reference.run(cases[0].inputs), Reference(eager).run(cases[0].inputs))
@@ -130,7 +130,7 @@ def test_a_process_that_cannot_load_the_model_is_not_missed(
 
 def test_a_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch, checkpoint: Checkpoint, worth_it: None) -> None:
     monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: b"/no/such/python")
-    with prefetching(checkpoint, partial(load_reference, checkpoint, TASK, OPTIONS, False, False)):
+    with prefetching(ReferenceLoader(checkpoint, TASK, OPTIONS)):
         pass
 
 
@@ -152,7 +152,7 @@ def test_random_weights_count_by_their_config(monkeypatch: pytest.MonkeyPatch, c
     for vocabulary, worth in ((40, False), (enough, True)):
         sized = replace(large, config=large.config.replace(vocab_size=vocabulary))
         assert (prefetch_module._parameters(sized) >= prefetch_module.WORTH_A_PROCESS) == worth
-    with prefetching(large, partial(load_reference, large, TASK, OPTIONS, False, False)) as prefetch:
+    with prefetching(ReferenceLoader(large, TASK, OPTIONS)) as prefetch:
         assert prefetch is None
 
 
@@ -163,7 +163,10 @@ def test_an_export_is_the_same_with_and_without(
     export(ExportRequest(**request, output=str(tmp_path / "without")))
     monkeypatch.setattr(prefetch_module, "WORTH_A_PROCESS", 0)
     monkeypatch.setattr(prefetch_module, "usable_threads", lambda: 2)
-    export(ExportRequest(**request, output=str(tmp_path / "with")), second_process=True)
+    with_another = ExportRequest(**request, output=str(tmp_path / "with"))
+    checked = check_export(with_another)
+    with prefetching(checked.load) as prefetch:
+        export(with_another, checked=checked, prefetch=prefetch)
     written = {path.relative_to(tmp_path / "with") for path in (tmp_path / "with").rglob("*") if path.is_file()}
     assert Path("onnx/model_ort_cuda.onnx") in written
     for path in written:
