@@ -111,7 +111,7 @@ class BertConfig(_OtherNames):
             of each family. Fields below are of some families only.
         embedding_size: width of the embeddings, E; None means `hidden_size`.
         num_hidden_groups: how many layers have weights of their own; the others share theirs. None means all.
-        inner_group_num: layers in a group of ALBERT.
+        inner_group_num: layers in a group of ALBERT, which `num_hidden_layers` counts as one; None means 1.
         relative_attention_num_buckets: kinds of distances between tokens, each with a bias a head.
         qa_dropout: dropout before the head of question answering, while training.
         summary_type, summary_use_proj, summary_activation: what ELECTRA's head of multiple choice reads.
@@ -210,7 +210,13 @@ class BertConfig(_OtherNames):
     @property
     def family(self) -> Family:
         """What differs from BERT."""
-        return FAMILIES[self.model_type]
+        row = FAMILIES[self.model_type]
+        return row if self.group == 1 else dataclasses.replace(row, group=self.group)
+
+    @property
+    def group(self) -> int:
+        """Layers that run one after the other wherever one of them runs; 1 but in some of ALBERT's configs."""
+        return self.inner_group_num or 1
 
     @property
     def padding_position(self) -> int | None:
@@ -233,13 +239,24 @@ class BertConfig(_OtherNames):
     @property
     def own_layers(self) -> int:
         """How many layers have weights of their own."""
-        return self.num_hidden_groups or self.num_hidden_layers
+        return (self.num_hidden_groups or self.num_hidden_layers) * self.group
 
     @property
     def layer_order(self) -> tuple[int, ...]:
         """Which of the layers with weights of their own computes, first to last."""
-        layers = self.num_hidden_layers
-        return tuple(layer * self.own_layers // layers for layer in range(layers))
+        layers, groups = self.num_hidden_layers, self.own_layers // self.group
+        return tuple(
+            layer * groups // layers * self.group + place for layer in range(layers) for place in range(self.group)
+        )
+
+    @property
+    def head_mask_rows(self) -> tuple[int, ...]:
+        """For each of the layers with weights of their own, which row of a mask of heads [L, H] it takes.
+
+        All layers that share their weights take one row, as in transformers 4.57 (`AlbertTransformer`).
+        """
+        rows = self.num_hidden_layers // (self.own_layers // self.group)
+        return tuple(own // self.group * rows + own % self.group for own in range(self.own_layers))
 
     @property
     def longest_sequence(self) -> int:

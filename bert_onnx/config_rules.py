@@ -163,17 +163,13 @@ def _validate_positions(fields: Mapping[str, Any]) -> None:
 
 
 def _validate_groups(fields: Mapping[str, Any]) -> None:
-    """What ALBERT's config may ask for and no checkpoint of its authors does."""
-    if fields["inner_group_num"] not in (None, 1):
-        raise ConfigError(
-            f"inner_group_num is {fields['inner_group_num']}; bert-onnx computes groups of one layer. Export such a "
-            "model with torch.onnx.export; `bert-onnx optimize` takes its graph."
-        )
-    if fields["model_type"] == "albert" and fields["position_embedding_type"] != "absolute":
-        raise ConfigError(
-            f"position_embedding_type is {fields['position_embedding_type']!r}; bert-onnx computes ALBERT with "
-            "absolute positions. Export such a model with torch.onnx.export; `bert-onnx optimize` takes its graph."
-        )
+    """Groups of layers: no more than there are layers, and none that transformers has no masks of heads for."""
     groups, layers = fields["num_hidden_groups"], fields["num_hidden_layers"]
     if groups is not None and groups > layers:
         raise ConfigError(f"num_hidden_groups is {groups}, more than num_hidden_layers, {layers}.")
+    inner = fields["inner_group_num"] or 1
+    if inner > layers // (groups or layers) and inner > 1:
+        raise ConfigError(
+            f"inner_group_num is {inner}, more than num_hidden_layers / num_hidden_groups, {layers} / {groups}; "
+            "transformers has no such models, either."
+        )

@@ -311,8 +311,8 @@ def _cache_ports(prefix: str, length: str, config: BertConfig) -> list[Port]:
 def _attention_ports(prefix: str, batch: str, keys: str, config: BertConfig) -> list[Port]:
     """`prefix`.{layer}, each [B, H, S, keys]."""
     return [
-        Port(f"{prefix}.{layer}", "float32", (batch, config.heads_in_layer(layer), SEQUENCE, keys))
-        for layer in range(config.num_hidden_layers)
+        Port(f"{prefix}.{index}", "float32", (batch, config.heads_in_layer(layer), SEQUENCE, keys))
+        for index, layer in enumerate(config.layer_order)
     ]
 
 

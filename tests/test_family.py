@@ -168,12 +168,28 @@ def test_layers_that_are_shared_are_run_in_groups() -> None:
     assert BertConfig(num_hidden_layers=3).layer_order == (0, 1, 2)
 
 
+def test_groups_of_several_layers() -> None:
+    config = BertConfig.of("albert", num_hidden_layers=5, num_hidden_groups=2, inner_group_num=2)
+    assert (config.own_layers, config.layer_order) == (4, (0, 1, 0, 1, 0, 1, 2, 3, 2, 3))
+    assert config.head_mask_rows == (0, 1, 2, 3)
+    assert BertConfig.of("albert", num_hidden_layers=6, num_hidden_groups=2).head_mask_rows == (0, 3)
+    name = "bert.encoder.layer.3.attention.self.query.weight"
+    assert (
+        config.family.tensor_name(name) == "albert.encoder.albert_layer_groups.1.albert_layers.1.attention.query.weight"
+    )
+    alone = BertConfig.of("albert").family.tensor_name(name)
+    assert alone == "albert.encoder.albert_layer_groups.3.albert_layers.0.attention.query.weight"
+
+
 @pytest.mark.parametrize(
     ("model_type", "fields", "said"),
     [
-        ("albert", {"inner_group_num": 2}, "inner_group_num is 2; bert-onnx computes groups of one layer"),
+        (
+            "albert",
+            {"inner_group_num": 2, "num_hidden_groups": 7},
+            "inner_group_num is 2, more than num_hidden_layers / num_hidden_groups, 12 / 7",
+        ),
         ("albert", {"num_hidden_groups": 13}, "num_hidden_groups is 13, more than num_hidden_layers, 12"),
-        ("albert", {"position_embedding_type": "relative_key"}, "computes ALBERT with absolute positions"),
         ("electra", {"embedding_size": 0}, "embedding_size is 0; it must be a whole number of at least 1"),
         ("mpnet", {"relative_attention_num_buckets": 2}, "relative_attention_num_buckets is 2"),
         ("distilbert", {"qa_dropout": 1.5}, "qa_dropout is 1.5"),

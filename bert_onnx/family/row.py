@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 #: Kinds of positions. FROM_ZERO: a token's place in its row. AFTER_PADDING: real tokens are counted from
@@ -42,7 +43,8 @@ class Family:
         parts: first parts of the names inside the base model.
         heads: first parts of the names of heads, the pooler's included.
         names: parts of the names of weights here -> in checkpoints, applied in this order where they match whole
-            parts; `#` stands for a number. See `tensor_name`.
+            parts; `#` stands for a number, `%` for its place in its group. See `tensor_name`.
+        group: layers in a group, which `#` counts then.
         fields: fields of BertConfig -> keys of config.json, where those have other names.
         own: fields that BERT does not have.
         lacks: fields of BERT that its config.json does not have.
@@ -52,6 +54,7 @@ class Family:
         padding: the token that positions count after, whatever `pad_token_id` says; None for that one.
         projected: embeddings go through a linear layer even where they are as wide as hidden states.
         relative_bias: every head adds one number for each bucket of distances, the same in all layers.
+        relative_scaled: with relative positions, what they add to scores is divided by sqrt(K), too.
         pooler: the base model has one.
         summary: what the head of sequence classification reads; None for the pooler.
         choice_summary: what the head of multiple choice reads; None for the pooler.
@@ -64,6 +67,7 @@ class Family:
     parts: tuple[str, ...] = ("embeddings.", "encoder.", "pooler.")
     heads: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
+    group: int = 1
     fields: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     lacks: frozenset[str] = frozenset()
@@ -73,6 +77,7 @@ class Family:
     padding: int | None = None
     projected: bool = False
     relative_bias: bool = False
+    relative_scaled: bool = True
     pooler: bool = True
     summary: Summary | None = None
     choice_summary: Summary | None = None
@@ -88,5 +93,12 @@ class Family:
             dotted = f".{self.base}{dotted.removeprefix('.bert')}"
         for here, there in self.names:
             pattern = re.escape(f".{here}.").replace(r"\#", r"(\d+)")
-            dotted = re.sub(pattern, f".{there}.".replace("#", r"\1"), dotted)
+            dotted = re.sub(pattern, partial(self._numbered, f".{there}."), dotted)
         return dotted.strip(".")
+
+    def _numbered(self, there: str, found: re.Match[str]) -> str:
+        """`there` with the number that was `found`, where there is one, in the place of its signs."""
+        if not found.lastindex:
+            return there
+        group, place = divmod(int(found[1]), self.group)
+        return there.replace("#", str(group)).replace("%", str(place))

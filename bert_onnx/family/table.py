@@ -175,7 +175,7 @@ _ALBERT = Family(
     heads=("albert.pooler.", "predictions.", "sop_classifier.", "classifier.", "qa_outputs."),
     names=(
         ("embeddings.projection", "encoder.embedding_hidden_mapping_in"),
-        ("encoder.layer.#", "encoder.albert_layer_groups.#.albert_layers.0"),
+        ("encoder.layer.#", "encoder.albert_layer_groups.#.albert_layers.%"),
         ("attention.self", "attention"),
         ("attention.output", "attention"),
         ("intermediate.dense", "ffn"),
@@ -204,6 +204,7 @@ _ALBERT = Family(
         "eos_token_id": 3,
     },
     projected=True,
+    relative_scaled=False,
 )
 
 #: Every family by its model_type.

@@ -1,6 +1,8 @@
 """Multi-head attention: projections, scores with relative positions, plain and fused computation.
 
 softmax((q k^T + relative) / sqrt(K) + bias) v          (Vaswani et al. 2017, section 3.2)
+
+ALBERT adds what is relative after the division.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class BertSelfAttention(nn.Module):
         self.position_embedding_type = position_embedding_type
         self.max_position_embeddings = config.max_position_embeddings
         self.relative = position_embedding_type in RELATIVE_POSITIONS
+        self.relative_scaled = config.family.relative_scaled
         if self.relative:
             self.distance_embedding = nn.Embedding(2 * config.max_position_embeddings - 1, config.head_size)
 
@@ -72,9 +75,11 @@ class BertSelfAttention(nn.Module):
             )
             return self._merge_heads(context), None
         scores = torch.matmul(queries, memory.keys.transpose(-1, -2))
-        if self.relative:
+        if self.relative and self.relative_scaled:
             scores = self._add_relative(scores, queries, memory.keys)
         scores = scores / math.sqrt(self.head_size)
+        if self.relative and not self.relative_scaled:
+            scores = self._add_relative(scores, queries, memory.keys)
         if bias is not None:
             scores = scores + bias
         probabilities = self.dropout(torch.softmax(scores, dim=-1))

@@ -113,6 +113,8 @@ class BertEncoder(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.order = config.layer_order
+        self.group = config.group
+        self.head_masks = config.head_mask_rows
         self.layer = nn.ModuleList(BertLayer(config, index) for index in range(config.own_layers))
         self.relative_attention_bias = RelativeBias(config) if config.family.relative_bias else None
 
@@ -129,17 +131,18 @@ class BertEncoder(nn.Module):
             head_masks: one per layer, each [1, H, 1, 1].
             cache: one per layer.
         """
-        before = [hidden]  # hidden states before each layer, and after the last
+        before = [hidden]  # hidden states before each layer or group of layers, and after the last
         results: list[LayerResult] = []
         if self.relative_attention_bias is not None:
             relative = self.relative_attention_bias(hidden)
             context = replace(context, bias=relative if context.bias is None else context.bias + relative)
         for index, own in enumerate(self.order):
-            head_mask = None if head_masks is None else head_masks[index]
+            head_mask = None if head_masks is None else head_masks[self.head_masks[own]]
             result = self.layer[own](hidden, context, head_mask, None if cache is None else cache[index])
             hidden = result.hidden
-            before.append(hidden)
             results.append(result)
+            if (index + 1) % self.group == 0:
+                before.append(hidden)
         return EncoderResult(
             hidden=hidden,
             cache=tuple(result.cache.to_tensors() for result in results) if context.need_cache else None,

@@ -160,7 +160,7 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     family = config.family
     relative = config.relative_positions or family.relative_bias
     every_row = options.output_attentions or options.output_hidden_states or relative
-    layers, cross = config.num_hidden_layers, task.decoder and config.add_cross_attention
+    layers, cross = len(config.layer_order), task.decoder and config.add_cross_attention
     gelus = layers * int(config.hidden_act in GELUS)
     if task.model_class in _TRANSFORMING:
         gelus += int((family.lm_activation or config.hidden_act) in GELUS)

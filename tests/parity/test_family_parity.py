@@ -22,6 +22,8 @@ pytestmark = pytest.mark.slow
 
 HEADS = tuple(heads())
 MODELS = tuple(head for head in HEADS if head.ours == "BertModel")
+#: Fields of some families only.
+OWN = frozenset().union(*(head.family.own for head in HEADS))
 
 
 @torch.no_grad()
@@ -37,6 +39,38 @@ def test_outputs_of_every_mask(head: Head, tmp_path: Path) -> None:
         assert output_difference(theirs(**inputs, **options), ours(**inputs, **options)) <= 2 * TOLERANCE
     without_mask = {name: value for name, value in inputs.items() if name == "input_ids"}
     assert output_difference(theirs(**without_mask, **cache), ours(**without_mask, **cache)) <= 2 * TOLERANCE
+
+
+#: Configs that checkpoints have seldom, by the fields that a family must have for them.
+ODD: tuple[dict[str, Any], ...] = (
+    {"position_embedding_type": "relative_key"},
+    {"position_embedding_type": "relative_key_query"},
+    {"position_embedding_type": None},
+    {"type_vocab_size": 16, "pad_token_id": 5, "hidden_act": "gelu_new", "layer_norm_eps": 1e-3},
+    {"tie_word_embeddings": False, "hidden_size": 36, "intermediate_size": 37, "num_attention_heads": 3},
+    {"embedding_size": 32},
+    {"num_hidden_groups": 2, "inner_group_num": 2, "num_hidden_layers": 5},
+)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fields", ODD, ids=str)
+@pytest.mark.parametrize("head", [head for head in HEADS if head.ours in ("BertModel", "BertForMaskedLM")], ids=str)
+def test_configs_that_are_seldom(head: Head, fields: dict[str, Any], tmp_path: Path) -> None:
+    """Padding that stands where the mask says otherwise, rows of padding alone, and masks of heads, too."""
+    everywhere = {field.name for field in dataclasses.fields(BertConfig())} - OWN
+    has = (everywhere | head.family.own) - head.family.lacks
+    if not fields.keys() & has:
+        pytest.skip("not of this family")
+    theirs, ours = pair(head, tmp_path, **{name: value for name, value in fields.items() if name in has})
+    inputs = inputs_of(head, ours.config, "holes")
+    inputs["input_ids"][1, 2:6] = ours.config.pad_token_id
+    inputs["input_ids"][2], inputs["attention_mask"][2] = ours.config.pad_token_id, 0
+    heads_kept = torch.arange(ours.config.num_hidden_layers * ours.config.num_attention_heads) % 3 > 0
+    options: dict[str, Any] = {"output_attentions": True, "output_hidden_states": True}
+    if head.ours == "BertModel":
+        options["head_mask"] = heads_kept.float().view(ours.config.num_hidden_layers, -1)
+    assert output_difference(theirs(**inputs, **options), ours(**inputs, **options)) <= 2 * TOLERANCE
 
 
 @torch.no_grad()
