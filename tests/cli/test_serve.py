@@ -59,7 +59,8 @@ def test_two_models_on_one_pool_and_the_end(artifact: Path, tmp_path: Path) -> N
         assert process.wait(20) == 0
 
 
-def test_a_second_signal_ends_it_at_once(artifact: Path) -> None:
+@pytest.mark.parametrize(("first", "second"), [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT")])
+def test_a_second_signal_ends_it_at_once(artifact: Path, first: str, second: str) -> None:
     import socket
 
     with _process(str(artifact)) as (process, address):
@@ -70,10 +71,10 @@ def test_a_second_signal_ends_it_at_once(artifact: Path) -> None:
                 b"content-length: 99\r\n\r\n"
             )
             _ask(address, {"input": "hello"})
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.Signals[first])
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.5)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.Signals[second])
             assert process.wait(10) == 130
 
 
