@@ -13,7 +13,9 @@ _WIDTH = 30
 
 
 class ProgressLine:
-    """Shows `done of total`, a bar and a rate, where the stream is a terminal and the work takes over two seconds.
+    """Shows `done of total`, a bar, a rate and the time that is left.
+
+    Nothing is shown where the stream is no terminal, and in the first two seconds.
 
     Args:
         what: what is counted, such as `texts`.
@@ -41,7 +43,8 @@ class ProgressLine:
         if self._total:
             filled = round(_WIDTH * min(1.0, done / self._total))
             bar = "#" * filled + "." * (_WIDTH - filled)
-            text = f"[{bar}] {done:,} of {self._total:,} {self._what}, {rate:,.0f} a second"
+            left = duration((self._total - done) / rate) if done else "?"
+            text = f"[{bar}] {done:,} of {self._total:,} {self._what}, {rate:,.0f} a second, {left} left"
         else:
             text = f"{done:,} {self._what}, {rate:,.0f} a second"
         self._stream.write(f"\r{text.ljust(self._width)}")
@@ -54,3 +57,10 @@ class ProgressLine:
             self._stream.write(f"\r{' ' * self._width}\r")
             self._stream.flush()
             self._width = 0
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:30`, `1:02:03`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

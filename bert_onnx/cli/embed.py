@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
-from bert_onnx.cli.printing import print_json
+from bert_onnx.cli.parsing import (
+    add_artifact,
+    add_command,
+    add_report_options,
+    artifact_folder,
+    is_silent,
+    print_report,
+)
+
+if TYPE_CHECKING:
+    from runtimes.embed_files.job import EmbedReport
 
 
 def add(commands: Any) -> None:
@@ -38,7 +47,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
     parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_report_options(parser)
     parser.set_defaults(command=_embed)
 
 
@@ -61,10 +70,11 @@ def _embed(arguments: argparse.Namespace) -> None:
         embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
         queries=arguments.queries,
     )
-    report = embed_file(request, progress=False if arguments.json else None)
-    if arguments.json:
-        print_json(report.to_dict())
-        return
+    report = embed_file(request, progress=False if is_silent(arguments) else None)
+    print_report(arguments, report, lambda: _show(report))
+
+
+def _show(report: EmbedReport) -> None:
     resumed = f", {report.resumed} of them from before" if report.resumed else ""
     print(f"{report.vectors} vectors of {report.width} numbers in {report.output}{resumed}")
     if report.broken:

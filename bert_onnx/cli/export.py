@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from bert_onnx.cli.parsing import add_command
+from bert_onnx.cli.parsing import add_command, add_report_options, is_silent, print_report
 from bert_onnx.cli.precision_options import add_precision_options, precision_request
-from bert_onnx.cli.printing import print_json, print_notes
+from bert_onnx.cli.printing import print_notes
 from bert_onnx.tasks import POOLINGS, TASKS
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse tensors that training left in the checkpoint")
     parser.add_argument("--check-each-pass", action="store_true", help="compare the graph after every pass (slow)")
     parser.add_argument("--force", action="store_true", help="replace an artifact that is there")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_report_options(parser)
     parser.set_defaults(command=_export)
 
 
@@ -73,7 +73,7 @@ def _export(arguments: argparse.Namespace) -> None:
     # Torch's threads sleep where they would spin: the cores are shared with a second process and ONNX Runtime.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _no_garbage_collection():  # the imports make objects, too
-        _export_checked(request, checked, arguments.json)
+        _export_checked(request, checked, arguments)
 
 
 @contextmanager
@@ -118,14 +118,14 @@ def _request(arguments: argparse.Namespace) -> ExportRequest:
     )
 
 
-def _export_checked(request: ExportRequest, checked: CheckedExport, as_json: bool) -> None:
+def _export_checked(request: ExportRequest, checked: CheckedExport, arguments: argparse.Namespace) -> None:
     from bert_onnx.cli.progress import progress_bar
     from bert_onnx.cli.render import show_artifact
     from export.reference.prefetch import prefetching
 
-    with progress_bar(quiet=as_json) as progress, prefetching(checked.load) as prefetch:
+    with progress_bar(quiet=is_silent(arguments)) as progress, prefetching(checked.load) as prefetch:
         from export.pipeline import export  # while the bar is seen
 
         report = export(request, progress, checked, prefetch)
-    print_notes(report.warnings)
-    print_json(report.to_dict()) if as_json else show_artifact(report.artifact, report.seconds)
+    print_notes(() if arguments.quiet else report.warnings)
+    print_report(arguments, report, lambda: show_artifact(report.artifact, report.seconds))

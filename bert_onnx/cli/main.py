@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from bert_onnx.api import missing_package
 from bert_onnx.cli import (
+    completion,
     convert_weights,
     doctor,
     embed,
@@ -28,7 +29,21 @@ from bert_onnx.errors import BertOnnxError, exit_status
 from bert_onnx.version import __version__
 
 #: Every command, in the order of `--help`.
-COMMANDS = (export, quantize, verify, inspect, optimize, run, embed, serve, push, tune, doctor, convert_weights)
+COMMANDS = (
+    export,
+    quantize,
+    verify,
+    inspect,
+    optimize,
+    run,
+    embed,
+    serve,
+    push,
+    tune,
+    doctor,
+    convert_weights,
+    completion,
+)
 
 #: Set to 1 to see where an error came from.
 TRACEBACK_VARIABLE = "BERT_ONNX_TRACEBACK"

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from bert_onnx.cli.printing import print_json
+
+
+class Report(Protocol):
+    """What a command that works for long ends with."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        ...
 
 
 def add_command(commands: Any, name: str, summary: str, examples: tuple[str, ...]) -> argparse.ArgumentParser:
@@ -29,6 +40,25 @@ def add_artifact(parser: argparse.ArgumentParser, what: str = "an artifact") -> 
     parser.add_argument("folder", metavar="DIR", help=f"{what}: a folder, or owner/name on a model hub")
     parser.add_argument("--revision", metavar="R", help="branch, tag or commit on the hub")
     parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """How a command that works for long shows its work and its report."""
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="show no progress, notes or report, but errors and --json")
+
+
+def is_silent(arguments: argparse.Namespace) -> bool:
+    """Whether the options of `add_report_options` leave no progress to show."""
+    return bool(arguments.json or arguments.quiet)
+
+
+def print_report(arguments: argparse.Namespace, report: Report, show: Callable[[], None]) -> None:
+    """`report` as JSON, by `show`, or not at all: as the options of `add_report_options` say."""
+    if arguments.json:
+        print_json(report.to_dict())
+    elif not arguments.quiet:
+        show()
 
 
 def artifact_folder(arguments: argparse.Namespace, *, whole: bool) -> str:

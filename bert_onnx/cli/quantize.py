@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bert_onnx.cli.parsing import add_command
+from bert_onnx.cli.parsing import add_command, add_report_options, is_silent, print_report
 from bert_onnx.cli.precision_options import add_precision_options, precision_request
-from bert_onnx.cli.printing import print_json, print_notes
+from bert_onnx.cli.printing import print_notes
 
 
 def add(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     add_precision_options(parser)
     parser.add_argument("--checkpoint", metavar="MODEL", help="where its checkpoint is now (default: as recorded)")
     parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_report_options(parser)
     parser.set_defaults(command=_quantize)
 
 
@@ -49,7 +49,7 @@ def _quantize(arguments: argparse.Namespace) -> None:
     check_extend(request)
     from export.pipeline import extend
 
-    with progress_bar(quiet=arguments.json) as progress:
+    with progress_bar(quiet=is_silent(arguments)) as progress:
         report = extend(request, progress)
-    print_notes(report.warnings)
-    print_json(report.to_dict()) if arguments.json else show_artifact(report.artifact, report.seconds)
+    print_notes(() if arguments.quiet else report.warnings)
+    print_report(arguments, report, lambda: show_artifact(report.artifact, report.seconds))

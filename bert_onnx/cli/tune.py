@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
-from bert_onnx.cli.printing import print_json
+from bert_onnx.cli.parsing import (
+    add_artifact,
+    add_command,
+    add_report_options,
+    artifact_folder,
+    is_silent,
+    print_report,
+)
 
 if TYPE_CHECKING:
     from runtimes.selection.tune import TuneReport
@@ -32,7 +38,7 @@ def add(commands: Any) -> None:
         help="batches of mixed lengths (default), or one short text at a time",
     )
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="how long each is measured (default 1)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_report_options(parser)
     parser.set_defaults(command=_tune)
 
 
@@ -40,9 +46,9 @@ def _tune(arguments: argparse.Namespace) -> None:
     from bert_onnx.cli.progress import progress_bar
     from runtimes.selection.tune import tune
 
-    with progress_bar(quiet=arguments.json) as progress:
+    with progress_bar(quiet=is_silent(arguments)) as progress:
         report = tune(artifact_folder(arguments, whole=True), arguments.purpose, arguments.seconds, progress)
-    print_json(report.to_dict()) if arguments.json else _show(report)
+    print_report(arguments, report, lambda: _show(report))
 
 
 def _show(report: TuneReport) -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
-from bert_onnx.cli.printing import print_json, print_notes
+from bert_onnx.cli.parsing import (
+    add_artifact,
+    add_command,
+    add_report_options,
+    artifact_folder,
+    is_silent,
+    print_report,
+)
+from bert_onnx.cli.printing import print_notes
 
 
 def add(commands: Any) -> None:
@@ -25,7 +32,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--checkpoint", metavar="MODEL", help="where its checkpoint is now (default: as recorded)")
     parser.add_argument("--eval", dest="evaluation", metavar="FILE", help="texts to judge int8 and other variants by")
     parser.add_argument("--runtimes", metavar="LIST", help="compare runtimes instead: all, or names with commas")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_report_options(parser)
     parser.set_defaults(command=_verify)
 
 
@@ -41,12 +48,12 @@ def _verify(arguments: argparse.Namespace) -> None:
     check_verify(arguments.folder, arguments.checkpoint, arguments.offline, arguments.evaluation)
     from export.verify import verify_artifact
 
-    with progress_bar(quiet=arguments.json) as progress:
+    with progress_bar(quiet=is_silent(arguments)) as progress:
         report = verify_artifact(
             arguments.folder, arguments.checkpoint, arguments.offline, progress, arguments.evaluation
         )
-    print_notes(report.warnings)
-    print_json(report.to_dict()) if arguments.json else show_verdicts(report)
+    print_notes(() if arguments.quiet else report.warnings)
+    print_report(arguments, report, lambda: show_verdicts(report))
     report.raise_if_failed()
 
 
@@ -59,7 +66,7 @@ def _compare_runtimes(arguments: argparse.Namespace) -> None:
     check_matrix(arguments.folder, arguments.runtimes)
     from export.verification.runtime_matrix import runtime_matrix
 
-    with progress_bar(quiet=arguments.json) as progress:
+    with progress_bar(quiet=is_silent(arguments)) as progress:
         matrix = runtime_matrix(arguments.folder, arguments.runtimes, arguments.checkpoint, progress)
-    print_json(matrix.to_dict()) if arguments.json else show_matrix(matrix)
+    print_report(arguments, matrix, lambda: show_matrix(matrix))
     matrix.raise_if_failed()

@@ -78,6 +78,15 @@ def test_verify_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(out)["passed"] is True
 
 
+def test_quiet_prints_nothing_but_json_and_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = ("verify", folder / "artifact", "--checkpoint", folder / "checkpoint", "--quiet")
+    assert _run(capsys, *quiet) == (0, "", "")
+    status, out, _ = _run(capsys, *quiet, "--json")
+    assert status == 0
+    assert json.loads(out)
+    _refused(capsys, 8, "tune", folder / "checkpoint", "--quiet")
+
+
 def test_verify_refuses_other_weights(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = save_checkpoint(tmp_path / "other", "fill-mask", initializer_range=0.1)
     message = _refused(capsys, 3, "verify", folder / "artifact", "--checkpoint", other)
