@@ -33,12 +33,9 @@ def _completion(arguments: argparse.Namespace) -> None:
         raise RuntimeUnavailableError(
             'shtab is not installed; install it with pip install "bert-onnx[completion]".'
         ) from None
-    from bert_onnx.cli.main import build_parser
-
-    parser = build_parser()
-    for action in _actions(parser):
+    for action in _actions(arguments.program):
         _tell_values(action, shtab)
-    print(shtab.complete(parser, arguments.shell))
+    print(shtab.complete(arguments.program, arguments.shell))
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[Any]:

@@ -99,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bert-onnx {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.set_defaults(program=parser)  # for the command that describes all of them to a shell
     for command in COMMANDS:
         command.add(commands)
     return parser
