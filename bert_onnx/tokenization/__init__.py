@@ -59,7 +59,7 @@ def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> FastTok
     files. `vocab_size` is the number of the model's embeddings ([V, D]): a text that holds a token without one is then
     an InputError that names it; see `check_vocabulary`. Raises TokenizerError for files that are missing or damaged.
     """
-    found = read_folder(folder, legacy_added_tokens=False)
+    found = read_folder(folder)
     if found.class_name == JAPANESE_CLASS:
         from bert_onnx.tokenization.japanese import open_japanese
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, normalizers
 
 from bert_onnx.errors import TokenizerError
 from bert_onnx.tokenization.fast import FastTokenizer
-from bert_onnx.tokenization.folder import TOKENIZER_FILE
+from bert_onnx.tokenization.files import TOKENIZER_FILE
 from bert_onnx.tokenization.japanese import MecabTokenizer
 from bert_onnx.tokenization.vocab import VOCAB_FILE, read_vocabulary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,25 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bert_onnx.errors import TokenizerError
-from bert_onnx.tokenization.settings import SpecialTokens, TokenizerSettings
+from bert_onnx.tokenization.settings import ROLES, SpecialTokens, TokenizerSettings
 from bert_onnx.tokenization.template import RowTemplate
 from bert_onnx.tokenization.vocab import AddedToken, Vocabulary
+
+#: Settings, and what the library's BertNormalizer calls them.
+_NORMALIZER_NAMES = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 
 
 def from_vocabulary(vocabulary: Vocabulary, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     """A BERT tokenizer from the lines of a vocab.txt. Raises TokenizerError for settings without [CLS] or [SEP]."""
-    prefix, special = settings.wordpieces_prefix, settings.special
-    unknown = "[UNK]" if special.unk_token is None else special.unk_token.content
-    tokenizer = tokenizers.Tokenizer(
-        models.WordPiece(vocabulary.ids, unk_token=unknown, continuing_subword_prefix=prefix)
-    )
+    unknown = "[UNK]" if settings.special.unk_token is None else settings.special.unk_token.content
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(vocabulary.ids, unk_token=unknown))
     tokenizer.normalizer = bert_normalizer(settings)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece(prefix=prefix)
+    tokenizer.decoder = decoders.WordPiece()
     return tokenizer
 
 
@@ -107,7 +112,7 @@ def _window_types(probe: tokenizers.Tokenizer, row: tokenizers.Encoding, special
 
 def bert_normalizer(settings: TokenizerSettings) -> normalizers.BertNormalizer:
     return normalizers.BertNormalizer(
-        clean_text=settings.clean_text,
+        clean_text=True,
         handle_chinese_chars=settings.tokenize_chinese_chars,
         strip_accents=settings.strip_accents,
         lowercase=settings.do_lower_case,
@@ -127,8 +132,6 @@ def from_file(path: str | Path) -> tokenizers.Tokenizer:
 def said_by_file(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
     """What a tokenizer.json says about settings; a normaliser other than BERT's says nothing."""
     said: dict[str, Any] = {"clean_up_tokenization_spaces": False}  # its decoder does that
-    if isinstance(tokenizer.model, models.WordPiece):
-        said["wordpieces_prefix"] = tokenizer.model.continuing_subword_prefix
     if tokenizer.padding:
         said["padding_side"] = tokenizer.padding["direction"]
     if tokenizer.truncation:
@@ -138,7 +141,6 @@ def said_by_file(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
         said["do_lower_case"] = normalizer.lowercase
         said["strip_accents"] = normalizer.strip_accents
         said["tokenize_chinese_chars"] = normalizer.handle_chinese_chars
-        said["clean_text"] = normalizer.clean_text
     return said
 
 
@@ -153,9 +155,11 @@ def overrule(
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    said = said_by_file(tokenizer)
-    if any(name in said and said[name] != getattr(settings, name) for name in options):
-        tokenizer.normalizer = bert_normalizer(settings)
+    normalizer = tokenizer.normalizer
+    if isinstance(normalizer, normalizers.BertNormalizer):
+        for name in options:
+            setattr(normalizer, _NORMALIZER_NAMES[name], getattr(settings, name))
+        tokenizer.normalizer = normalizer
     splitter = tokenizer.pre_tokenizer
     if isinstance(splitter, pre_tokenizers.ByteLevel) and splitter.add_prefix_space != settings.add_prefix_space:
         splitter.add_prefix_space = settings.add_prefix_space
@@ -184,10 +188,23 @@ def add_tokens(tokenizer: tokenizers.Tokenizer, tokens: Iterable[AddedToken], sp
 
 
 def add_all(tokenizer: tokenizers.Tokenizer, settings: TokenizerSettings) -> None:
-    """Add the tokens that `settings` lists, then special ones that are missing or have other flags."""
-    add_tokens(tokenizer, (token for _, token in sorted(settings.added_tokens.items())), settings.special)
+    """Add the tokens that `settings` lists, then special ones that are missing, or were named with flags."""
+    listed = [token for _, token in sorted(settings.added_tokens.items())]
+    known = {token.content for token in (*added_tokens(tokenizer).values(), *listed)}
+    flagged = settings.special.flagged
+    missing = [token for token in settings.special if token.content in flagged or token.content not in known]
+    add_tokens(tokenizer, [*listed, *missing], settings.special)
+
+
+def with_flags(tokenizer: tokenizers.Tokenizer, special: SpecialTokens) -> SpecialTokens:
+    """`special` with the flags that `tokenizer` has of them."""
     present = {token.content: token for token in added_tokens(tokenizer).values()}
-    add_tokens(tokenizer, (t for t in settings.special if t != present.get(t.content)), settings.special)
+    roles = {role: token for role in ROLES if (token := getattr(special, role)) is not None}
+    return dataclasses.replace(
+        special,
+        **{role: present.get(token.content, token) for role, token in roles.items()},
+        additional=tuple(present.get(token.content, token) for token in special.additional),
+    )
 
 
 def has_bert_stages(tokenizer: tokenizers.Tokenizer) -> bool:

@@ -11,7 +11,7 @@ from bert_onnx.tokenization.classes import BERT_CLASS, tokenizer_class
 from bert_onnx.tokenization.fast import FastTokenizer
 from bert_onnx.tokenization.folder import read_folder
 from bert_onnx.tokenization.opening import SIDES_AND_CLEAN_UP, open_files, open_folder
-from bert_onnx.tokenization.settings import NO_LIMIT, ROLES, TokenizerSettings, special_tokens
+from bert_onnx.tokenization.settings import NO_LIMIT, TokenizerSettings, special_tokens
 from bert_onnx.tokenization.vocab import AddedToken
 
 
@@ -22,8 +22,6 @@ class BertTokenizerFast(FastTokenizer):
         vocab_file: a vocab.txt; used where there is no `tokenizer_file`.
         tokenizer_file: a tokenizer.json. As in the reference, the three options below win over what it says.
         do_lower_case, tokenize_chinese_chars, strip_accents: as for BertTokenizer.
-        clean_text: drop control characters and turn every white space into a space; with a vocab.txt only.
-        wordpieces_prefix: what marks a piece that continues a word; with a vocab.txt only.
         clean_up_tokenization_spaces: what `decode` does unless told otherwise; None means True with a vocab.txt, and
             False with a tokenizer.json, whose decoder cleans up by itself.
         model_max_length: tokens that the model takes; None for no limit.
@@ -45,8 +43,6 @@ class BertTokenizerFast(FastTokenizer):
         tokenize_chinese_chars: bool = True,
         strip_accents: bool | None = None,
         *,
-        clean_text: bool = True,
-        wordpieces_prefix: str = "##",
         clean_up_tokenization_spaces: bool | None = None,
         model_max_length: int | None = None,
         padding_side: str | None = None,
@@ -60,8 +56,6 @@ class BertTokenizerFast(FastTokenizer):
             do_lower_case=do_lower_case,
             tokenize_chinese_chars=tokenize_chinese_chars,
             strip_accents=strip_accents,
-            clean_text=clean_text,
-            wordpieces_prefix=wordpieces_prefix,
             clean_up_tokenization_spaces=clean_up_tokenization_spaces is not False,
             model_max_length=NO_LIMIT if model_max_length is None else model_max_length,
             padding_side=padding_side or "right",
@@ -70,9 +64,7 @@ class BertTokenizerFast(FastTokenizer):
         )
         given = (padding_side, truncation_side, clean_up_tokenization_spaces)
         unset = [name for name, value in zip(SIDES_AND_CLEAN_UP, given, strict=True) if value is None]
-        tokens = (None, None, unk_token, sep_token, pad_token, cls_token, mask_token)
-        own = [role for role, token in zip(ROLES, tokens, strict=True) if isinstance(token, AddedToken)]
-        super().__init__(*open_files(vocab_file, tokenizer_file, settings, tokenizer_class(BERT_CLASS), unset, own))
+        super().__init__(*open_files(vocab_file, tokenizer_file, settings, tokenizer_class(BERT_CLASS), unset))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **overrides: Any) -> BertTokenizerFast:
@@ -81,6 +73,6 @@ class BertTokenizerFast(FastTokenizer):
         `overrides` win over tokenizer_config.json: special tokens by role and the options of the constructor.
         """
         tokenizer = cls.__new__(cls)
-        found = read_folder(folder, legacy_added_tokens=False, overrides=overrides)
+        found = read_folder(folder, overrides)
         FastTokenizer.__init__(tokenizer, *open_folder(found))
         return tokenizer

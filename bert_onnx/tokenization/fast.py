@@ -13,7 +13,7 @@ from bert_onnx.errors import InputError, RuntimeUnavailableError, StorageError
 from bert_onnx.tokenization.base import Tokenizer, read_ids
 from bert_onnx.tokenization.classes import BERT_CLASS, GENERIC_CLASS
 from bert_onnx.tokenization.encoding import Offset, TokenizedText
-from bert_onnx.tokenization.folder import TOKENIZER_FILE
+from bert_onnx.tokenization.files import TOKENIZER_FILE
 from bert_onnx.tokenization.request import Text, Texts, check_text
 from bert_onnx.tokenization.settings import TokenizerSettings
 from bert_onnx.tokenization.template import RowTemplate, bert_template
@@ -62,7 +62,7 @@ class FastTokenizer(Tokenizer):
     ones would disturb each other. Both stay switched off there; rows are cut and padded here, for each call.
 
     Args:
-        tokenizer: the library's object, ready to use but for its added tokens.
+        tokenizer: the library's object, ready to use.
         settings: its options and special tokens.
         warnings: what its files disagreed about.
     """
@@ -74,9 +74,8 @@ class FastTokenizer(Tokenizer):
     ) -> None:
         backend = load_backend()
         self._tokenizer = tokenizer
-        backend.add_all(tokenizer, settings)
         tokenizer.encode_special_tokens = settings.split_special_tokens
-        self.settings = settings
+        self.settings = dataclasses.replace(settings, special=backend.with_flags(tokenizer, settings.special))
         self.warnings = (*warnings, *backend.moved_tokens(tokenizer, settings.added_tokens))
         self._templates: dict[tuple[bool, bool], RowTemplate] = backend.templates(tokenizer)
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bert_onnx.tokenization.classes import MERGES, TokenizerClass
 from bert_onnx.tokenization.fast import load_backend
-from bert_onnx.tokenization.folder import CONFIG_FILE, TokenizerFolder
+from bert_onnx.tokenization.files import CONFIG_FILE
+from bert_onnx.tokenization.folder import TokenizerFolder
 from bert_onnx.tokenization.settings import (
-    ROLES,
-    SpecialTokens,
     TokenizerSettings,
     doubtful_special_tokens,
     missing_roles,
 )
-from bert_onnx.tokenization.vocab import AddedToken, read_vocabulary, special_token
+from bert_onnx.tokenization.vocab import read_vocabulary, special_token
 
 if TYPE_CHECKING:
     import tokenizers
@@ -37,9 +36,7 @@ def open_folder(found: TokenizerFolder) -> OpenedTokenizer:
     """The tokenizer of a checkpoint folder. Raises TokenizerError for damaged files."""
     unset = [*(name for name in SIDES_AND_CLEAN_UP if name not in found.config), *found.nulls]
     unset += [] if "pad_token" in found.named else ["pad_token"]
-    # What a class adds by itself keeps its flags; of a token that a file names, those of tokenizer.json count.
-    own = [role for role, token in found.kind.roles.items() if role not in found.named and token.lstrip]
-    opened = open_files(found.vocab_file, found.tokenizer_file, found.settings, found.kind, unset, own)
+    opened = open_files(found.vocab_file, found.tokenizer_file, found.settings, found.kind, unset)
     return opened._replace(warnings=(*found.warnings, *opened.warnings))
 
 
@@ -49,11 +46,10 @@ def open_files(
     settings: TokenizerSettings,
     kind: TokenizerClass,
     unset: Collection[str],
-    own: Collection[str],
 ) -> OpenedTokenizer:
     """The tokenizer of a tokenizer.json, else of the vocabulary files that its class reads.
 
-    `unset` are settings that tokenizer.json decides, `own` roles whose tokens have flags of their own.
+    `unset` are settings that tokenizer.json decides.
     """
     if tokenizer_file is None:
         return _from_vocabulary(Path(str(vocab_file)), settings, kind)
@@ -69,16 +65,15 @@ def open_files(
         for name in overruled
         if name in said and said[name] != getattr(settings, name)
     ]
-    listed = [token.content for token in settings.added_tokens.values()]
-    present = {token.content: token for token in backend.added_tokens(tokenizer).values()}
-    present = {content: token for content, token in present.items() if content not in listed}
-    special = _with_flags(settings.special, present, own)
+    special = settings.special
     if special.pad_token is None and "pad_token" in unset and tokenizer.padding:
         special = dataclasses.replace(special, pad_token=special_token(tokenizer.padding["pad_token"]))
     settings = dataclasses.replace(settings, special=special, **decided)
     backend.overrule(tokenizer, settings, kind.byte_level, overruled)
     known = [token.content for token in settings.special if tokenizer.token_to_id(token.content) is not None]
+    listed = [token.content for token in settings.added_tokens.values()]
     warnings += missing_roles(settings.special, {*known, *listed}, str(tokenizer_file))
+    backend.add_all(tokenizer, settings)
     return OpenedTokenizer(tokenizer, settings, tuple(warnings))
 
 
@@ -91,6 +86,8 @@ def _from_vocabulary(vocab_file: Path, settings: TokenizerSettings, kind: Tokeni
         tokenizer = from_merges(vocabulary, vocab_file.with_name(MERGES[1]), settings, kind.byte_level)
     else:
         vocabulary = read_vocabulary(vocab_file)
+        if not settings.do_basic_tokenize and "tokenize_chinese_chars" not in kind.overrules:
+            settings = dataclasses.replace(settings, tokenize_chinese_chars=False)
         tokenizer = backend.from_vocabulary(vocabulary, settings)
     warnings = doubtful_special_tokens(vocabulary, settings)
     backend.add_all(tokenizer, settings)
@@ -99,13 +96,3 @@ def _from_vocabulary(vocab_file: Path, settings: TokenizerSettings, kind: Tokeni
     else:
         backend.set_rows(tokenizer, settings, kind.rows)
     return OpenedTokenizer(tokenizer, settings, tuple(warnings))
-
-
-def _with_flags(special: SpecialTokens, present: Mapping[str, AddedToken], own: Collection[str]) -> SpecialTokens:
-    """`special` with the flags that tokens have in tokenizer.json, but for the roles of `own`."""
-    roles = {role: token for role in ROLES if role not in own and (token := getattr(special, role)) is not None}
-    return dataclasses.replace(
-        special,
-        **{role: present.get(token.content, token) for role, token in roles.items()},
-        additional=tuple(present.get(token.content, token) for token in special.additional),
-    )

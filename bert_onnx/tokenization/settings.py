@@ -22,7 +22,11 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The tokens with a role, any of which may be absent, and further ones that are special without one."""
+    """The tokens with a role, any of which may be absent, and further ones that are special without one.
+
+    `flagged` holds the contents of those that were named with flags of their own; of the others those count that the
+    tokenizer has already.
+    """
 
     bos_token: AddedToken | None = None
     eos_token: AddedToken | None = None
@@ -32,6 +36,7 @@ class SpecialTokens:
     cls_token: AddedToken | None = _CLS
     mask_token: AddedToken | None = _MASK
     additional: tuple[AddedToken, ...] = ()
+    flagged: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __iter__(self) -> Iterator[AddedToken]:
         """Every special token once, in the order in which tokens missing from the vocabulary get their ids."""
@@ -51,7 +56,9 @@ def special_tokens(
     additional: Sequence[str | AddedToken],
 ) -> SpecialTokens:
     """Special tokens as a caller names them."""
+    named = (unk_token, sep_token, pad_token, cls_token, mask_token, *additional)
     return SpecialTokens(
+        flagged=frozenset(token.content for token in named if isinstance(token, AddedToken)),
         unk_token=_or_none(unk_token),
         sep_token=_or_none(sep_token),
         pad_token=_or_none(pad_token),
@@ -74,8 +81,6 @@ class TokenizerSettings:
     never_split: tuple[str, ...] = ()  # BertTokenizer
     tokenize_chinese_chars: bool = True
     strip_accents: bool | None = None
-    clean_text: bool = True  # BertTokenizerFast
-    wordpieces_prefix: str = "##"  # BertTokenizerFast
     clean_up_tokenization_spaces: bool = True
     model_max_length: int = NO_LIMIT
     padding_side: str = "right"

@@ -89,7 +89,7 @@ class BertTokenizer(Tokenizer):
 
         `overrides` win over tokenizer_config.json: special tokens by role and the options of the constructor.
         """
-        found = read_folder(folder, legacy_added_tokens=True, overrides=overrides)
+        found = read_folder(folder, overrides)
         name = found.class_name
         if not found.kind.reads_like_bert and name != GENERIC_CLASS:
             raise TokenizerError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from bert_onnx.errors import StorageError
 from bert_onnx.tokenization.classes import BERT_CLASS
-from bert_onnx.tokenization.folder import ADDED_TOKENS_FILE, CONFIG_FILE, SPECIAL_TOKENS_FILE
+from bert_onnx.tokenization.files import ADDED_TOKENS_FILE, CONFIG_FILE, SPECIAL_TOKENS_FILE
 from bert_onnx.tokenization.settings import ROLES, SpecialTokens, TokenizerSettings, token_to_json
 from bert_onnx.tokenization.vocab import AddedToken
 

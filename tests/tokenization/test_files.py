@@ -366,15 +366,21 @@ def test_check_vocabulary(load: Any, vocab_file: Path) -> None:
         tokenizer(["a", "a <e1>"])
 
 
-def test_wordpieces_prefix_and_clean_text(tmp_path: Path) -> None:
-    path = write_vocab(tmp_path / "vocab.txt", [token.replace("##", "@@") for token in TINY_VOCAB])
-    tokenizer = BertTokenizerFast(path, wordpieces_prefix="@@")
-    assert tokenizer.tokenize("unaffable") == ["un", "@@aff", "@@able"]
+def test_prefix_and_cleaning_of_tokenizer_json_stay(tmp_path: Path) -> None:
+    path = write_vocab(tmp_path / "vocab.txt", TINY_VOCAB)
+    BertTokenizerFast(path, do_lower_case=False).save_pretrained(tmp_path)
+    document = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    document["model"]["vocab"] = {token.replace("##", "@@"): i for token, i in document["model"]["vocab"].items()}
+    document["model"]["continuing_subword_prefix"] = document["decoder"]["prefix"] = "@@"
+    document["normalizer"]["clean_text"] = False
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+    edit_json(tmp_path / "tokenizer_config.json", do_lower_case=True, clean_text=True)
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.tokenize("UNaffable") == ["un", "@@aff", "@@able"]
     assert tokenizer.decode(tokenizer.encode("unaffable"), skip_special_tokens=True) == "unaffable"
+    assert tokenizer.tokenize("hel\x00lo") == ["[UNK]"]
     tokenizer.save_pretrained(tmp_path / "saved")
-    assert load_tokenizer(tmp_path / "saved").tokenize("unaffable") == ["un", "@@aff", "@@able"]
-    assert tokenizer.tokenize("hel\x00lo") == ["hello"]
-    assert BertTokenizerFast(path, clean_text=False).tokenize("hel\x00lo") == ["[UNK]"]
+    assert load_tokenizer(tmp_path / "saved").tokenize("unaff hel\x00lo") == ["un", "@@aff", "[UNK]"]
 
 
 def test_every_failure_is_one_of_ours(folder: Path, load: Any) -> None:
