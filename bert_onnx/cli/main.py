@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from bert_onnx.api import missing_package
 from bert_onnx.cli import (
+    bench,
     completion,
     convert_weights,
     doctor,
@@ -40,6 +41,7 @@ COMMANDS = (
     serve,
     push,
     tune,
+    bench,
     doctor,
     convert_weights,
     completion,

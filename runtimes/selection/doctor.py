@@ -107,7 +107,7 @@ def examine() -> Health:
         driver_cuda=None if driver is None else f"{driver[0]}.{driver[1]}",
         providers=_providers(),
         python=platform.python_version(),
-        packages=_versions(),
+        packages=versions(),
         runtimes=tuple(_examine_runtime(row) for row in RUNTIMES.values()),
     )
 
@@ -152,7 +152,8 @@ def _providers() -> tuple[str, ...]:
         return ()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of those of `PACKAGES` that are installed, by name."""
     found = {}
     for name in PACKAGES:
         try:

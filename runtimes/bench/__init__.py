@@ -1,0 +1,1 @@
+"""`bert-onnx bench`: speed by the scenarios of MLPerf inference, and retrieval quality, of variants here."""
