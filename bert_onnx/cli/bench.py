@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
         "measure latency, throughput, or retrieval quality here",
         (
             "bench artifacts/all-MiniLM-L6-v2",
-            "bench artifacts/all-MiniLM-L6-v2 --scenario server --latency-bound 20 --output before.json",
+            "bench artifacts/all-MiniLM-L6-v2 --scenario server --latency-bound 20 --output a.json",
             "bench artifacts/all-MiniLM-L6-v2 --compare model model_quantized",
-            "bench --compare before.json after.json",
+            "bench --compare a.json b.json",
             "bench artifacts/all-MiniLM-L6-v2 --quality",
         ),
     )
