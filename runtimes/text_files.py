@@ -87,19 +87,20 @@ def read_rows(path: Path, columns: Columns = lambda names: names) -> Iterator[Te
 
 def _read_txt(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
     with open(path, "rb") as file:
-        yield from _lines(file)
+        yield from read_lines(file)
 
 
 def _read_jsonl(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
     with open(path, "rb") as file:
-        for row in _lines(file):
+        for row in read_lines(file):
             if isinstance(row, Broken):
                 yield row
             elif row.value.strip():
-                yield _parsed(row)
+                yield parse_json(row)
 
 
-def _parsed(row: TextRow) -> TextRow | Broken:
+def parse_json(row: TextRow) -> TextRow | Broken:
+    """A line of jsonl with its value read."""
     try:
         return TextRow(row.line, json.loads(row.value), row.raw)
     except json.JSONDecodeError as error:
@@ -161,9 +162,10 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
                 yield TextRow(line, dict(zip(batch.schema.names, fields, strict=True)), fields)
 
 
-def _lines(file: BinaryIO) -> Iterator[TextRow | Broken]:
-    """Lines as text, without their ends and a byte order mark. Only line feeds end a line: JSON may hold U+2028."""
-    for number, line in enumerate(file, 1):
+def read_lines(file: BinaryIO, first: int = 1) -> Iterator[TextRow | Broken]:
+    """Lines as text, without their ends and a byte order mark, counted from `first`. Only line feeds end a line: JSON may
+    hold U+2028."""
+    for number, line in enumerate(file, first):
         bare = line.rstrip(b"\n").removesuffix(b"\r")
         if number == 1:
             bare = bare.removeprefix(codecs.BOM_UTF8)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bert_onnx.errors import StorageError, UsageError
+from runtimes.embed_files.columns import ToTokens, digits, row_columns
 from runtimes.embed_files.parts import Part, write_whole
 from runtimes.embed_files.rows import Rows
 from runtimes.parquet import import_pyarrow
@@ -38,7 +39,7 @@ def check_output(path: Path, force: bool) -> None:
 
 
 def write_output(
-    path: Path, parts: Iterable[Part], rows: int, width: int, to_tokens: Callable[[list[int]], list[str | None]]
+    path: Path, parts: Iterable[Part], rows: int, width: int, to_tokens: ToTokens
 ) -> None:
     """Write what `rows` texts have to `path`.
 
@@ -69,27 +70,20 @@ def write_output(
         ) from error
 
 
-def _json_lines(parts: Iterable[Part], to_tokens: Callable[[list[int]], list[str | None]]) -> Iterator[str]:
+def _json_lines(parts: Iterable[Part], to_tokens: ToTokens) -> Iterator[str]:
     for part in parts:
         rows = part.rows
         found: Iterator[dict[str, Any]]
         if rows.indices is None:
-            found = ({"embedding": _digits(own)} for own in rows.by_text(rows.vectors))
+            found = ({"embedding": digits(own)} for own in rows.by_text(rows.vectors))
         else:
             pairs = zip(rows.by_text(rows.indices), rows.by_text(rows.vectors), strict=True)
             found = (
-                {"indices": ids.tolist(), "weights": _digits(own[:, 0]), "tokens": to_tokens(ids.tolist())}
+                {"indices": ids.tolist(), "weights": digits(own[:, 0]), "tokens": to_tokens(ids.tolist())}
                 for ids, own in pairs
             )
         for line, one in zip(part.lines.tolist(), found, strict=True):
             yield json.dumps({"line": line, **one}, ensure_ascii=False) + "\n"
-
-
-def _digits(values: np.ndarray) -> list[Any]:
-    """As lists, with nine digits, which give every float32 back exactly."""
-    if values.ndim > 1:
-        return [_digits(row) for row in values]
-    return [float(f"{x:.9g}") for x in values.tolist()]
 
 
 def _write_npy(path: Path, parts: Iterable[Part], rows: int, width: int) -> None:
@@ -101,12 +95,12 @@ def _write_npy(path: Path, parts: Iterable[Part], rows: int, width: int) -> None
 
 
 def _write_parquet(
-    path: Path, parts: Iterable[Part], width: int, to_tokens: Callable[[list[int]], list[str | None]]
+    path: Path, parts: Iterable[Part], width: int, to_tokens: ToTokens
 ) -> None:
     arrow, parquet = import_pyarrow(""), import_pyarrow()
 
     def table(part: Part) -> Any:
-        return arrow.table({"line": arrow.array(part.lines), **_columns(arrow, part, width, to_tokens)})
+        return arrow.table({"line": arrow.array(part.lines), **row_columns(arrow, part.rows, width, to_tokens)})
 
     tables = (table(part) for part in parts if len(part.lines))
     nothing = Part(Rows(np.empty((0, width), np.float32)), np.empty(0, np.int64), (), 0)
@@ -115,18 +109,3 @@ def _write_parquet(
         writer.write_table(first)
         for following in tables:
             writer.write_table(following)
-
-
-def _columns(arrow: Any, part: Part, width: int, to_tokens: Callable[[list[int]], list[str | None]]) -> dict[str, Any]:
-    """The columns of a part beside `line`, each with an entry a text."""
-    rows = part.rows
-    offsets = None if rows.counts is None else arrow.array(np.concatenate([[0], np.cumsum(rows.counts)]), arrow.int32())
-    if rows.indices is not None:
-        flat = {
-            "indices": arrow.array(rows.indices),
-            "weights": arrow.array(rows.vectors[:, 0]),
-            "tokens": arrow.array(to_tokens(rows.indices.tolist()), arrow.string()),
-        }
-        return {name: arrow.ListArray.from_arrays(offsets, values) for name, values in flat.items()}
-    vectors = arrow.FixedSizeListArray.from_arrays(arrow.array(rows.vectors.reshape(-1)), width)
-    return {"embedding": vectors if offsets is None else arrow.ListArray.from_arrays(offsets, vectors)}
