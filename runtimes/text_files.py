@@ -59,7 +59,7 @@ class TextRow:
     def broken(self, reason: str) -> Broken:
         """This row, which the caller cannot use."""
         content = self.raw if isinstance(self.raw, bytes) else ",".join(str(field) for field in self.raw)
-        return Broken(self.line, reason, _shown(content))
+        return Broken(self.line, reason, shown(content))
 
 
 def read_rows(path: Path, columns: Columns = lambda names: names) -> Iterator[TextRow | Broken]:
@@ -163,8 +163,8 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
 
 
 def read_lines(file: BinaryIO, first: int = 1) -> Iterator[TextRow | Broken]:
-    """Lines as text, without their ends and a byte order mark, counted from `first`. Only line feeds end a line: JSON may
-    hold U+2028."""
+    """Lines as text, counted from `first`, without their ends and a byte order mark. Only line feeds end a line: JSON
+    may hold U+2028."""
     for number, line in enumerate(file, first):
         bare = line.rstrip(b"\n").removesuffix(b"\r")
         if number == 1:
@@ -172,10 +172,10 @@ def read_lines(file: BinaryIO, first: int = 1) -> Iterator[TextRow | Broken]:
         try:
             yield TextRow(number, bare.decode("utf-8"), bare)
         except UnicodeDecodeError:
-            yield Broken(number, "it is not UTF-8", _shown(bare))
+            yield Broken(number, "it is not UTF-8", shown(bare))
 
 
-def _shown(content: str | bytes) -> str:
+def shown(content: str | bytes) -> str:
     """The beginning of a row, as valid text."""
     if isinstance(content, str):
         content = content[: 4 * _KEPT].encode("utf-8", "backslashreplace")

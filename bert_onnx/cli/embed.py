@@ -1,10 +1,11 @@
-"""`bert-onnx embed`: every text of a file to a vector, in parts that survive a crash."""
+"""`bert-onnx embed`: every text of a file or a folder to a vector, in parts that survive a crash."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bert_onnx.cli.parsing import (
     add_artifact,
@@ -15,25 +16,29 @@ from bert_onnx.cli.parsing import (
     print_report,
 )
 
-if TYPE_CHECKING:
-    from runtimes.embed_files.job import EmbedReport
-
 
 def add(commands: Any) -> None:
     """Declare the command and its options."""
     parser = add_command(
         commands,
         "embed",
-        "turn the texts of a file into vectors",
+        "turn the texts of a file or a folder into vectors",
         (
             "embed artifacts/all-MiniLM-L6-v2 texts.txt vectors.npy",
             "embed artifacts/all-MiniLM-L6-v2 rows.csv vectors.parquet --column title --resume",
+            "embed artifacts/all-MiniLM-L6-v2 s3://bucket/texts s3://bucket/vectors --engine ray",
         ),
     )
     add_artifact(parser, "an artifact for sentence-similarity, sparse-embedding or late-interaction")
-    parser.add_argument("source", metavar="INPUT", help="texts: .txt (one a line), .jsonl, .csv or .parquet")
     parser.add_argument(
-        "output", metavar="OUTPUT", help="vectors: .npy, .jsonl or .parquet; sparse and late ones: .jsonl or .parquet"
+        "source",
+        metavar="INPUT",
+        help="texts: .txt (one a line), .jsonl, .csv or .parquet; or a folder of .parquet or .jsonl, at any address",
+    )
+    parser.add_argument(
+        "output",
+        metavar="OUTPUT",
+        help="vectors: .npy, .jsonl or .parquet; sparse and late ones: .jsonl or .parquet; or a folder, at any address",
     )
     parser.add_argument("--column", metavar="NAME", help="where the text is (default: the only column, or 'text')")
     parser.add_argument("--resume", action="store_true", help="go on with a job that was interrupted")
@@ -48,10 +53,70 @@ def add(commands: Any) -> None:
     parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
     add_report_options(parser)
+    folders = parser.add_argument_group("folders")
+    folders.add_argument("--engine", metavar="E", help="where it runs: local (default), ray or spark")
+    folders.add_argument("--address", metavar="A", help="of a cluster of Ray or Spark (default: one is started here)")
+    folders.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    folders.add_argument("--partitions", type=int, metavar="N", help="parts to write (default: of 32,768 rows)")
+    folders.add_argument("--format", metavar="F", choices=("parquet", "jsonl"), help="of the parts (default: parquet)")
     parser.set_defaults(command=_embed)
 
 
 def _embed(arguments: argparse.Namespace) -> None:
+    report = (_embed_folder if _is_folder(arguments) else _embed_file)(arguments)
+    print_report(arguments, report, lambda: _show(report))
+
+
+def _show(report: Any) -> None:
+    print(f"{report.vectors} vectors of {report.width} numbers in {report.output}{_resumed(report)}")
+    if report.broken:
+        print(f"{report.broken} broken lines left out; see {report.errors}")
+
+
+def _resumed(report: Any) -> str:
+    if not report.resumed:
+        return ""
+    return f", {report.resumed} {'parts' if hasattr(report, 'parts') else 'of them'} from before"
+
+
+def _is_folder(arguments: argparse.Namespace) -> bool:
+    """Whether the output is a folder of parts; else it is one file."""
+    options = (arguments.engine, arguments.address, arguments.workers, arguments.partitions, arguments.format)
+    places = (arguments.source, arguments.output)
+    return (
+        any(option is not None for option in options)
+        or any("://" in place for place in places)
+        or any(place.endswith(os.sep) or os.path.isdir(place) for place in places)
+    )
+
+
+def _embed_folder(arguments: argparse.Namespace) -> Any:
+    from runtimes.pipelines.sentences import EmbeddingOptions
+    from runtimes.scale.job import FolderRequest, embed_folder
+    from runtimes.selection.request import RuntimeRequest
+
+    request = FolderRequest(
+        artifact=Path(artifact_folder(arguments, whole=False)),
+        source=arguments.source,
+        output=arguments.output,
+        column=arguments.column,
+        suffix=f".{arguments.format or 'parquet'}",
+        engine=arguments.engine or "local",
+        address=arguments.address,
+        workers=arguments.workers,
+        partitions=arguments.partitions,
+        resume=arguments.resume,
+        force=arguments.force,
+        runtime=RuntimeRequest(
+            arguments.variant, arguments.runtime, arguments.precision, arguments.threads, offline=arguments.offline
+        ),
+        embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
+        queries=arguments.queries,
+    )
+    return embed_folder(request, progress=False if is_silent(arguments) else None)
+
+
+def _embed_file(arguments: argparse.Namespace) -> Any:
     from runtimes.embed_files.job import EmbedRequest, embed_file
     from runtimes.pipelines.sentences import EmbeddingOptions
 
@@ -70,12 +135,4 @@ def _embed(arguments: argparse.Namespace) -> None:
         embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
         queries=arguments.queries,
     )
-    report = embed_file(request, progress=False if is_silent(arguments) else None)
-    print_report(arguments, report, lambda: _show(report))
-
-
-def _show(report: EmbedReport) -> None:
-    resumed = f", {report.resumed} of them from before" if report.resumed else ""
-    print(f"{report.vectors} vectors of {report.width} numbers in {report.output}{resumed}")
-    if report.broken:
-        print(f"{report.broken} broken lines left out; see {report.errors}")
+    return embed_file(request, progress=False if is_silent(arguments) else None)

@@ -23,7 +23,7 @@ def row_columns(
         present: [n], False for entries that no text belongs to, and which are null; None where all have one.
     """
     full = present is None or bool(present.all())
-    mask = None if full else arrow.array(~present)
+    mask = None if present is None or full else arrow.array(~present)
     if rows.counts is None:
         vectors = rows.vectors if full else _spread(rows.vectors, present)
         return {"embedding": arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), width, mask=mask)}
@@ -47,8 +47,6 @@ def _spread(values: np.ndarray, present: Any) -> np.ndarray:
     return spread
 
 
-def digits(values: np.ndarray) -> list[Any]:
-    """As lists, with nine digits, which give every float32 back exactly."""
-    if values.ndim > 1:
-        return [digits(row) for row in values]
-    return [float(f"{x:.9g}") for x in values.tolist()]
+def digits(values: list[Any]) -> list[Any]:
+    """Nested lists of numbers with nine digits each, which give every float32 back exactly."""
+    return [digits(value) if isinstance(value, list) else float(f"{value:.9g}") for value in values]

@@ -67,6 +67,8 @@ class Embedder:
         self._model = load_request(options.artifact, options.runtime) if model is None else model
         check_rows(self._model.task, options.artifact, "", options.queries, options.embedding.truncate_dim)
         self.width = width_of(self._model, self._model.task, options.embedding)
+        #: Columns with what is made of a text.
+        self.made = [name for name in self._no_columns() if name != REASON]
 
     def __reduce__(self) -> tuple[type[Embedder], tuple[EmbedderOptions]]:
         return Embedder, (self.options,)
@@ -88,11 +90,15 @@ class Embedder:
         kind = kind.value_type if arrow.types.is_dictionary(kind) else kind
         if not any(is_kind(kind) for is_kind in _text_kinds(arrow)):
             raise InputError(f"the column {wanted!r} holds {kind}, not texts.")
-        for name, array in self._columns(Rows(np.empty((0, self.width), np.float32)), np.empty(0, bool)).items():
+        for name, array in self._no_columns().items():
             if name in given.names:
                 raise InputError(f"there is a column {name!r} already; rename it, since embeddings are called so.")
             given = given.append(arrow.field(name, array.type))
         return given
+
+    def empty(self, given: Any) -> Any:
+        """A batch without rows, as one of the schema `given` becomes. Raises InputError as `schema`."""
+        return self._arrow.RecordBatch.from_pylist([], self.schema(given))
 
     def stream(self, batches: Iterable[Any]) -> Iterator[Any]:
         """The rows of `batches`, a piece at a time. Raises InputError as `schema`; InferenceError: the graph failed."""
@@ -121,6 +127,9 @@ class Embedder:
         for name, array in {**self._columns(rows, present), REASON: reasons}.items():
             table = table.append_column(name, array)
         yield from table.combine_chunks().to_batches()
+
+    def _no_columns(self) -> dict[str, Any]:
+        return self._columns(Rows(np.empty((0, self.width), np.float32)), np.empty(0, bool))
 
     def _columns(self, rows: Rows, present: np.ndarray) -> dict[str, Any]:
         if self._model.task == "sparse-embedding" and rows.indices is None:

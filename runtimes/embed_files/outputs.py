@@ -38,9 +38,7 @@ def check_output(path: Path, force: bool) -> None:
         raise UsageError(f"{path} exists; choose another output, or replace it with --force.")
 
 
-def write_output(
-    path: Path, parts: Iterable[Part], rows: int, width: int, to_tokens: ToTokens
-) -> None:
+def write_output(path: Path, parts: Iterable[Part], rows: int, width: int, to_tokens: ToTokens) -> None:
     """Write what `rows` texts have to `path`.
 
     jsonl and parquet have `line`, where the text came from, beside `embedding`, one vector of `width` values or a list
@@ -75,11 +73,11 @@ def _json_lines(parts: Iterable[Part], to_tokens: ToTokens) -> Iterator[str]:
         rows = part.rows
         found: Iterator[dict[str, Any]]
         if rows.indices is None:
-            found = ({"embedding": digits(own)} for own in rows.by_text(rows.vectors))
+            found = ({"embedding": digits(own.tolist())} for own in rows.by_text(rows.vectors))
         else:
             pairs = zip(rows.by_text(rows.indices), rows.by_text(rows.vectors), strict=True)
             found = (
-                {"indices": ids.tolist(), "weights": digits(own[:, 0]), "tokens": to_tokens(ids.tolist())}
+                {"indices": ids.tolist(), "weights": digits(own[:, 0].tolist()), "tokens": to_tokens(ids.tolist())}
                 for ids, own in pairs
             )
         for line, one in zip(part.lines.tolist(), found, strict=True):
@@ -94,9 +92,7 @@ def _write_npy(path: Path, parts: Iterable[Part], rows: int, width: int) -> None
             file.write(np.ascontiguousarray(part.rows.vectors, "<f4").tobytes())
 
 
-def _write_parquet(
-    path: Path, parts: Iterable[Part], width: int, to_tokens: ToTokens
-) -> None:
+def _write_parquet(path: Path, parts: Iterable[Part], width: int, to_tokens: ToTokens) -> None:
     arrow, parquet = import_pyarrow(""), import_pyarrow()
 
     def table(part: Part) -> Any:

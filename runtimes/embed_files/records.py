@@ -46,11 +46,10 @@ def read_items(path: Path, column: str | None) -> Iterator[Item]:
             yield row
         elif suffix == ".txt":
             yield Record(row.line, row.value)
-        elif not isinstance(row.value, Mapping):
-            yield row.broken(f"it is a {type(row.value).__name__}, not an object")
         else:
-            name = name or _choose(path, wanted, list(row.value))
-            yield _item(row, name)
+            if not name and isinstance(row.value, Mapping):
+                name = _choose(path, wanted, list(row.value))
+            yield text_item(row, name)
 
 
 def _choose(path: Path, column: str | None, names: Sequence[str]) -> str:
@@ -61,7 +60,10 @@ def _choose(path: Path, column: str | None, names: Sequence[str]) -> str:
     return name
 
 
-def _item(row: TextRow, name: str) -> Item:
+def text_item(row: TextRow, name: str) -> Item:
+    """The text of a row that has its fields by name, or why it has none."""
+    if not isinstance(row.value, Mapping):
+        return row.broken(f"it is a {type(row.value).__name__}, not an object")
     if name not in row.value:
         return row.broken(f"it has no {name!r}")
     text = row.value[name]

@@ -14,7 +14,9 @@ FILES = sorted(RUNTIMES.rglob("*.py"))
 #: Never, not even inside a function.
 FORBIDDEN = {"export", "transformers", "onnx", "onnx_ir", "onnxscript", "huggingface_hub"}
 #: Inside functions only.
-LATE = {"torch", "onnxruntime", "onnxruntime_ep_openvino", "openvino", "tract", "tokenizers", "pyarrow"}
+LATE = {"torch", "onnxruntime", "onnxruntime_ep_openvino", "openvino", "tract", "tokenizers", "pyarrow", "fsspec"}
+#: Engines that are asked for by name alone.
+ENGINES = {"ray", "pyspark"}
 #: The extra `server`: in its folder only.
 SERVER = {"uvicorn", "uvloop", "httptools", "starlette", "prometheus_client"}
 #: The one runtime that is onnx's own.
@@ -37,6 +39,7 @@ def test_imports_keep_their_direction(path: Path) -> None:
     allowed = {"onnx"} if path == MAY_USE_ONNX else set()
     assert not (FORBIDDEN - allowed) & set(imported(everywhere))
     assert not (LATE | allowed) & set(imported(tree.body))
+    assert not ENGINES & set(imported(everywhere))
     assert RUNTIMES / "server" in path.parents or not SERVER & set(imported(everywhere))
 
 

@@ -49,7 +49,9 @@ def batches(rows: list[str | None], size: int) -> Iterator[Any]:
     for start in range(0, len(rows), size):
         piece = rows[start : start + size]
         ids = arrow.array(range(start, start + len(piece)), arrow.int16())
-        yield arrow.record_batch({"id": ids, "text": arrow.array(piece, arrow.string()), "tags": [["a", None]] * len(piece)})
+        yield arrow.record_batch(
+            {"id": ids, "text": arrow.array(piece, arrow.string()), "tags": [["a", None]] * len(piece)}
+        )
 
 
 def check(found: list[Any], rows: list[str | None]) -> None:

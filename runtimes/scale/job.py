@@ -1,0 +1,199 @@
+"""`bert-onnx embed` for folders: cut, computed by an engine, and closed by a manifest that is written last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bert_onnx.artifact import Artifact, Manifest
+from bert_onnx.errors import UsageError
+from runtimes.embed_files.embedder import EmbedderOptions
+from runtimes.embed_files.outputs import SUFFIXES as FILES
+from runtimes.embed_files.rows import check_rows, width_of
+from runtimes.machine.cpu import usable_threads
+from runtimes.machine.processor import this_processor
+from runtimes.pipelines.batches import BatchOptions
+from runtimes.pipelines.options import check_count
+from runtimes.pipelines.sentences import EmbeddingOptions
+from runtimes.progress import ProgressLine
+from runtimes.scale.engine import EngineJob, find_engine
+from runtimes.scale.ledger import Ledger
+from runtimes.scale.part_files import FORMATS
+from runtimes.scale.reading import OBJECT
+from runtimes.scale.slices import SourceFile, cut, find_files
+from runtimes.scale.store import Store
+from runtimes.scale.work import ERRORS, Receipt, Work
+from runtimes.selection.request import RuntimeRequest
+from runtimes.selection.select import choices
+
+#: Rows of a part where nobody says how many partitions there are.
+PART_ROWS = 32_768
+
+
+@dataclass(frozen=True)
+class FolderRequest:
+    """What to embed, and where.
+
+    Args:
+        artifact: folder of a model; workers on other machines open it under the same path.
+        source: a folder of .parquet or .jsonl, or one such file: a path or an address of fsspec.
+        output: a folder, likewise.
+        column: where the texts are; None means the only column, or `text`.
+        suffix: of the parts: .parquet or .jsonl.
+        engine: what decides where slices are computed; a row of `runtimes.scale.engine.ENGINES`.
+        address: of a cluster; None starts one here.
+        workers: processes; None for as many as there is room for.
+        partitions: about how many parts; None for parts of `PART_ROWS` rows.
+        runtime: variant, runtime, precision, and the threads of a worker.
+        resume, force, batching, embedding, queries: as `EmbedRequest`.
+    """
+
+    artifact: Path
+    source: str
+    output: str
+    column: str | None = None
+    suffix: str = ".parquet"
+    engine: str = "local"
+    address: str | None = None
+    workers: int | None = None
+    partitions: int | None = None
+    resume: bool = False
+    force: bool = False
+    runtime: RuntimeRequest = field(default_factory=RuntimeRequest)
+    batching: BatchOptions = field(default_factory=BatchOptions)
+    embedding: EmbeddingOptions = field(default_factory=EmbeddingOptions)
+    queries: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "partitions"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        if self.suffix not in FORMATS:
+            raise UsageError(f"parts are written as {' or '.join(FORMATS)}, not {self.suffix}.")
+        if self.output.endswith(FILES):
+            raise UsageError(
+                f"{self.output} would be a folder, since the input is one or options for folders were given; give it a "
+                f"name that does not end with {', '.join(FILES)}."
+            )
+        if self.engine == "local" and self.address is not None:
+            raise UsageError("--address names a cluster; add --engine ray or --engine spark.")
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What is in the output: how many rows in how many parts, how many parts were there before, and how many rows were
+    broken, which are listed in the folder `errors`."""
+
+    output: str
+    vectors: int
+    width: int
+    parts: int
+    resumed: int
+    broken: int
+    errors: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+def embed_folder(request: FolderRequest, progress: bool | None = None) -> FolderReport:
+    """Embed the rows of `request.source`; each is in one part, or among the broken ones, once.
+
+    Raises:
+        UsageError: an option, format or folder that does not fit; an unfinished job that is not to be resumed.
+        InputError: the input cannot be read, or lacks the column.
+        StorageError: the output refuses; what is done so far is kept.
+        ArtifactError, RuntimeUnavailableError, InferenceError: as `runtimes.load`, its pipelines, and the engine.
+    """
+    from runtimes.loading import load_request
+    from runtimes.selection.open import check_request
+
+    run = find_engine(request.engine)
+    manifest = check_request(request.artifact, request.runtime)
+    request = replace(request, **_share(request, manifest))
+    check_rows(manifest.task, request.artifact, request.suffix, request.queries, request.embedding.truncate_dim)
+    output = Store(request.output)
+    ledger = Ledger(output, request.suffix)
+    ledger.check(request.resume, request.force)
+    column, files = find_files(Store(request.source), request.column)
+    if column == OBJECT and files[0].places:
+        raise UsageError(f"the column of texts must not be called {OBJECT!r}: the objects of jsonl are.")
+    content = Artifact.open(request.artifact, partial=True).manifest_sha256
+    with load_request(request.artifact, request.runtime, check_hashes=False) as model:
+        prompt = manifest.sentence.resolve(request.embedding.prompt_name, request.embedding.prompt)
+        settings = _settings(request, model) | {"manifest_sha256": content, "prompt": prompt, "column": column}
+        pieces = cut(files, _part_rows(files, request.partitions), settings)
+        ledger.take_up({**settings, "slices": [piece.part for piece in pieces]})
+        receipts = ledger.receipts(pieces)
+        resumed = len(receipts)
+        rest = [piece for piece in pieces if piece.part not in receipts]
+        work = _work(request, model, column)
+        job = EngineJob(work, rest, model, request.workers, request.runtime.threads or 1, request.address)
+        for receipt in _shown(run(job) if rest else iter(()), sum(file.rows for file in files), receipts, progress):
+            receipts[receipt.slice] = receipt
+    ledger.close(settings, [receipts[piece.part] for piece in pieces])
+    return _report(request.output, list(receipts.values()), settings["width"], resumed)
+
+
+def _share(request: FolderRequest, manifest: Manifest) -> dict[str, Any]:
+    """Threads and workers where nobody named them: on the CPU a session a core, which is faster than one of all cores,
+    and which costs little memory where sessions share their weights."""
+    threads, workers = request.runtime.threads, request.workers
+    first = choices(manifest, request.runtime, this_processor(), None)[0].row.name
+    if threads is None and (request.engine != "local" or (first == "onnxruntime-cpu" and workers != 1)):
+        threads = 1
+    if workers is None and request.engine == "local":
+        workers = max(1, usable_threads() // threads) if threads and first == "onnxruntime-cpu" else 1
+    return {"runtime": replace(request.runtime, threads=threads), "workers": workers}
+
+
+def _settings(request: FolderRequest, model: Any) -> dict[str, Any]:
+    """What decides the content of parts, beside input and artifact."""
+    described = model.describe()
+    return {
+        "variant": described.variant,
+        "runtime": described.runtime.name,
+        "precision": described.precision,
+        "width": width_of(model, model.task, request.embedding),
+        "queries": request.queries,
+        "suffix": request.suffix,
+    }
+
+
+def _part_rows(files: list[SourceFile], partitions: int | None) -> int:
+    rows = sum(file.rows for file in files)
+    return PART_ROWS if partitions is None else max(1, -(-rows // partitions))
+
+
+def _work(request: FolderRequest, model: Any, column: str) -> Work:
+    """What workers are sent: they open what was opened here, not what they would choose."""
+    described = model.describe()
+    runtime = replace(request.runtime, runtime=described.runtime.name, precision=described.precision)
+    options = EmbedderOptions(
+        request.artifact.absolute(), column, runtime, request.batching, request.embedding, request.queries
+    )
+    return Work(request.source, request.output, request.suffix, options)
+
+
+def _shown(
+    made: Iterator[Receipt], rows: int, before: Mapping[str, Receipt], progress: bool | None
+) -> Iterator[Receipt]:
+    line = ProgressLine("rows", rows, progress)
+    done = sum(one.rows + one.broken for one in before.values())
+    try:
+        for receipt in made:
+            done += receipt.rows + receipt.broken
+            line.update(done)
+            yield receipt
+    finally:
+        line.close()
+
+
+def _report(output: str, receipts: list[Receipt], width: int, resumed: int) -> FolderReport:
+    broken = sum(one.broken for one in receipts)
+    rows = sum(one.rows for one in receipts)
+    errors = f"{output.rstrip('/')}/{ERRORS}" if broken else None
+    return FolderReport(output, rows, width, len(receipts), resumed, broken, errors)
