@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_onnx.cli.parsing import add_command
-from bert_onnx.errors import RuntimeUnavailableError
+from bert_onnx.errors import RuntimeUnavailableError, UsageError
 
 #: What the extra `server` brings.
 _PACKAGES = ("uvicorn", "uvloop", "httptools", "starlette", "prometheus_client")
@@ -35,6 +35,15 @@ def add(commands: Any) -> None:
     parser.add_argument("--max-client-batch", type=int, metavar="N", default=1024, help="most inputs of a request")
     parser.add_argument("--timeout", type=float, metavar="S", default=30.0, help="seconds until a request is given up")
     parser.add_argument("--metrics-port", type=int, metavar="P", help="serve /metrics there, without keys")
+    parser.add_argument(
+        "--engine",
+        metavar="E",
+        choices=("local", "ray"),
+        default="local",
+        help="local (default), or ray: replicas on Ray Serve",
+    )
+    parser.add_argument("--address", metavar="A", help="of a Ray cluster (default: one is started here)")
+    parser.add_argument("--workers", type=int, metavar="N", help="most replicas on Ray (default: one a core)")
     parser.set_defaults(command=_serve)
 
 
@@ -42,6 +51,9 @@ def _serve(arguments: argparse.Namespace) -> None:
     from runtimes.selection.open import check_request
     from runtimes.selection.request import RuntimeRequest
     from runtimes.server.settings import Limits, ServerSettings, read_keys
+
+    if arguments.engine == "local" and (arguments.address, arguments.workers) != (None, None):
+        raise UsageError("--address and --workers are for replicas on a cluster; add --engine ray.")
 
     runtime = None if arguments.runtime == "auto" else arguments.runtime
     settings = ServerSettings(
@@ -61,11 +73,21 @@ def _serve(arguments: argparse.Namespace) -> None:
     for folder in settings.folders:
         check_request(folder, settings.runtime)
     try:
-        from runtimes.server.serve import serve
+        _run(arguments, settings)
     except ModuleNotFoundError as error:
         if error.name not in _PACKAGES:
             raise
         raise RuntimeUnavailableError(
             f'{error.name} is not installed; install it with pip install "bert-onnx[server]".'
         ) from None
+
+
+def _run(arguments: argparse.Namespace, settings: Any) -> None:
+    if arguments.engine == "ray":
+        from runtimes.server.on_ray import Replicas, serve_on_ray
+
+        serve_on_ray(settings, Replicas(arguments.address, arguments.workers))
+        return
+    from runtimes.server.serve import serve
+
     serve(settings)
