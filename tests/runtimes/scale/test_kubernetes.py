@@ -43,7 +43,7 @@ def test_the_container_starts_a_server_and_probes_its_routes(container: dict[str
     ports = {port.get("name"): port["containerPort"] for port in container["ports"]}
     assert parsed.port in ports.values()
     assert parsed.metrics_port in (None, ports.get("metrics"))
-    routes = {path for method, path, _ in ROUTES if method == "GET"}
+    routes = {route.path for route in ROUTES if route.method == "GET" and route.is_open}
     probes = [probe["httpGet"] for name, probe in container.items() if name.endswith("Probe")]
     assert len(probes) >= 2
     for probe in probes:
