@@ -46,6 +46,7 @@ class Record:
     body_read: bool = False
     error: BaseException | None = None
     used: list[ServedModel] = field(default_factory=list)
+    tickets: list[Ticket] = field(default_factory=list)
 
     def leave(self) -> None:
         """The request is over: the models that it chose are not held any more."""
@@ -170,6 +171,7 @@ class Exchange:
             about = len(text) // (_CHARACTERS_A_TOKEN if isinstance(text, str) else 1) + _SPECIAL
             tokens += about if whole else min(about, model.max_length)
         self.service.scheduler.admit(model.lane, ticket, tokens)
+        self.record.tickets.append(ticket)
         return ticket
 
     async def run(

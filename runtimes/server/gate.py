@@ -92,6 +92,13 @@ class Gate:
         seconds = service.scheduler.clock() - began
         answer.headers["server-timing"] = f"total;dur={seconds * 1000:.2f}"
         self._note(record, request_id, answer.status_code, seconds, route.is_open)
+        if service.tracing is not None and not route.is_open:
+            about = {
+                "http.request.method": request.method,
+                "http.response.status_code": answer.status_code,
+                "bert_onnx.request_id": request_id,
+            }
+            service.tracing.note(record, request.headers, about, began, began + seconds)
         return answer
 
     def _note(self, record: Record, request_id: str, status: int, seconds: float, is_open: bool) -> None:

@@ -25,6 +25,7 @@ from runtimes.server.protocol import uvicorn_options
 from runtimes.server.reload import reload_models
 from runtimes.server.service import Service
 from runtimes.server.settings import LOOPBACK, ServerSettings
+from runtimes.server.tracing import open_tracing
 
 _INTERRUPTED = 130
 #: How often a draining server looks whether it is done, in seconds.
@@ -67,8 +68,9 @@ def _serve(settings: ServerSettings, sockets: list[socket.socket]) -> None:
 
 
 def open_service(settings: ServerSettings) -> Service:
-    """All models, open and probed. Raises as `open_model`."""
+    """All models, open and probed. Raises as `open_model` and `open_tracing`."""
     metrics, scheduler = Metrics(), Scheduler()
+    tracing = open_tracing(scheduler.clock)
     models = []
     for folder in settings.folders:
         model = open_model(folder, settings, scheduler, metrics)
@@ -78,7 +80,7 @@ def open_service(settings: ServerSettings) -> Service:
             logging.INFO, "model", model=model.name, task=model.task, variant=about.variant,
             precision=about.precision, runtime=about.runtime.name, threads=about.runtime.threads,
         )  # fmt: skip
-    return Service(settings, metrics, scheduler, models)
+    return Service(settings, metrics, scheduler, models, tracing)
 
 
 def _share_threads() -> None:

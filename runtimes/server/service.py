@@ -19,6 +19,7 @@ from runtimes.server.outcomes import Outcomes
 from runtimes.server.queued_runtime import on_behalf_of
 from runtimes.server.refusals import NotFoundError, QueueFullError
 from runtimes.server.settings import ServerSettings
+from runtimes.server.tracing import Tracing
 
 Value = TypeVar("Value")
 
@@ -38,14 +39,21 @@ class Service:
         metrics: where everything is counted.
         scheduler: whose lanes `models` have.
         models: at least one, with names that differ.
+        tracing: makes spans of requests; None makes none.
     """
 
     def __init__(
-        self, settings: ServerSettings, metrics: Metrics, scheduler: Scheduler, models: Sequence[ServedModel]
+        self,
+        settings: ServerSettings,
+        metrics: Metrics,
+        scheduler: Scheduler,
+        models: Sequence[ServedModel],
+        tracing: Tracing | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.scheduler = scheduler
+        self.tracing = tracing
         self.models = {model.name: model for model in models}
         #: No new work is taken; what was taken is finished.
         self.draining = False
@@ -147,3 +155,5 @@ class Service:
         self._computing.join()
         for model in self.models.values():
             model.close()
+        if self.tracing is not None:
+            self.tracing.close()

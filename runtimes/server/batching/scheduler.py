@@ -104,6 +104,7 @@ class Scheduler:
             ticket.tokens += tokens
             lane.ledger.change(ticket, tokens - ticket.held)
             ticket.works.append(work)
+            work.queued = self.clock()
             if lane.rows == 0:
                 lane.used = max(lane.used, self._used)
             lane.rows += len(work.rows)
@@ -171,6 +172,8 @@ class Scheduler:
             lane.used += seconds
             lane.ledger.ran(sum(lengths), seconds)
             over: list[Work] = []
+            for work in {id(row.work): row.work for row in batch}.values():
+                work.ran(began, began + seconds, len(batch))
             for row, result in zip(batch, results, strict=True):
                 work = row.work
                 row.window = None

@@ -9,6 +9,20 @@ from typing import Any
 from runtimes.pipelines.encoding import Window
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What rows of a request went through: `queue` or `batch`; times are of the scheduler's clock.
+
+    Args:
+        rows: how many rows, of whomever, were in the batch.
+    """
+
+    name: str
+    began: float
+    ended: float
+    rows: int
+
+
 @dataclass(eq=False)
 class Ticket:
     """One request.
@@ -20,6 +34,7 @@ class Ticket:
         tokens: tokens that were handed in for it, special ones included.
         ended: why it ended early; nothing of it is run any more.
         works: what of it is queued.
+        stages: what its rows went through.
     """
 
     client: str
@@ -28,6 +43,7 @@ class Ticket:
     tokens: int = 0
     ended: Exception | None = None
     works: list[Work] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,8 @@ class Work:
         self.results: list[Mapping[str, Any]] = [{}] * len(self.rows)
         self.error: Exception | None = None
         self.waiting = len(self.rows)
+        #: When it was queued.
+        self.queued = 0.0
         #: Finish tag of its last row; see `fair_queue`.
         self.finish = 0.0
         self._done = done
@@ -83,6 +101,12 @@ class Work:
     def is_over(self) -> bool:
         """Whether nothing of it is to be run any more."""
         return self.error is not None or self.waiting == 0
+
+    def ran(self, began: float, ended: float, rows: int) -> None:
+        """Some of it was in a batch of so many rows, which is not counted yet."""
+        if self.waiting == len(self.rows):
+            self.ticket.stages.append(Stage("queue", self.queued, began, rows))
+        self.ticket.stages.append(Stage("batch", began, ended, rows))
 
     def settle(self) -> None:
         """Tell whoever waits for it."""
