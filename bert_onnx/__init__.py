@@ -119,7 +119,7 @@ __all__ = [
     "optimize",
     "push",
 ]
-__all__ += FAMILY_CLASSES  # RobertaModel and so on: a row of the table of families has its own
+__all__.extend(FAMILY_CLASSES)  # RobertaModel and so on: a row of the table of families has its own
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ for (const [name, width] of [["wide", 1280], ["narrow", 390]]) {
       requests: requests.filter((one) => !one.startsWith("data:")),
       overflow: await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth),
       background: await page.evaluate(() => getComputedStyle(document.body).backgroundColor),
+      text: await page.evaluate(() => document.body.innerText),
       headings: await page.locator("h1, h2").allInnerTexts(),
       drawings: await page.locator("svg").count(),
     });
