@@ -92,7 +92,8 @@ def _is_folder(arguments: argparse.Namespace) -> bool:
 
 def _embed_folder(arguments: argparse.Namespace) -> Any:
     from runtimes.pipelines.sentences import EmbeddingOptions
-    from runtimes.scale.job import FolderRequest, embed_folder
+    from runtimes.scale.job import embed_folder
+    from runtimes.scale.request import FolderRequest
     from runtimes.selection.request import RuntimeRequest
 
     request = FolderRequest(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import threading
@@ -59,8 +58,6 @@ def _run_pool(job: EngineJob, embedder: Embedder, pieces: list[Slice]) -> Iterat
     cores = context.SimpleQueue()
     for some in _shares(job.workers or 1, job.threads):
         cores.put(some)
-    gc.collect()
-    gc.freeze()  # else the first collection in a child would write to every page with objects, and copy it
     held = job.model.runtime if _survives_fork(job) else None
     with ProcessPoolExecutor(job.workers, context, _begin, (job, embedder, held, cores, os.getpid())) as pool:
         running: dict[Future[Receipt], Slice] = {pool.submit(_compute, piece): piece for piece in pieces}
@@ -70,8 +67,6 @@ def _run_pool(job: EngineJob, embedder: Embedder, pieces: list[Slice]) -> Iterat
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        finally:
-            gc.unfreeze()
 
 
 def _survives_fork(job: EngineJob) -> bool:

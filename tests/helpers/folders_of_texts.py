@@ -11,7 +11,8 @@ import pytest
 from toy_artifacts import VOCABULARY, table
 
 from runtimes.pipelines.batches import BatchOptions
-from runtimes.scale.job import FolderReport, FolderRequest, embed_folder
+from runtimes.scale.job import embed_folder
+from runtimes.scale.request import FolderReport, FolderRequest
 from runtimes.selection.request import RuntimeRequest
 
 WORDS = ("hello", "world", "good", "my", "night")

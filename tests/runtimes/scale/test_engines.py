@@ -27,10 +27,11 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from runtimes.pipelines.batches import BatchOptions
-from runtimes.scale import job
+from runtimes.scale import job, request
 from runtimes.selection.request import RuntimeRequest
 engine, artifact, source, output = sys.argv[1:]
-job.embed_folder(job.FolderRequest(Path(artifact), source, output, resume=True, engine=engine, workers=2, partitions=40,
+job.embed_folder(request.FolderRequest(
+    Path(artifact), source, output, resume=True, engine=engine, workers=2, partitions=40,
     runtime=RuntimeRequest(runtime="onnxruntime-cpu"), batching=BatchOptions(piece=7)))
 """
 
@@ -104,10 +105,12 @@ def test_an_object_store(artifact: Path, tmp_path: Path, bucket: str, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(s3fs.S3FileSystem, "_put_file", refuse)
+        s3fs.S3FileSystem.clear_instance_cache()  # those that are open have the method already
         with pytest.raises(
             StorageError, match="the connection was reset; what is done so far is kept, --resume goes on"
         ):
             run(artifact, f"{bucket}/in", f"{bucket}/out")
+    s3fs.S3FileSystem.clear_instance_cache()
     assert not remote.exists("texts/out/_manifest.json")
     report = run(artifact, f"{bucket}/in", f"{bucket}/out", resume=True, workers=2)
     assert 0 < report.resumed < 6

@@ -164,10 +164,10 @@ class TestInterrupted:
         source, output = write_parquet(tmp_path / "in", rows), tmp_path / "out"
         program = (
             "import sys, time\nfrom pathlib import Path\nfrom runtimes.pipelines.batches import BatchOptions\n"
-            "from runtimes.scale import job, work\nfrom runtimes.selection.request import RuntimeRequest\n"
+            "from runtimes.scale import job, request, work\nfrom runtimes.selection.request import RuntimeRequest\n"
             "call = work.Worker.__call__\n"
             "work.Worker.__call__ = lambda self, piece: (time.sleep(0.02), call(self, piece))[1]\n"
-            "job.embed_folder(job.FolderRequest(Path(sys.argv[1]), sys.argv[2], sys.argv[3], resume=True, workers=2,\n"
+            "job.embed_folder(request.FolderRequest(\n    Path(sys.argv[1]), *sys.argv[2:], resume=True, workers=2,\n"
             "    runtime=RuntimeRequest(runtime='onnxruntime-cpu'), partitions=50, batching=BatchOptions(piece=7)))\n"
         )
         command = [sys.executable, "-c", program, str(artifact), str(source), str(output)]
