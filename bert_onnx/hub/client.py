@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_onnx.errors import BertOnnxError, HubError
-from bert_onnx.hub.errors import Aim, explain
+from bert_onnx.hub import http
+from bert_onnx.hub.errors import Aim, explain, is_incomplete
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-#: Seconds to wait for a connection, and then for each response. Without a network the error comes at once.
-CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 20.0
 #: Times that a download is begun or resumed when the connection breaks in the middle.
 _ATTEMPTS = 4
 
@@ -67,16 +65,17 @@ def conversation(model: str, revision: str | None, offline: bool, aim: Aim) -> I
 
 
 def cached(model: str, revision: str | None) -> Path:
-    """The folder of `model` in the cache, without asking the hub."""
+    """The folder of `model` in the cache, without asking the hub. It may hold a part of the files."""
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(model, revision=revision, cache_dir=cache_folder(), local_files_only=True))
+    # Without patterns huggingface_hub 1 asks for every file that the hub has.
+    options: dict[str, Any] = {"cache_dir": cache_folder(), "local_files_only": True, "allow_patterns": []}
+    return Path(snapshot_download(model, revision=revision, **options))
 
 
 def listing(model: str, revision: str | None) -> tuple[list[str], str]:
     """(names of all files, commit). This call is the first, and it is not retried."""
-    timeout: Any = (CONNECT_TIMEOUT, READ_TIMEOUT)  # requests takes the pair, though the annotation says float
-    info = api().model_info(model, revision=revision, timeout=timeout)
+    info = api().model_info(model, revision=revision, timeout=http.http().timeout)
     if not _COMMIT.fullmatch(info.sha or ""):
         raise HubError(f"the hub did not say which commit {model} is at; check HF_ENDPOINT.")
     return [sibling.rfilename for sibling in info.siblings or ()], info.sha or ""
@@ -95,7 +94,6 @@ def download(model: str, revision: str | None, names: Sequence[str], cache: str 
     Asked for by its branch rather than by the commit, the cache knows the branch when there is no network.
     """
     from huggingface_hub import snapshot_download
-    from requests.exceptions import ChunkedEncodingError
 
     options = _options() if cache is None else {**_options(), "cache_dir": cache}
     for attempt in range(1, _ATTEMPTS + 1):
@@ -103,8 +101,8 @@ def download(model: str, revision: str | None, names: Sequence[str], cache: str 
             return Path(
                 snapshot_download(model, revision=revision, allow_patterns=list(names), max_workers=4, **options)
             )
-        except ChunkedEncodingError:  # cut off in the middle, which huggingface_hub resumes only when called again
-            if attempt == _ATTEMPTS:
+        except Exception as error:  # cut off in the middle, which huggingface_hub resumes only when called again
+            if attempt == _ATTEMPTS or not is_incomplete(error):
                 raise
     raise AssertionError("the last attempt returns or raises")
 
@@ -124,7 +122,7 @@ def _options() -> dict[str, Any]:
     return {
         "cache_dir": cache_folder(),
         "endpoint": _endpoint(),
-        "etag_timeout": READ_TIMEOUT,
+        "etag_timeout": http.READ_TIMEOUT,
         "library_name": "bert-onnx",
     }
 

@@ -1,10 +1,11 @@
-"""What huggingface_hub and requests raise -> one sentence that says what happened and what to do."""
+"""What huggingface_hub and the HTTP library below it raise -> one sentence that says what happened and what to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bert_onnx.errors import BertOnnxError, HubError, StorageError
+from bert_onnx.hub.http import http
 
 
 @dataclass(frozen=True)
@@ -45,35 +46,34 @@ def explain(error: BaseException, model: str, revision: str | None, offline: boo
 
 
 def _network_error(error: BaseException, model: str, aim: Aim) -> BertOnnxError:
-    """Errors of requests, of the disk, and all others."""
-    import requests
-    from huggingface_hub import errors as hub
-
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
-    if isinstance(error, requests.HTTPError) and status in (401, 403):
+    """Errors of HTTP, of the disk, and all others."""
+    kinds = http()
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if status in (401, 403):
         return HubError(f"the hub refuses access to {model} (HTTP {status}); {_LOG_IN}.")
-    if isinstance(error, requests.HTTPError) and status is not None:
+    if status >= 400:
         return HubError(
             f"the hub responded with HTTP {status} to a request for {model}; try again later, or {aim.instead}."
         )
-    if isinstance(error, requests.ReadTimeout):
+    if isinstance(error, kinds.slow):
         return HubError(f"the hub did not respond in time when asked for {model}; try again later, or {aim.instead}.")
-    if isinstance(error, (requests.ConnectionError, hub.OfflineModeIsEnabled)):
+    # ConnectionError is what hf_xet raises, and a base of huggingface_hub's OfflineModeIsEnabled.
+    if isinstance(error, (*kinds.unreachable, ConnectionError)):
         return HubError(f"the hub cannot be reached, so {model} cannot be {aim.done}; {aim.instead}.")
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return _incomplete(model, aim)
-    if isinstance(error, requests.RequestException):
+    if is_incomplete(error) and aim is not PUBLISH:
+        return HubError(
+            f"a file of {model} arrived incomplete; try again (what has arrived is kept), or {aim.instead}."
+        )
+    if isinstance(error, kinds.others):
         return _other(error, aim)
     if isinstance(error, OSError) and error.errno is not None:
         return StorageError(f"the download of {model} could not be stored: {error.strerror}.")
-    if isinstance(error, OSError):  # raised by huggingface_hub where sizes differ
-        return _incomplete(model, aim)
     return _other(error, aim)
 
 
-def _incomplete(model: str, aim: Aim) -> HubError:
-    return HubError(f"a file of {model} arrived incomplete; try again (what has arrived is kept), or {aim.instead}.")
+def is_incomplete(error: BaseException) -> bool:
+    """Whether a download ended before it was whole; where sizes differ huggingface_hub raises a bare OSError."""
+    return isinstance(error, http().cut) or (type(error) is OSError and error.errno is None)
 
 
 def _other(error: BaseException, aim: Aim) -> HubError:

@@ -11,7 +11,7 @@ from hub_server import COMMIT, TINY, WEIGHTS, Fault, HubServer
 
 from bert_onnx.checkpoint import find_checkpoint
 from bert_onnx.errors import CheckpointError, HubError, StorageError
-from bert_onnx.hub import client
+from bert_onnx.hub import http
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def test_a_name_that_does_not_resolve(server: HubServer, monkeypatch: pytest.Mon
 
 
 def test_a_slow_hub(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "READ_TIMEOUT", 0.3)
     server.faults.append(Fault("GET /api/models", delay=1.5))
     start = time.perf_counter()
     with pytest.raises(HubError, match="did not respond in time"):

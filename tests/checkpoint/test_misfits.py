@@ -182,8 +182,11 @@ def test_a_file_that_shrinks_after_it_was_checked(tmp_path: Path, monkeypatch: p
 
 
 def reference_masked_lm(folder: Path) -> dict[str, torch.Tensor]:
+    import transformers
     from transformers.models.bert.modeling_bert import BertForMaskedLM as Reference
 
+    if transformers.__version__ >= "5":
+        pytest.skip("transformers 5 unties tensors that differ in the file; 4.57 is the reference")
     state: dict[str, torch.Tensor] = Reference.from_pretrained(folder).state_dict()
     return state
 

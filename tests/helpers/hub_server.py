@@ -1,4 +1,4 @@
-"""A stand-in model hub on loopback: the part of the protocol that huggingface_hub 0.36 uses, with faults on demand."""
+"""A stand-in model hub on loopback: the part of the protocol that huggingface_hub 0.30 to 1.33 uses, with faults on demand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -21,6 +22,7 @@ BERT = "google-bert/bert-base-uncased"
 TINY = "somebody/tiny-bert"
 WEIGHTS = "model.safetensors"
 _MODEL = re.compile(r"/api/models/(?P<id>[^/]+(?:/[^/]+)?)(?:/revision/(?P<revision>[^/]+))?")
+_TREE = re.compile(r"/api/models/(?P<id>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)")
 _FILE = re.compile(r"/(?P<id>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 
 #: What a person's environment may say of hubs.
@@ -63,11 +65,15 @@ class HubServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def use(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-        """Make this the hub that programs find, with a cache in `home` and no token."""
+        """Make this the hub that programs find, with a cache in `home` and no token. It does not speak Xet's protocol."""
+        import huggingface_hub.constants
+
         for name in _VARIABLES:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("HF_HOME", str(home))
         monkeypatch.setenv("HF_ENDPOINT", self.url)
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True, raising=False)
 
     def downloads(self) -> list[str]:
         """Names of the files whose content was asked for, sorted."""
@@ -107,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = self.path.split("?")[0]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
         line = f"{self.command} {unquote(path)}"
         self.server_state.requests.append(line)
         self.server_state.headers.append(dict(self.headers))
@@ -124,6 +130,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self._write(path, body)
         self._route(path, fault.cut if fault else -1)
 
+    def _body(self) -> bytes:
+        """What was sent; httpx sends generated bodies in chunks, of which the last is empty."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
     def _write(self, path: str, body: bytes) -> None:
         token = "authorization" in {name.lower() for name in self.headers}
         if not token and not path.startswith("/lfs/"):  # as a hub's store, which is asked with a signed address
@@ -132,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def _route(self, path: str, cut: int) -> None:
-        match = _MODEL.fullmatch(path) or _FILE.fullmatch(path)
+        match = _MODEL.fullmatch(path) or _TREE.fullmatch(path) or _FILE.fullmatch(path)
         if not match:
             return self._send(404, b"")
         repository = self.server_state.repositories.get(match["id"])
@@ -150,14 +167,18 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": name} for name in files]
             body = json.dumps({"id": match["id"], "sha": commit, "private": False, "siblings": siblings}).encode()
             return self._send(200, body, {"Content-Type": "application/json"})
+        if match.re is _TREE:
+            tree = [{"type": "file", "path": name, **self._stored(name, data)} for name, data in files.items()]
+            return self._send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
         return self._file(files, unquote(match["name"]), commit, cut)
 
     def _file(self, files: dict[str, bytes], name: str, commit: str, cut: int) -> None:
         if name not in files:
             return self._refuse(404, "EntryNotFound", {"X-Repo-Commit": commit})
         data = files[name]
-        large = name.endswith((".safetensors", ".bin", ".onnx", "_data"))  # these a hub keeps by their sha256
-        digest = hashlib.sha256(data).hexdigest() if large else hashlib.sha1(data).hexdigest()
+        stored = self._stored(name, data)
+        large = "lfs" in stored
+        digest = stored["lfs"]["oid"] if large else stored["oid"]
         headers = {"X-Repo-Commit": commit, "ETag": f'"{digest}"', "Accept-Ranges": "bytes"}
         if large:
             headers |= {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(data))}
@@ -167,6 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
             return self._send(206, data[first:], headers, cut)
         return self._send(200, data, headers, cut)
+
+    @staticmethod
+    def _stored(name: str, data: bytes) -> dict[str, Any]:
+        """What a listing says of a file; large ones a hub keeps by their sha256."""
+        stored: dict[str, Any] = {"size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+        if name.endswith((".safetensors", ".bin", ".onnx", "_data")):
+            stored["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+        return stored
 
     def _refuse(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
         self._send(status, b"", {"X-Error-Code": code, **(headers or {})})

@@ -75,7 +75,7 @@ class Uploads:
         self.repositories[name] = Repository(
             {FIRST_COMMIT: {".gitattributes": b"*.onnx filter=lfs\n"}},
             {"main": FIRST_COMMIT},
-            private=asked.get("private") is True,
+            private=asked.get("private") is True or asked.get("visibility") == "private",
         )
         return 200, {"url": f"{base}/{name}"}
 

@@ -13,6 +13,7 @@ import bert_onnx
 from bert_onnx.artifact.hub.pushing import push
 from bert_onnx.cli.main import main
 from bert_onnx.errors import ArtifactError, HubError, UsageError
+from bert_onnx.hub.errors import PUBLISH, explain
 
 NEW = "somebody/new"
 
@@ -111,6 +112,12 @@ def test_no_network(logged_in: HubServer, artifact: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(HubError, match=r"cannot be published; check the network; nothing was published"):
         push(artifact, NEW)
+
+
+def test_what_the_store_of_large_files_raises_is_one_sentence() -> None:
+    """hf_xet, which sends large files since huggingface_hub 1, raises Python's own ConnectionError."""
+    error = explain(ConnectionError("Network error: 404 Not Found, domain: http://x"), NEW, None, False, PUBLISH)
+    assert str(error).startswith(f"the hub cannot be reached, so {NEW} cannot be published; check the network")
 
 
 def test_somebody_else_pushed_meanwhile(logged_in: HubServer, artifact: Path) -> None:
