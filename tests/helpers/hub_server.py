@@ -1,4 +1,4 @@
-"""A stand-in model hub on loopback: the part of the protocol that huggingface_hub 0.30 to 1.33 uses, with faults on demand."""
+"""A stand-in model hub on loopback: what huggingface_hub 0.30 to 1.33 uses of the protocol, with faults on demand."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class HubServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def use(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-        """Make this the hub that programs find, with a cache in `home` and no token. It does not speak Xet's protocol."""
+        """Make this the hub that programs find, with a cache in `home` and no token. It does not know Xet's protocol."""
         import huggingface_hub.constants
 
         for name in _VARIABLES:
