@@ -65,7 +65,7 @@ class HubServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def use(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-        """Make this the hub that programs find, with a cache in `home` and no token. It does not know Xet's protocol."""
+        """Make this the hub that programs find, with a cache in `home` and no token. Without Xet."""
         import huggingface_hub.constants
 
         for name in _VARIABLES:
