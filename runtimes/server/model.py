@@ -29,7 +29,7 @@ from runtimes.server.metrics import Metrics, ModelMetrics
 from runtimes.server.queued_runtime import QueuedRuntime
 from runtimes.server.refusals import TooLargeError
 from runtimes.server.settings import Limits, ServerSettings
-from runtimes.server.sparse_rows import SparseRow
+from runtimes.server.sparse_rows import KeptTokens, SparseRow
 
 #: Tasks that have a route.
 TASKS = (
@@ -84,7 +84,8 @@ class ServedModel:
         widest = max((int(port.axes[-1]) for port in runtime.outputs if isinstance(port.axes[-1], int)), default=1)
         tokens = max(1, min(limits.batch_tokens, _OUTPUT_NUMBERS // widest))
         self.lane = Lane(name, self._run, Budget(tokens, pads, self._enough(tokens)), ledger, self)
-        pipeline.runtime = QueuedRuntime(runtime, scheduler, self.lane)
+        kept = pipeline.tokenizer.mask_token_id if self.task == "fill-mask" else None
+        pipeline.runtime = QueuedRuntime(runtime, scheduler, self.lane, kept)
 
     def _run(self, group: Group, windows: list[Window]) -> Mapping[str, Any]:
         """Each window is a row; to a graph of choices it is the only choice of a text."""
@@ -95,6 +96,10 @@ class ServedModel:
         hidden = any(window.seen is not None for window in windows)
         runtime = (hidden and self._for_hidden) or self._runtime
         outputs: dict[str, Any] = dict(runtime.run({**inputs, **further}, group.outputs))
+        if group.kept is not None:
+            for name, array in outputs.items():
+                rows = zip(array, windows, strict=True)
+                outputs[name] = [KeptTokens.of(row, window.ids, group.kept) for row, window in rows]
         if SPARSE in outputs:
             outputs[SPARSE] = [SparseRow.of(row) for row in outputs[SPARSE]]
         return outputs

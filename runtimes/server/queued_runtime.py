@@ -14,8 +14,11 @@ from runtimes.engines.base import Runtime, RuntimeDescription, chosen_outputs
 from runtimes.pipelines.encoding import Window
 from runtimes.server.batching.scheduler import Lane, Scheduler
 from runtimes.server.batching.work import Group, Ticket, Work
-from runtimes.server.sparse_rows import SparseRow
+from runtimes.server.refusals import TooLargeError
+from runtimes.server.sparse_rows import KeptTokens, SparseRow
 
+#: Most numbers that are kept for one call of a pipeline: 32 MiB.
+_KEPT_NUMBERS = 1 << 23
 _ROWS = ("input_ids", "attention_mask", "token_type_ids")
 _ticket: ContextVar[Ticket] = ContextVar("ticket")
 
@@ -31,15 +34,20 @@ def on_behalf_of(ticket: Ticket) -> Iterator[None]:
 
 
 class QueuedRuntime:
-    """The graph of `runtime`, run by a scheduler together with the rows of others; see `Runtime`."""
+    """The graph of `runtime`, run by a scheduler together with the rows of others; see `Runtime`.
 
-    def __init__(self, runtime: Runtime, scheduler: Scheduler, lane: Lane) -> None:
+    Args:
+        kept: outputs are by token, and those of tokens with this id alone are read; all others are zeros.
+    """
+
+    def __init__(self, runtime: Runtime, scheduler: Scheduler, lane: Lane, kept: int | None = None) -> None:
         self.name = runtime.name
         self.inputs = runtime.inputs
         self.outputs = runtime.outputs
         self._runtime = runtime
         self._scheduler = scheduler
         self._lane = lane
+        self._kept = kept
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """As `Runtime.run`, for rows that are padded on the right; of choices [B, C, S] each is a row.
@@ -48,13 +56,23 @@ class QueuedRuntime:
             RefusalError: the request ended meanwhile, or has too many tokens.
         """
         names = tuple(chosen_outputs(self.outputs, outputs))
+        self._check_kept(inputs["input_ids"])
         done = threading.Event()
-        work = Work(_ticket.get(), group_of(names, inputs), rows_of(inputs), lambda work: done.set())
+        work = Work(_ticket.get(), group_of(names, inputs, self._kept), rows_of(inputs), lambda work: done.set())
         self._scheduler.submit(self._lane, work)
         done.wait()
         if work.error is not None:
             raise work.error
         return outputs_of(work, self.outputs, inputs["input_ids"].shape)
+
+    def _check_kept(self, ids: np.ndarray) -> None:
+        """Raises TooLargeError: too much would have to be kept of `ids` [B, S]."""
+        if self._kept is None:
+            return
+        count, width = int((ids == self._kept).sum()), max(int(port.axes[-1]) for port in self.outputs)
+        if count * width > _KEPT_NUMBERS:
+            most = _KEPT_NUMBERS // width
+            raise TooLargeError(f"texts that run together have {count} masks, and may have {most}; send fewer at once.")
 
     def describe(self) -> RuntimeDescription:
         """What runs."""
@@ -65,9 +83,9 @@ class QueuedRuntime:
         self._runtime.close()
 
 
-def group_of(names: tuple[str, ...], inputs: Mapping[str, np.ndarray]) -> Group:
+def group_of(names: tuple[str, ...], inputs: Mapping[str, np.ndarray], kept: int | None = None) -> Group:
     """Which rows may run beside those of `inputs`, of which the outputs `names` are wanted."""
-    return Group(names, tuple((name, int(array[0])) for name, array in inputs.items() if name not in _ROWS))
+    return Group(names, tuple((name, int(array[0])) for name, array in inputs.items() if name not in _ROWS), kept)
 
 
 def rows_of(inputs: Mapping[str, np.ndarray], hidden_counts: bool = False) -> list[Window]:
@@ -100,7 +118,11 @@ def _stacked(work: Work, name: str, width: int | None) -> np.ndarray:
     results = [one.dense() if isinstance(one, SparseRow) else one for one in (row[name] for row in work.results)]
     if width is None:
         return np.stack(results)
-    stacked = np.zeros((len(results), width, *results[0].shape[1:]), results[0].dtype)
+    first = results[0].values if isinstance(results[0], KeptTokens) else results[0]
+    stacked = np.zeros((len(results), width, *first.shape[1:]), first.dtype)
     for index, (row, result) in enumerate(zip(work.rows, results, strict=True)):
-        stacked[index, : row.length] = result[: row.length]
+        if isinstance(result, KeptTokens):  # memory of zeros that nobody writes to or reads is never had
+            stacked[index, result.places] = result.values
+        else:
+            stacked[index, : row.length] = result[: row.length]
     return stacked

@@ -1,7 +1,8 @@
-"""Rows of sparse embeddings while they wait for their request: what is not zero of a whole vocabulary."""
+"""Rows of outputs over a vocabulary while they wait for their request: only what is wanted of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,3 +27,17 @@ class SparseRow:
         row = np.zeros(self.width, self.weights.dtype)
         row[self.indices] = self.weights
         return row
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class KeptTokens:
+    """`values` [N, V] of the tokens at `places` [N] of a row."""
+
+    places: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, row: np.ndarray, ids: Sequence[int], kept: int) -> KeptTokens:
+        """Those of `row` [S, V] whose id is `kept`, as a copy: the others are not held for them."""
+        places = np.flatnonzero(np.asarray(ids) == kept)
+        return cls(places, row[places])

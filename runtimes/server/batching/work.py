@@ -53,10 +53,12 @@ class Group:
     Args:
         outputs: names.
         further: inputs that are the same for every row, by name; values are whole numbers.
+        kept: of outputs by token, those of tokens with this id alone are wanted; None for all.
     """
 
     outputs: tuple[str, ...]
     further: tuple[tuple[str, int], ...] = ()
+    kept: int | None = None
 
 
 @dataclass(eq=False, slots=True)
