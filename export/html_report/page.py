@@ -74,7 +74,9 @@ def render(found: Gathered) -> str:
 def _speed(found: Gathered) -> str:
     machine = found.machine
     note = f"Measured here: {machine.processor}, {machine.threads} threads, {machine.system}"
-    note += "." if machine.load is None else f"; load average {machine.load:.1f} before."
+    if machine.load is not None:
+        busy = ", so that others slowed this down" if machine.load > machine.threads else ""
+        note += f"; load average {machine.load:.1f} before{busy}"
     drawn = (
         figure(
             "Size and speed", plots.pareto(found), "Numbers are those of the table; nearer to the corner is better."
@@ -82,7 +84,7 @@ def _speed(found: Gathered) -> str:
         figure("Length", plots.by_length(found), "One text a call. The band reaches to the 99th percentile."),
         figure("Batch", plots.by_batch(found), "Milliseconds a text; the band reaches to the 99th percentile."),
     )
-    return section("speed", "Speed", note, f"<div class=plots>{''.join(drawn)}</div>", sections.latencies(found))
+    return section("speed", "Speed", f"{note}.", f"<div class=plots>{''.join(drawn)}</div>", sections.latencies(found))
 
 
 def _errors(found: Gathered) -> str:

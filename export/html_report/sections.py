@@ -38,7 +38,7 @@ def ship(found: Gathered) -> str:
         )
         cards.append(f"<article><h3>{text(purpose)}</h3>{listed}</article>")
     best = ", ".join(f"{v.name} ({v.precision})" for v in found.best())
-    note = f"Beaten by none here in speed, size and fidelity together: {best}." if best else ""
+    note = f"Beaten by none here in speed, size and fidelity together: {best}." if len(found.sweeps) > 1 else ""
     return section("ship", "Which file to ship", note, f"<div class=ship>{''.join(cards)}</div>")
 
 
