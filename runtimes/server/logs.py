@@ -82,10 +82,10 @@ class GatheredLines(logging.Handler):
 
 
 def log_to_stderr() -> GatheredLines:
-    """Send the server's and uvicorn's records to standard error; flush what this returns before the process ends."""
+    """Send the records of the server, uvicorn and OpenTelemetry to standard error; flush what this returns at the end."""
     handler = GatheredLines(sys.stderr)
     handler.setFormatter(JsonLines())
-    for name, level in ((LOGGER.name, logging.INFO), ("uvicorn", logging.WARNING)):
+    for name, level in ((LOGGER.name, logging.INFO), ("uvicorn", logging.WARNING), ("opentelemetry", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
