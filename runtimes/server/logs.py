@@ -82,7 +82,7 @@ class GatheredLines(logging.Handler):
 
 
 def log_to_stderr() -> GatheredLines:
-    """Send the records of the server, uvicorn and OpenTelemetry to standard error; flush what this returns at the end."""
+    """Send records of the server, uvicorn and OpenTelemetry to standard error; flush what this returns at the end."""
     handler = GatheredLines(sys.stderr)
     handler.setFormatter(JsonLines())
     for name, level in ((LOGGER.name, logging.INFO), ("uvicorn", logging.WARNING), ("opentelemetry", logging.WARNING)):
