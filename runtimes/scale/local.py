@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 from bert_onnx.errors import InferenceError
 from runtimes.embed_files.embedder import Embedder
 from runtimes.machine.cpu import allowed_cpus
+from runtimes.parquet import import_pyarrow
 from runtimes.scale.engine import EngineJob
 from runtimes.scale.slices import Slice
 from runtimes.scale.work import Receipt, Worker
@@ -58,6 +60,10 @@ def _run_pool(job: EngineJob, embedder: Embedder, pieces: list[Slice]) -> Iterat
     cores = context.SimpleQueue()
     for some in _shares(job.workers or 1, job.threads):
         cores.put(some)
+    # What is imported or collected only after the fork is in memory once for each worker.
+    import_pyarrow("compute")
+    gc.collect()
+    gc.freeze()
     held = job.model.runtime if _survives_fork(job) else None
     with ProcessPoolExecutor(job.workers, context, _begin, (job, embedder, held, cores, os.getpid())) as pool:
         running: dict[Future[Receipt], Slice] = {pool.submit(_compute, piece): piece for piece in pieces}
@@ -67,6 +73,8 @@ def _run_pool(job: EngineJob, embedder: Embedder, pieces: list[Slice]) -> Iterat
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        finally:
+            gc.unfreeze()
 
 
 def _survives_fork(job: EngineJob) -> bool:

@@ -67,6 +67,24 @@ def test_vectors_of_tokens(artifacts: dict[str, Path], tmp_path: Path, name: str
         np.testing.assert_allclose(np.reshape(row["embedding"], wanted.shape), wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["sparse", "late"])
+def test_folders_have_the_rows_of_files(artifacts: dict[str, Path], tmp_path: Path, kind: str, suffix: str) -> None:
+    pytest.importorskip("pyarrow")
+    assert embed(artifacts[kind], tmp_path / f"out.{suffix}") == 0
+    more = ["--format", suffix, "--partitions", "2", "--workers", "1", "--json"]
+    source, output = str(tmp_path / "in.jsonl"), tmp_path / "out"
+    assert cli.main(["embed", str(artifacts[kind]), source, str(output), "--threads", "1", *more]) == 0
+    found = [row for path in sorted(output.glob("part-*")) for row in read(path)]
+    assert [row["text"] for row in found] == TEXTS
+    for row, wanted in zip(found, read(tmp_path / f"out.{suffix}"), strict=True):
+        for name in wanted.keys() - {"line"}:
+            if name == "tokens":
+                assert row[name] == wanted[name]
+            else:
+                np.testing.assert_allclose(np.ravel(row[name]), np.ravel(wanted[name]), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "options", "words"),
     [

@@ -35,11 +35,10 @@ def test_the_container_starts_a_server_and_probes_its_routes(container: dict[str
     pytest.importorskip("starlette")
     from runtimes.server.app import ROUTES
 
-    program, command, *arguments = container["args"]
-    assert (program, command) == ("bert-onnx", "serve")
+    assert container["command"] == ["bert-onnx", "serve"]  # whatever the image would start
     parser = argparse.ArgumentParser()
     serve.add(parser.add_subparsers())
-    parsed = parser.parse_args(["serve", *arguments])
+    parsed = parser.parse_args(["serve", *container["args"]])
     ports = {port.get("name"): port["containerPort"] for port in container["ports"]}
     assert parsed.port in ports.values()
     assert parsed.metrics_port in (None, ports.get("metrics"))
