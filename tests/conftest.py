@@ -17,6 +17,7 @@ from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from shared_traces import share_traces
 
 # A shared machine stalls at times: a slow example is no failure. Failures are reproduced from the printed blob.
 settings.register_profile(
@@ -35,3 +36,8 @@ def pytest_runtest_call() -> Generator[None, None, None]:
         if error.name not in os.environ.get("BERT_ONNX_TESTS_WITHOUT", "").split(","):
             raise
         pytest.skip(f"{error.name} is not in this environment")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before every test."""
+    share_traces(item.path)

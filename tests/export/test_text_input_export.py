@@ -156,7 +156,7 @@ def test_a_variant_that_is_added_takes_text_too(sentences: Artifact, tmp_path: P
     evaluation = write_texts(tmp_path / "e.txt", 30, 2)
     calibration = write_texts(tmp_path / "c.txt", 60, 1)
     precision = PrecisionRequest(
-        ("int8",), calibration=calibration, evaluation=evaluation, allow_degraded=True, isas=("avx2",)
+        ("int8",), "dynamic", calibration=calibration, evaluation=evaluation, allow_degraded=True, isas=("avx2",)
     )
     checkpoint = str(sentences.folder.parent / "checkpoint")
     extended = extend(ExtendRequest(str(folder), precision=precision, checkpoint=checkpoint)).artifact

@@ -19,7 +19,7 @@ from export.trace.repeat_layers import first_layer_only, layers_are_alike, repea
 
 pytestmark = pytest.mark.slow
 
-LAYERS = 4
+LAYERS = 3
 
 
 def published_bytes(eager: Eager, path: Path) -> bytes:

@@ -20,6 +20,7 @@ from export.passes.base import PassContext, PassOutcome
 from export.passes.graph.values import constant_array
 from export.passes.table import PASSES
 from export.pipeline import export
+from export.plan import VariantPlan
 from export.request import ExportRequest
 from export.targets import TARGETS
 from export.verification.cases import Case, verification_cases
@@ -116,6 +117,7 @@ def spoiled_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PASSES, "spoil", _spoil)
     portable = TARGETS["portable"]
     monkeypatch.setitem(TARGETS, "portable", replace(portable, passes=(*portable.passes, "spoil")))
+    monkeypatch.setattr("export.request.REFERENCE", VariantPlan(TARGETS["portable"]))
 
 
 @pytest.mark.usefixtures("spoiled_passes")
