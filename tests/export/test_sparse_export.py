@@ -143,4 +143,4 @@ def test_what_does_not_fit_together_is_refused(saved: Path, tmp_path: Path) -> N
         (encoder / name).symlink_to(saved / name)
     assert "its transformer gives hidden states" in refusal(CheckpointError, encoder)
     chosen = check_export(ExportRequest(str(saved), "auto", str(tmp_path / "out"), pooling="mean"))
-    assert chosen.task.name == "sentence-similarity"
+    assert chosen.load.task.name == "sentence-similarity"
