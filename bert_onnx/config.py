@@ -115,6 +115,8 @@ class BertConfig(_OtherNames):
         relative_attention_num_buckets: kinds of distances between tokens, each with a bias a head.
         qa_dropout: dropout before the head of question answering, while training.
         summary_type, summary_use_proj, summary_activation: what ELECTRA's head of multiple choice reads.
+        use_task_id: ERNIE's embeddings have one of the task, too, and every token is of task 0.
+        task_type_vocab_size: number of tasks.
 
     Raises:
         ConfigError: naming the first field that does not fit.
@@ -165,6 +167,8 @@ class BertConfig(_OtherNames):
     summary_type: str | None = None
     summary_use_proj: bool | None = None
     summary_activation: str | None = None
+    use_task_id: bool | None = None
+    task_type_vocab_size: int | None = None
 
     def __post_init__(  # type: ignore[override]
         self, num_labels: int | None, label2id: Mapping[str, int] | None, torch_dtype: Any

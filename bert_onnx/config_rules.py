@@ -64,7 +64,7 @@ _CHOICES = {
     "problem_type": (*PROBLEM_TYPES, None),
 }
 #: The same of fields that some families have; None where they do not.
-_FAMILY_MINIMA = dict.fromkeys(("embedding_size", "num_hidden_groups", "inner_group_num"), 1)
+_FAMILY_MINIMA = dict.fromkeys(("embedding_size", "num_hidden_groups", "inner_group_num", "task_type_vocab_size"), 1)
 _FAMILY_MINIMA["relative_attention_num_buckets"] = 4
 _FLAGS = (
     "is_decoder",
@@ -99,7 +99,7 @@ def validate(fields: Mapping[str, Any]) -> None:
         if value not in choices:
             listed = ", ".join(str(choice) for choice in choices if choice is not None)
             raise ConfigError(f"{name} is {value!r}; supported are {listed}.")
-    for name in _FLAGS:
+    for name in (*_FLAGS, *(name for name in ("use_task_id",) if fields[name] is not None)):
         if not isinstance(fields[name], bool):
             raise ConfigError(f"{name} is {fields[name]!r}; it must be true or false.")
     for name in _PROBABILITIES:

@@ -48,7 +48,7 @@ def test_classes_of_transformers_lead_back_to_ours() -> None:
         ("deberta-v2", r"model_type deberta-v2: disentangled attention, not in the table; the nearest .* is bert"),
         ("roberta-prelayernorm", r"layer norms before each block, not in the table; the nearest .* is roberta"),
         ("robertta", r"did you mean 'roberta'\?"),
-        ("gpt2", r"model_type 'gpt2' is not in the table of bert-onnx, which has bert, roberta"),
+        ("gpt2", r"model_type 'gpt2' is not in the table of bert-onnx, which has bert, ernie, roberta"),
         (None, r"model_type 'None' is not in the table"),
         ("x" * 1000, r"model_type 'x{80}' is not"),
     ],

@@ -32,6 +32,7 @@ _COUNTED: dict[str, tuple[str, str, str]] = {
     WORD_EMBEDDING: ("embedding", "tokens", "vocab_size"),
     "embeddings.position_embeddings.weight": ("table of positions", "positions", "max_position_embeddings"),
     "embeddings.token_type_embeddings.weight": ("table of token types", "token types", "type_vocab_size"),
+    "embeddings.task_type_embeddings.weight": ("table of tasks", "tasks", "task_type_vocab_size"),
 }
 
 #: dtypes that a parameter can be read from.

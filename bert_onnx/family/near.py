@@ -39,8 +39,6 @@ NEAR: dict[str, tuple[str, str]] = {
     "eurobert": ("bert", "rotary positions"),
     "neobert": ("bert", "rotary positions"),
     "jina_bert": ("bert", "linear biases of distance (ALiBi)"),
-    "data2vec-text": ("roberta", "nothing but names"),
-    "ernie": ("bert", "embeddings of the task"),
     "nezha": ("bert", "fixed relative positions in keys and values"),
     "rembert": ("bert", "embeddings for input and output of different widths"),
     "canine": ("bert", "characters in the place of tokens"),

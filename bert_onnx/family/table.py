@@ -38,6 +38,16 @@ _BERT = Family(
     token_types=ALWAYS,
 )
 
+_ERNIE = replace(
+    _BERT,
+    model_type="ernie",
+    classes={ours: f"Ernie{ours.removeprefix('Bert')}" for ours in _BERT.classes} | _classes("Ernie"),
+    base="ernie",
+    heads=("ernie.pooler.", *_BERT.heads[1:]),
+    own=frozenset({"use_task_id", "task_type_vocab_size"}),
+    defaults={"use_task_id": False, "task_type_vocab_size": 3},
+)
+
 _ROBERTA = Family(
     model_type="roberta",
     classes=_classes("Roberta"),
@@ -54,6 +64,15 @@ _XLM_ROBERTA = replace(
     _ROBERTA,
     model_type="xlm-roberta",
     classes=_classes("XLMRoberta"),
+    defaults={**_ROBERTA.defaults, "vocab_size": 30522},
+)
+
+_DATA2VEC_TEXT = replace(
+    _ROBERTA,
+    model_type="data2vec-text",
+    classes=_classes("Data2VecText"),
+    base="data2vec_text",
+    heads=("data2vec_text.pooler.", "lm_head.", "classifier.", "qa_outputs."),
     defaults={**_ROBERTA.defaults, "vocab_size": 30522},
 )
 
@@ -210,7 +229,10 @@ _ALBERT = Family(
 #: Every family by its model_type.
 FAMILIES: dict[str, Family] = {
     family.model_type: family
-    for family in (_BERT, _ROBERTA, _XLM_ROBERTA, _CAMEMBERT, _DISTILBERT, _ELECTRA, _MPNET, _ALBERT)
+    for family in (
+        *(_BERT, _ERNIE, _ROBERTA, _XLM_ROBERTA, _CAMEMBERT, _DATA2VEC_TEXT),
+        *(_DISTILBERT, _ELECTRA, _MPNET, _ALBERT),
+    )
 }
 
 

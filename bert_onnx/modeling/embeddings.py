@@ -14,6 +14,7 @@ class BertEmbeddings(nn.Module):
     """LayerNorm(word + segment + position), then dropout (Devlin et al. 2018, figure 2).
 
     Embeddings that are narrower than hidden states are projected to them (Lan et al. 2019, section 3.1; ELECTRA).
+    Those of tasks (Sun et al. 2019, ERNIE 2.0) are of task 0 throughout, as in transformers where nobody says another.
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -25,6 +26,8 @@ class BertEmbeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=self.padding)
         typed = config.family.token_types != NEVER
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width) if typed else None
+        tasks = config.task_type_vocab_size if config.use_task_id else None
+        self.task_type_embeddings = None if tasks is None else nn.Embedding(tasks, width)
         self.one_type = not config.takes_token_types
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
@@ -59,6 +62,10 @@ class BertEmbeddings(nn.Module):
             table = table.to(hidden.dtype) + self.token_type_embeddings.weight[0].to(hidden.dtype)
         elif self.token_type_embeddings is not None:
             hidden = hidden + self.token_type_embeddings.weight[0]
+        if self.task_type_embeddings is not None and self.absolute_positions:
+            table = table.to(hidden.dtype) + self.task_type_embeddings.weight[0].to(hidden.dtype)
+        elif self.task_type_embeddings is not None:
+            hidden = hidden + self.task_type_embeddings.weight[0]
         if self.absolute_positions and position_ids is not None:
             hidden = hidden + F.embedding(position_ids, table)
         elif self.absolute_positions:

@@ -172,7 +172,8 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     unpadded = bool({"unpad", "remove_padding"} & set(target.passes)) and not task.cached and not cross
     packed = unpadded and "unpad" in target.passes
     sliced = absolute and family.positions == FROM_ZERO
-    one_row = family.token_types != NEVER and not config.takes_token_types and not absolute
+    typeless = family.token_types != NEVER and not config.takes_token_types
+    one_row = not absolute and (typeless or bool(config.use_task_id))
     return Implied(
         attentions=layers * (2 if cross else 1),
         shared=sum(config.layer_order.count(own) > 1 for own in config.layer_order),

@@ -28,6 +28,8 @@ TASK_OF = {
     "roberta": "text-classification",
     "xlm-roberta": "feature-extraction",
     "camembert": "token-classification",
+    "data2vec-text": "text-classification",
+    "ernie": "sentence-similarity",
     "distilbert": "question-answering",
     "electra": "text-ranking",
     "mpnet": "sentence-similarity",

@@ -33,6 +33,7 @@ _TINY: dict[str, Any] = {
 _FURTHER: dict[str, dict[str, Any]] = {
     "electra": {"embedding_size": 16},
     "albert": {"embedding_size": 16},
+    "ernie": {"use_task_id": True, "type_vocab_size": 4},
 }
 
 _CLASSES_WITH_LABELS = ("BertForSequenceClassification", "BertForTokenClassification")
