@@ -5,6 +5,7 @@ That covers every order of operators at once; only the axes have to be followed 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,7 +109,7 @@ def _leads_to_index(node: ir.Node, position: int) -> bool:
 
 
 def _move_axes(node: ir.Node, masked: Masked) -> Masked | None:
-    """The mask after Unsqueeze, Expand, or a Slice of everything."""
+    """The mask after Unsqueeze, Expand, or a Reshape that puts axes of 1 between its own."""
     axes = list(masked.axes)
     if node.op_type == "Unsqueeze":
         places = constant_input(node, 1)
@@ -118,9 +119,19 @@ def _move_axes(node: ir.Node, masked: Masked) -> Masked | None:
         for place in sorted(int(place) % rank for place in places.reshape(-1)):
             axes.insert(place, "1")
         return replace(masked, axes=tuple(axes))
+    if node.op_type == "Reshape":
+        moved = _reshaped(constant_vector(node.inputs[1]))
+        return replace(masked, axes=moved) if moved and masked.axes == ("B", "R") and not masked.expanded else None
     if masked.expanded is not None or node.inputs[1] is None:
         return None
     return replace(masked, axes=_expanded(axes, node), expanded=node.inputs[1])
+
+
+def _reshaped(shape: Sequence[int] | None) -> Axes | None:
+    """Axes of a mask [B, R] after a Reshape to [0, 1, ..., 1, -1]."""
+    if shape is None or len(shape) < 2 or list(shape) != [0, *[1] * (len(shape) - 2), -1]:
+        return None
+    return ("B", *["1"] * (len(shape) - 2), "R")
 
 
 def _expanded(axes: list[str], node: ir.Node) -> Axes:
@@ -131,7 +142,7 @@ def _expanded(axes: list[str], node: ir.Node) -> Axes:
     return tuple("*" if axis == "1" and place == rank - 2 else axis for place, axis in enumerate(longer))
 
 
-_SHAPED = ("Unsqueeze", "Expand")
+_SHAPED = ("Unsqueeze", "Expand", "Reshape")
 _ELEMENTWISE = ("Cast", "Sub", "Mul", "Add", "Where", "Not", "Equal", "Greater", "Less", "And", "Identity", "Neg")
 
 

@@ -3,14 +3,17 @@
     Softmax(Where(hidden, fill, scores))    ->  Softmax(scores + Where(hidden, fill, 0))
     Softmax(Where(visible, scores, fill))   ->  Softmax(scores + Where(visible, 0, fill))
 
-Equal to the last bit where a fill swallows every score: float32 loses anything below 1e22 beside 1e30. Refuses a fill
-that is smaller, a fill that is not one constant number, and scores that something else reads.
+Equal to the last bit where a fill swallows every score: float32 loses anything below 1e22 beside 1e30. A mask that an
+Expand made as large as the scores (DistilBERT's) is read before it: the sum broadcasts it.
+
+Refuses a fill that is smaller, a fill that is not one constant number, and scores that something else reads.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph.match import only_user, scalar
@@ -39,6 +42,8 @@ def raise_masked_scores(model: ir.Model, context: PassContext) -> PassOutcome:
             continue
         _replace(model.graph, node, place, fill)
         fired += 1
+    if fired:
+        common.RemoveUnusedNodesPass()(model)  # what made the shape of an Expand reads the scores
     return PassOutcome(fired, tuple(refusals))
 
 
@@ -49,6 +54,8 @@ def _is_scores(value: ir.Value | None) -> bool:
 def _replace(graph: ir.Graph, node: ir.Node, place: int, fill: float) -> None:
     op, condition = write_before(node), node.inputs[0]
     scores, result = node.inputs[place], node.outputs[0]
+    if scores is not None and scores.shape is not None and scores.shape == result.shape:
+        condition = _unexpanded(condition)
     dtype = np.dtype(np.float32) if result.dtype is None else result.dtype.numpy()
     lowest = max(fill, float(np.finfo(np.float32).min))
     values: list[ir.Value | None] = [condition, None, None]
@@ -60,3 +67,9 @@ def _replace(graph: ir.Graph, node: ir.Node, place: int, fill: float) -> None:
     total.type, total.shape = result.type, result.shape
     result.replace_all_uses_with(total)
     graph.remove(node, safe=True)
+
+
+def _unexpanded(condition: ir.Value | None) -> ir.Value | None:
+    """What an Expand made as large as the scores, which broadcast it anyway."""
+    node = None if condition is None else condition.producer()
+    return node.inputs[0] if node is not None and is_operator(node, "Expand") else condition

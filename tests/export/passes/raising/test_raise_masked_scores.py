@@ -39,6 +39,26 @@ def test_key_mask() -> None:
     assert operators(model) == {"bert_onnx.KeyMask": 1, "bert_onnx.Attention": 1}
 
 
+@pytest.mark.parametrize("shape", ["e = Shape(t)", "e = Shape(wide)"])
+def test_a_mask_made_as_large_as_the_scores(shape: str) -> None:
+    """As DistilBERT's; the shape is that of the scores, or of something else as large."""
+    line = f"u = Reshape(mask, places) h = Equal(u, nought) {shape} x = Expand(h, e) b = Where(x, fill, t)"
+    spelling = masked(line, inputs=f"{STATE_INPUTS}, int64[B,R] mask, float[B,3,S,R] wide")
+    constants = {"places": [0, 1, 1, -1], "nought": 0, "fill": LOWEST}
+    passes = ["infer_shapes", "raise_masked_scores", "raise_masks", "raise_attention"]
+    model = spelling.model(**constants)
+    for name in passes:
+        assert apply(model, name).count
+    assert operators(model) == {"bert_onnx.KeyMask": 1, "bert_onnx.Attention": 1}
+
+
+def test_an_expand_that_is_not_known_to_be_as_large_stays() -> None:
+    line = "e = Shape(wide) x = Expand(hidden, e) b = Where(x, fill, t)"
+    model = masked(line, inputs=f"{INPUTS}, float[B,3,S,R] wide").model(fill=LOWEST)
+    assert apply(model, "raise_masked_scores").count == 1  # no shapes were inferred
+    assert operators(model)["Expand"] == 1
+
+
 NOT_ONE = {
     "a small fill": (masked("b = Where(hidden, two, t)"), "swallows"),
     "ten thousand": (masked("b = Where(hidden, fill, t)"), "swallows"),

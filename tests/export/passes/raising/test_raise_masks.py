@@ -23,6 +23,7 @@ CONSTANTS: dict[str, object] = {
     "small": -1.0,
     "half": 0.5,
     "at1": [1],
+    "places": [0, 1, 1, -1],
     "at2": [2],
     "at12": [1, 2],
     "at0": [0],
@@ -48,6 +49,7 @@ SPELLINGS = {
     "equal to zero": ("u = Unsqueeze(mask, at12) n = Equal(u, nought) y = Where(n, minus, zero)", -10000.0),
     "greater than zero": ("u = Unsqueeze(mask, at12) f = Greater(u, nought) y = Where(f, zero, minus)", -10000.0),
     "minus one": (VISIBLE + "h = Sub(c, one) y = Mul(h, high)", -10000.0),
+    "axes by a Reshape": ("u = Reshape(mask, places) n = Equal(u, nought) y = Where(n, low, zero)", LOWEST),
     "integers": ("u = Unsqueeze(mask, at12) h = Sub(ones, u) c = Cast<to = 1>(h) y = Mul(c, low)", LOWEST),
 }
 
