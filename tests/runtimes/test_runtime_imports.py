@@ -19,6 +19,17 @@ LATE = {"torch", "onnxruntime", "onnxruntime_ep_openvino", "openvino", "tract", 
 ENGINES = {"ray", "pyspark"}
 #: The extra `server`: in its folder only.
 SERVER = {"uvicorn", "uvloop", "httptools", "starlette", "prometheus_client"}
+#: The libraries that adapters are for: each in its file in runtimes/integrations only.
+ADAPTED = {
+    "langchain_core",
+    "llama_index",
+    "haystack",
+    "chromadb",
+    "qdrant_client",
+    "sklearn",
+    "spacy",
+    "sentence_transformers",
+}
 #: The one runtime that is onnx's own.
 MAY_USE_ONNX = RUNTIMES / "engines" / "onnx_reference.py"
 
@@ -40,6 +51,7 @@ def test_imports_keep_their_direction(path: Path) -> None:
     assert not (FORBIDDEN - allowed) & set(imported(everywhere))
     assert not (LATE | allowed) & set(imported(tree.body))
     assert not ENGINES & set(imported(everywhere))
+    assert RUNTIMES / "integrations" in path.parents or not ADAPTED & set(imported(everywhere))
     assert RUNTIMES / "server" in path.parents or not SERVER & set(imported(everywhere))
 
 
