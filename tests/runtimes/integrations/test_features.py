@@ -41,7 +41,6 @@ def test_scikit_learns_own_checks(folder: Path) -> None:
         "check_no_attributes_set_in_init",
         "check_get_params_invariance",
         "check_set_params",
-        "check_estimator_get_tags_default_keys",
         "check_valid_tag_types",
     ):
         getattr(checks, name)("BertOnnxVectorizer", BertOnnxVectorizer(folder))
