@@ -23,7 +23,7 @@ from benchmarks.measure import Cost, markdown_table, run_process
 from benchmarks.throughput import docstrings
 
 #: Rows of a part, and of a call of a peer.
-WINDOW = 256
+WINDOW = 128
 PACKAGES = ("onnxruntime", "ray", "pyspark", "pyarrow", "sentence-transformers", "torch")
 ENGINES = ("local", "ray", "spark")
 
@@ -124,7 +124,7 @@ def main() -> None:
     programs = [*ENGINES, *(f"sentence-transformers on {engine}" for engine in _PEERS)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artifact", type=Path)
-    parser.add_argument("--rows", type=int, default=12 * WINDOW)
+    parser.add_argument("--rows", type=int, default=24 * WINDOW)
     parser.add_argument("--only", action="append", choices=programs, help="repeatable (default: all)")
     parser.add_argument("--workers", type=int, action="append", help="repeatable (default: 1 and 2)")
     chosen = parser.parse_args()

@@ -84,9 +84,10 @@ def _survives_fork(job: EngineJob) -> bool:
 
 
 def _shares(workers: int, threads: int) -> list[set[int] | None]:
-    """The processors that each worker keeps to; None leaves that to the system, where there are not enough."""
+    """The processors that each worker keeps to, where the job takes all that there are; else None, which leaves that to
+    the system: another job would keep to the same ones."""
     cpus = sorted(allowed_cpus())
-    if workers * threads > len(cpus):
+    if workers * threads != len(cpus):
         return [None] * workers
     return [set(cpus[number * threads : (number + 1) * threads]) for number in range(workers)]
 
