@@ -90,7 +90,7 @@ def gather(folder: str | os.PathLike[str], seconds: float, progress: Progress) -
         try:
             if manifest.task == _NO_SWEEP:
                 raise UsageError("a graph with a cache is not measured here; bert-onnx tune does that.")
-            sweeps[variant.name] = sweep(artifact, variant.name, seconds / count, advance, batches=True)
+            sweeps[variant.name] = sweep(artifact, variant.name, seconds / count, advance)
         except (RuntimeUnavailableError, UsageError, InferenceError) as error:
             skipped[variant.name] = str(error)
     quality = None

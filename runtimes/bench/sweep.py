@@ -36,8 +36,8 @@ class Sweep:
     by_batch: dict[int, Probe]
 
 
-def sweep(artifact: Artifact, variant: str, seconds: float, progress: Progress, *, batches: bool) -> Sweep:
-    """Measure `variant` for about `seconds` in all; `batches`: also calls of several texts.
+def sweep(artifact: Artifact, variant: str, seconds: float, progress: Progress) -> Sweep:
+    """Measure `variant` for about `seconds` in all.
 
     Raises:
         RuntimeUnavailableError: nothing here runs it.
@@ -46,20 +46,18 @@ def sweep(artifact: Artifact, variant: str, seconds: float, progress: Progress, 
     choice, runtime, _ = open_best(artifact, RuntimeRequest(variant))
     longest = min(artifact.manifest.model_max_length, artifact.manifest.config.longest_sequence)
     lengths = [length for length in LENGTHS if length <= longest] or [longest]
-    counts = BATCHES if batches else ()
-    part = seconds / (len(lengths) + len(counts))
+    calls = [[n] for n in lengths] + [[min(BATCH_LENGTH, longest)] * n for n in BATCHES]
     try:
         subject = Subject(runtime, artifact.manifest)
-        cells = _cells(subject, [[n] for n in lengths] + [[min(BATCH_LENGTH, longest)] * n for n in counts], part)
         found = []
-        for number, probe in enumerate(cells):
-            progress(f"measuring {variant}", number / (len(lengths) + len(counts)))
+        for number, probe in enumerate(_cells(subject, calls, seconds / len(calls))):
+            progress(f"measuring {variant}", number / len(calls))
             found.append(probe)
         name = runtime.describe().name
     finally:
         runtime.close()
     by_length = dict(zip(lengths, found, strict=False))
-    by_batch = dict(zip(counts, found[len(lengths) :], strict=True))
+    by_batch = dict(zip(BATCHES, found[len(lengths) :], strict=True))
     return Sweep(choice.variant.name, choice.precision, name, by_length, by_batch)
 
 

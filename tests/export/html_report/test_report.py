@@ -99,7 +99,7 @@ def test_a_missing_library_is_named(
 
 
 def test_sweeps_stay_within_the_longest_text(page: tuple[Path, str]) -> None:
-    found = sweep(Artifact.open(page[0]), "model", 0.05, lambda step, share: None, batches=True)
+    found = sweep(Artifact.open(page[0]), "model", 0.05, lambda step, share: None)
     assert max(found.by_length) <= 12
     assert list(found.by_batch) == [1, 2, 4, 8, 16, 32]
     assert all(len(probe.latencies) >= 5 for probe in found.by_length.values())
