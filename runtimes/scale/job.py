@@ -46,7 +46,7 @@ def embed_folder(request: FolderRequest, progress: bool | None = None) -> Folder
     check_rows(manifest.task, request.artifact, request.suffix, request.queries, request.embedding.truncate_dim)
     output = Store(request.output)
     ledger = Ledger(output, request.suffix)
-    ledger.check(request.resume, request.force)
+    ledger.check(request.resume or request.force)
     column, files = find_files(Store(request.source), request.column)
     if column == OBJECT and files[0].places:
         raise UsageError(f"the column of texts must not be called {OBJECT!r}: the objects of jsonl are.")
@@ -55,6 +55,8 @@ def embed_folder(request: FolderRequest, progress: bool | None = None) -> Folder
         prompt = manifest.sentence.resolve(request.embedding.prompt_name, request.embedding.prompt)
         settings = _settings(request, model) | {"manifest_sha256": content, "prompt": prompt, "column": column}
         pieces = cut(files, _part_rows(files, request.partitions), settings)
+        if request.force:
+            ledger.clear()
         ledger.take_up({**settings, "slices": [piece.part for piece in pieces]})
         receipts = ledger.receipts(pieces)
         resumed = len(receipts)
@@ -72,10 +74,11 @@ def _share(request: FolderRequest, manifest: Manifest) -> dict[str, Any]:
     and which costs little memory where sessions share their weights."""
     threads, workers = request.runtime.threads, request.workers
     first = choices(manifest, request.runtime, this_processor(), None)[0].row.name
-    if threads is None and (request.engine != "local" or (first == "onnxruntime-cpu" and workers != 1)):
+    alone = request.engine == "local" and (workers == 1 or (workers is None and first != "onnxruntime-cpu"))
+    if threads is None and not alone:
         threads = 1
     if workers is None and request.engine == "local":
-        workers = max(1, usable_threads() // threads) if threads and first == "onnxruntime-cpu" else 1
+        workers = 1 if threads is None or alone else max(1, usable_threads() // threads)
     batching = request.batching or BatchOptions(**({"tokens": _TOKENS} if threads == 1 else {}))
     return {"runtime": replace(request.runtime, threads=threads), "workers": workers, "batching": batching}
 

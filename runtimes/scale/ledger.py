@@ -26,28 +26,35 @@ class Ledger:
         self._output = output
         self._suffix = suffix
 
-    def check(self, resume: bool, force: bool) -> None:
-        """Refuse an output that is not ours to write into; with `force` remove the job that is there.
+    def check(self, allowed: bool) -> None:
+        """Refuse an output that is not ours to write into.
+
+        Args:
+            allowed: a job that is there may be taken up or replaced.
 
         Raises:
-            UsageError: it holds other files, or a job that is neither to be resumed nor replaced.
+            UsageError: it holds other files, or a job and `allowed` is off.
         """
-        names = {name for name in self._output.names() if PurePosixPath(name).parts[0] != ASIDE}
+        names = self._names()
         if not names:
             return
-        ours = {_JOB, MANIFEST} & names
-        if not ours:
+        if not {_JOB, MANIFEST} & names:
             raise UsageError(f"{self._output.address} holds files that are not ours; choose an empty folder.")
-        if force:
-            # There is no manifest without its parts at any moment, and who is interrupted here can do it again.
-            for name in sorted(names, key=lambda name: (name == _JOB, name != MANIFEST)):
-                if PurePosixPath(name).parts[0] in (MANIFEST, OWN, ERRORS) or name.startswith("part-"):
-                    self._output.remove(name)
-        elif not resume:
+        if not allowed:
             state = "a finished" if MANIFEST in names else "an unfinished"
             raise UsageError(
                 f"{self._output.address} holds {state} job; go on with it by --resume, or replace it by --force."
             )
+
+    def clear(self) -> None:
+        """Remove the job that is there, and nothing else: its manifest first, since there is none without its parts at
+        any moment, and what says that it is ours last, so that who is interrupted here can do it again."""
+        for name in sorted(self._names(), key=lambda name: (name == _JOB, name != MANIFEST)):
+            if PurePosixPath(name).parts[0] in (MANIFEST, OWN, ERRORS) or name.startswith("part-"):
+                self._output.remove(name)
+
+    def _names(self) -> set[str]:
+        return {name for name in self._output.names() if PurePosixPath(name).parts[0] != ASIDE}
 
     def take_up(self, job: dict[str, Any]) -> None:
         """Write down what the job is, or compare with what is written down.

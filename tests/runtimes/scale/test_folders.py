@@ -231,6 +231,9 @@ class TestInterrupted:
             run(artifact, source, output, resume=True, runtime=RuntimeRequest("model_double", "onnxruntime-cpu"))
         with pytest.raises(UsageError, match="another job: slices differ"):
             run(artifact, source, output, resume=True, partitions=2)
+        with pytest.raises(InputError):
+            run(artifact, tmp_path / "missing", output, force=True)
+        check_whole(output, 20)  # nothing goes before all else is known to be right
         (output / "notes.txt").touch()
         assert run(artifact, source, output, force=True, partitions=2).parts == 2
         check_whole(output, 20)
