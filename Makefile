@@ -140,8 +140,10 @@ versions: .venv-lowest/versions.stamp .venv-newest/versions.stamp  ## test with 
 	    -r tests/versions/tests.txt --editable ".[langchain,llama-index,haystack,chroma,qdrant,scikit-learn,spacy]"
 	@touch $@
 
-integrations: .venv-integrations/integrations.stamp  ## test artifacts in the libraries that people build with
+integrations: .venv-integrations/integrations.stamp  ## test artifacts in the libraries that people build with; fastembed, too, after make clients
 	@.venv-integrations/bin/python -m pytest tests/runtimes/integrations $(ARGS)
+	@test ! -e build/clients/manifest.json || BERT_ONNX_CLIENT_ARTIFACT=build/clients \
+	    .venv-integrations/bin/python -m pytest -m clients tests/clients/test_client_libraries.py
 
 check: format lint types fast  ## what to run before a commit
 
