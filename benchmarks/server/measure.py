@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.measure import Report
 from benchmarks.server.load import Load, closed_loop, open_loop
-from benchmarks.server.subjects import OURS, OURS_FP32, OURS_INT8, Running, Subject, free_port, start
+from benchmarks.server.subjects import OURS, Running, Subject, free_port, start
 from benchmarks.throughput import WORKLOADS, docstrings
 
 #: Workload -> clients that ask in turn.
@@ -45,14 +45,15 @@ def measure_closed(running: Sequence[Running], artifact: Path, rounds: int, seco
     """Clients that ask again once they have an answer: every server in turns, and `embed` offline beside ours."""
     import runtimes
 
+    names = [made.subject.name for made in running]
     models = {
-        name: runtimes.load(artifact, precision=precision, check_hashes=False)
-        for name, precision in ((OURS_FP32, "fp32"), (OURS_INT8, "int8"))
-    }
+        name: runtimes.load(artifact, check_hashes=False, **OURS[name])  # type: ignore[arg-type]
+        for name in names if name in OURS
+    }  # fmt: skip
     results: Results = {}
     for workload, clients in CLIENTS.items():
         texts = texts_of(workload)
-        found: Results = {made.subject.name: [] for made in running}
+        found: Results = {name: [] for name in names}
         offline: Results = {name: [] for name in models}
         for number in range(rounds + 1):  # the first one warms up
             counted = seconds if number else 1.0

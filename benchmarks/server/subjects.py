@@ -17,8 +17,14 @@ from pathlib import Path
 from benchmarks.measure import REPOSITORY, Report, clean_environment
 from benchmarks.server.client import Connection, post
 
-OURS_FP32, OURS_INT8 = "bert-onnx, fp32", "bert-onnx, int8"
-OURS = (OURS_FP32, OURS_INT8)
+OURS_FP32 = "bert-onnx, fp32"
+#: Name -> what is chosen of `runtimes.load`, and of `serve` as flags. A processor without bf16 leaves that one out.
+OURS: dict[str, dict[str, str]] = {
+    OURS_FP32: {"precision": "fp32"},
+    "bert-onnx, int8": {"precision": "int8"},
+    "bert-onnx, OpenVINO, bf16": {"runtime": "openvino", "precision": "bf16"},
+    "bert-onnx, OpenVINO, int8": {"runtime": "openvino", "precision": "int8"},
+}
 PLAIN = "FastAPI + sentence-transformers"
 INFINITY, INFINITY_ONNX = "Infinity, torch", "Infinity, optimum"
 #: Seconds in which a server must answer: Infinity imports torch and measures its model first.
@@ -56,9 +62,10 @@ def subjects(artifact: Path, checkpoint: Path, work: Path, infinity: Path) -> li
     """
     ours = (sys.executable, "-m", "bert_onnx", "serve", _named_model(artifact, work))
     found = []
-    for name, precision in zip(OURS, ("fp32", "int8"), strict=True):
+    for name, choices in OURS.items():
         port = free_port()
-        found.append(Subject(name, (*ours, "--precision", precision, "--port", str(port)), port))
+        flags = [part for key, value in choices.items() for part in (f"--{key}", value)]
+        found.append(Subject(name, (*ours, *flags, "--port", str(port)), port))
     port = free_port()
     found.append(Subject(PLAIN, (sys.executable, "-m", "benchmarks.server.plain", str(checkpoint), str(port)), port))
     program = infinity / "bin" / "infinity_emb"
