@@ -101,6 +101,8 @@ class Dense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     def __post_init__(self) -> None:
         _check_folder(self.folder)
         _check_activation(self.activation)
+        if self.reads == TOKENS:
+            _check_token_activation(self.activation)
 
     @property
     def width(self) -> int:
@@ -129,6 +131,7 @@ class Projection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     def __post_init__(self) -> None:
         _check_folder(self.folder)
         _check_activation(self.activation)
+        _check_token_activation(self.activation)
 
 
 class NormalizeTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="NormalizeTokens"):
@@ -157,6 +160,14 @@ class Normalize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 def _check_activation(name: str) -> None:
     if name not in ACTIVATIONS:
         raise UsageError(f"{name!r} is not an activation; choose from {', '.join(ACTIVATIONS)}.")
+
+
+def _check_token_activation(name: str) -> None:
+    if name in ("Softmax", "Softmin", "LogSoftmax"):
+        raise UsageError(
+            f"{name} on vectors of tokens runs over the texts of a batch in torch: what a text gives depends on the "
+            "others, and alone it says nothing."
+        )
 
 
 def _check_folder(folder: str) -> None:

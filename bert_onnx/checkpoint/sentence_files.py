@@ -22,11 +22,18 @@ _LIBRARY, _PYLATE = "sentence_transformers.", "pylate."
 #: Classes of the module that reads texts; the second one gives logits, as the first does where its config says so.
 TRANSFORMERS = ("Transformer", "MLMTransformer")
 #: Modules that are something else than a BERT with what stands behind it, and what a user may do.
+_ROUTES = (
+    "one model for queries and another one for documents; open it with sentence-transformers, save each that is a "
+    "transformer as a model of its own, and export those: "
+    "type(model)(modules=[*model[0].sub_modules['document']]).save_pretrained(FOLDER)"
+)
 _OTHERS = {
-    "Router": "one model for queries and another one for documents; save the one that is a transformer by itself and "
-    "export that: SparseEncoder(modules=[*model[0].sub_modules['document']]).save_pretrained(FOLDER)",
+    "Router": _ROUTES,
+    "Asym": _ROUTES,
+    "StaticEmbedding": "a table of one vector a token: there is no transformer in it",
+    "BoW": "counts of words: there is no transformer in it",
     "SparseAutoEncoder": f"an autoencoder behind an embedding (CSR), which bert-onnx does not compute; {WAY_OUT}",
-    "SparseStaticEmbedding": "a table of one weight a token: there is no transformer in it to export",
+    "SparseStaticEmbedding": "a table of one weight a token: there is no transformer in it",
 }
 
 

@@ -13,7 +13,7 @@ from bert_onnx.checkpoint.companions import TOKENIZER_FILES, companion_files
 from bert_onnx.checkpoint.cross_encoder import has_modules
 from bert_onnx.checkpoint.finding import Checkpoint
 from bert_onnx.checkpoint.late_interaction import read_late_interaction, written_settings
-from bert_onnx.checkpoint.names import TRANSFORMER_FILES
+from bert_onnx.checkpoint.names import STANFORD_FILE, TRANSFORMER_FILES
 from bert_onnx.checkpoint.sentence_files import SETTINGS_FILE
 from bert_onnx.checkpoint.transformer_config import TransformerConfig, read_transformer_config, transformer_file
 from bert_onnx.checkpoint.write_sentence_modules import write_json, write_model_type, write_sentence_modules
@@ -89,7 +89,8 @@ def _add_markers(tokenizer: FastTokenizer, late: LateInteraction, vocab_size: in
     if unknown:
         raise CheckpointError(
             f"the marker {unknown[0]!r} of {model} is no token of its vocabulary, so that it has no trained vector; "
-            f"state markers that it has as query_prefix and document_prefix in {SETTINGS_FILE}."
+            f"state markers that it has as query_prefix and document_prefix in {SETTINGS_FILE} (query_token_id and "
+            f"doc_token_id in {STANFORD_FILE} of Stanford's library)."
         )
     tokenizer.add_tokens(late.markers)
 

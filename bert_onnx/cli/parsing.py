@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -33,6 +35,17 @@ def add_command(commands: Any, name: str, summary: str, examples: tuple[str, ...
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
+
+
+def text(argument: str) -> str:
+    """A text of the command line, which Python decodes by the locale: what is UTF-8 is half surrogates in the C locale.
+
+    Bytes that are not UTF-8 either stay as they are, and the command says what is wrong with them.
+    """
+    if any("\udc80" <= character <= "\udcff" for character in argument):
+        with contextlib.suppress(UnicodeError):
+            return os.fsencode(argument).decode("utf-8")
+    return argument
 
 
 def add_artifact(parser: argparse.ArgumentParser, what: str = "an artifact") -> None:

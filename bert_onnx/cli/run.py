@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
+from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder, text
 from bert_onnx.cli.printing import print_json
 
 
@@ -24,16 +24,28 @@ def add(commands: Any) -> None:
     )
     add_artifact(parser)
     parser.add_argument(
-        "texts", metavar="TEXT", nargs="+", help="texts; for question-answering the question, with --query documents"
+        "texts",
+        type=text,
+        metavar="TEXT",
+        nargs="+",
+        help="texts; for question-answering the question, with --query documents",
     )
-    parser.add_argument("--pair", metavar="TEXT", help="the second text: context, next sentence, or hypothesis")
+    parser.add_argument(
+        "--pair", type=text, metavar="TEXT", help="the second text: context, next sentence, or hypothesis"
+    )
     parser.add_argument(
         "--top-k", type=int, metavar="K", help="how many predictions (labels, tokens, spans, documents)"
     )
-    parser.add_argument("--query", metavar="TEXT", help="rank the texts, which are documents, for it (ranking)")
-    parser.add_argument("--labels", metavar="A,B,C", help="judge texts by these labels (classification, by NLI models)")
+    parser.add_argument(
+        "--query", type=text, metavar="TEXT", help="rank the texts, which are documents, for it (ranking)"
+    )
+    parser.add_argument(
+        "--labels", type=text, metavar="A,B,C", help="judge texts by these labels (classification, by NLI models)"
+    )
     parser.add_argument("--multi-label", action="store_true", help="with --labels: several of them may be right")
-    parser.add_argument("--hypothesis-template", metavar="TEXT", help='with --labels (default: "This example is {}.")')
+    parser.add_argument(
+        "--hypothesis-template", type=text, metavar="TEXT", help='with --labels (default: "This example is {}.")'
+    )
     parser.add_argument("--function-to-apply", metavar="F", help="what makes scores: sigmoid, softmax or none")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="how many tokens to generate")
     parser.add_argument("--prompt-name", metavar="NAME", help="prompt to put before texts (embeddings, ranking)")

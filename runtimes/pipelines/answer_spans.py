@@ -87,6 +87,8 @@ def best_answers(
 ) -> tuple[Answer, ...]:
     """The best answers over all windows; where the same words are found again, their scores are added.
 
+    A context without tokens (white space) has the answer "", of score 0 unless "no answer" is one; so in transformers.
+
     Args:
         windows: of one context.
         first_tokens: which token of the context each begins with.
@@ -105,8 +107,9 @@ def best_answers(
             known = answers.get(text.lower(), Answer(text, 0.0, start, end))
             answers[text.lower()] = Answer(known.answer, known.score + score, known.start, known.end)
     ranked = list(answers.values())
-    if options.no_answer:
-        ranked.append(Answer("", float(np.exp(sum(null) - total)), 0, 0))
+    if options.no_answer or not ranked:
+        likely = options.no_answer and np.isfinite(sum(null))
+        ranked.append(Answer("", float(np.exp(sum(null) - total)) if likely else 0.0, 0, 0))
     return tuple(sorted(ranked, key=lambda answer: -answer.score)[: options.top_k])
 
 

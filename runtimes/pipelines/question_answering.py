@@ -110,7 +110,7 @@ class QuestionAnswering(TokenizingPipeline):
         """The windows of a context beside its question, and how many tokens they share.
 
         Raises:
-            InputError: the question leaves no room, or the context has no tokens.
+            InputError: the question leaves no room.
             UsageError: windows would never advance.
         """
         room = length - len(self.tokenizer.encode(question, add_special_tokens=False))
@@ -126,8 +126,6 @@ class QuestionAnswering(TokenizingPipeline):
         windows = encode_spans(self.tokenizer, [question], [context], length, stride, index)
         if len(windows) > 1 and doc_stride is not None and doc_stride >= room:
             raise UsageError(f"doc_stride is {doc_stride}; beside question {index} it must be from 0 to {room - 1}.")
-        if 1 not in windows[0].sequences:
-            raise InputError(f"context {index} has no tokens; there is nothing to answer.")
         return windows, stride
 
 

@@ -10,10 +10,20 @@ import pytest
 from tiny_checkpoints import tiny_folder
 
 from bert_onnx.checkpoint import companion_files, find_checkpoint, read_modules, read_settings
-from bert_onnx.errors import CheckpointError
+from bert_onnx.errors import CheckpointError, UsageError
 from bert_onnx.modeling.lm_heads import BertForMaskedLM
 from bert_onnx.modeling.model import BertModel
-from bert_onnx.sentence_modules import Dense, LayerNorm, Module, Normalize, Pooling, SpladePooling, pooled
+from bert_onnx.sentence_modules import (
+    TOKENS,
+    Dense,
+    LayerNorm,
+    Module,
+    Normalize,
+    Pooling,
+    Projection,
+    SpladePooling,
+    pooled,
+)
 from bert_onnx.sentence_settings import SentenceSettings
 
 WORDS = "sentence_transformers.models."
@@ -323,7 +333,10 @@ def test_a_transformer_says_whether_it_gives_logits(tmp_path: Path) -> None:
     [
         (("Router",), r"queries and another one for documents.*sub_modules"),
         (("Transformer", "Pooling", "SparseAutoEncoder"), r"autoencoder .*CSR.*--task"),
+        (("Asym",), r"queries and another one for documents.*sub_modules"),
         (("SparseStaticEmbedding",), "no transformer in it"),
+        (("StaticEmbedding", "Normalize"), "no transformer in it"),
+        (("BoW",), "no transformer in it"),
     ],
 )
 def test_other_sparse_models_are_refused_with_the_reason(kinds: Any, reason: str, tmp_path: Path) -> None:
@@ -334,3 +347,13 @@ def test_other_sparse_models_are_refused_with_the_reason(kinds: Any, reason: str
         (folder / "config.json").unlink()
         with pytest.raises(CheckpointError, match=reason):
             find_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("name", ["Softmax", "Softmin", "LogSoftmax"])
+def test_a_softmax_on_tokens_is_refused(name: str) -> None:
+    """torch runs one without a dimension over the first axis of three, the texts of a batch."""
+    with pytest.raises(UsageError, match="over the texts of a batch"):
+        Projection("1_Dense", 8, 4, True, name)
+    with pytest.raises(UsageError, match="over the texts of a batch"):
+        Dense("1_Dense", 8, 4, True, name, TOKENS, TOKENS)
+    assert Dense("2_Dense", 8, 4, True, name).width == 4

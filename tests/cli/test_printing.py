@@ -13,6 +13,7 @@ import pytest
 from repository import ROOT
 from toy_artifacts import publish_toy
 
+from bert_onnx.cli.parsing import text
 from bert_onnx.cli.printing import escape_what_the_console_lacks, print_json
 from bert_onnx.errors import StorageError
 from runtimes.machine.user_cache import VARIABLE, cache_folder
@@ -40,6 +41,13 @@ def test_utf8_shows_letters_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None
     print_json(["京都"])
     sys.stdout.flush()
     assert raw.getvalue().decode() == '["京都"]\n'
+
+
+@pytest.mark.parametrize("given", ["plain", "京都 é", "Ã©"])
+def test_texts_are_utf8_where_the_locale_does_not_say_so(given: str) -> None:
+    assert text(given) == given
+    assert text(given.encode().decode("ascii", "surrogateescape")) == given
+    assert text("\udcff京") == "\udcff京"
 
 
 ENVIRONMENTS = (

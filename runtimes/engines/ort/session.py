@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -71,6 +73,22 @@ def session_options(
     return session
 
 
+@contextlib.contextmanager
+def _in_utf8(path: Path) -> Iterator[str]:
+    """`path` as UTF-8, which onnxruntime wants of names: a folder whose name is not UTF-8, or not in this locale, is
+    open meanwhile, and Linux names it by a number."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            yield f"/proc/self/fd/{folder}/{path.name}"
+        finally:
+            os.close(folder)
+    else:
+        yield str(path)
+
+
 def open_session(library: ModuleType, path: Path, options: Any, providers: Providers = (CPU_PROVIDER,)) -> Any:
     """A session for the graph in `path`; never on another provider than those asked for.
 
@@ -82,7 +100,8 @@ def open_session(library: ModuleType, path: Path, options: Any, providers: Provi
         ArtifactError: the file is damaged.
     """
     try:
-        return library.InferenceSession(str(path), sess_options=options, providers=list(providers), enable_fallback=0)
+        with _in_utf8(path) as name:
+            return library.InferenceSession(name, sess_options=options, providers=list(providers), enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         reason = reason_of(error)
         if type(error).__name__ == "NotImplemented" or "max supported" in reason or "only *guarantees*" in reason:

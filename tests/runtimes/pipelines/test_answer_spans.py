@@ -153,3 +153,10 @@ def test_the_same_words_add_up() -> None:
     alone = best_answers([row], [0], "aa b  xx cc  ", options)
     assert found[0].score == pytest.approx(alone[0].score + alone[1].score)
     assert isinstance(found[0], Answer)
+
+
+@pytest.mark.parametrize("null_token", [CLS, None])
+def test_a_context_without_tokens_has_no_answer(null_token: int | None) -> None:
+    nothing = span_logits(window([]), np.ones(5), np.ones(5), null_token)
+    assert answers([nothing], top_k=3) == [(0, 0, 0.0)]
+    assert answers([nothing], top_k=3, no_answer=True) == [(0, 0, 0.0 if null_token is None else 1.0)]
