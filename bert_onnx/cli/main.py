@@ -27,6 +27,7 @@ from bert_onnx.cli import (
     verify,
 )
 from bert_onnx.cli.printing import escape_what_the_console_lacks
+from bert_onnx.cli.process import check_current_folder, open_closed_streams, unwritable_output
 from bert_onnx.errors import BertOnnxError, exit_status
 from bert_onnx.version import __version__
 
@@ -58,9 +59,11 @@ _EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, a row of `errors.EXIT_STATUS`, or 1 for an unforeseen error."""
+    open_closed_streams()
     escape_what_the_console_lacks()
     arguments = build_parser().parse_args(argv)
     try:
+        check_current_folder()
         arguments.command(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -72,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        known = error if isinstance(error, BertOnnxError) else missing_package(error)
+        known = error if isinstance(error, BertOnnxError) else missing_package(error) or unwritable_output(error)
         if known is not None:
             print(f"bert-onnx: error: {known}", file=sys.stderr)
             return exit_status(known)
