@@ -8,6 +8,9 @@ from typing import Any
 from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
 from bert_onnx.cli.printing import print_json
 
+#: Names of `export.hosts.table`, which is imported only where a package is made.
+_HOSTS = "spring-ai, langchain4j, vespa, opensearch, typesense, triton, openvino"
+
 
 def add(commands: Any) -> None:
     """Declare the command and its options."""
@@ -21,7 +24,13 @@ def add(commands: Any) -> None:
         ),
     )
     add_artifact(parser)
-    parser.add_argument("--for", dest="host", metavar="HOST", required=True, help="spring-ai, langchain4j, vespa")
+    parser.add_argument(
+        "--for",
+        dest="host",
+        metavar="HOST",
+        required=True,
+        help=f"one of {_HOSTS}",
+    )
     parser.add_argument("--output", metavar="DIR", help="the package's folder (default: NAME.HOST beside DIR)")
     parser.add_argument("--variant", metavar="NAME", help="the graph to package (default: the first, model)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -41,6 +50,7 @@ def _package(arguments: argparse.Namespace) -> None:
         return
     for name, size in report.files.items():
         print(f"{report.folder / name} ({size / 1e3:,.0f} kB)")
-    print(f"As the host pools, vectors differ by at most {report.difference:.2g} from those of {report.variant}.")
+    if report.difference is not None:
+        print(f"As the host pools, vectors differ by at most {report.difference:.2g} from those of {report.variant}.")
     for note in report.notes:
         print(note)

@@ -9,7 +9,8 @@ import onnxruntime
 
 from bert_onnx.errors import VerificationError
 from bert_onnx.sentence_modules import SENTENCE
-from export.hosts.host import Embedder, Host
+from export.hosts.embedder import Pooling
+from export.hosts.host import Subject
 from export.hosts.spread import STATES
 
 #: Of the larger of 1 and the largest value. Both graphs have the same nodes, so that only a host's sum over tokens
@@ -17,29 +18,29 @@ from export.hosts.spread import STATES
 TOLERANCE = 3e-5
 
 
-def compare(graph: Path, embedder: Embedder, host: Host) -> float:
-    """The largest difference between the host's vectors and the artifact's, both scaled where the host scales.
+def compare(title: str, graph: Path, subject: Subject, pooling: Pooling, scales: bool) -> float:
+    """The largest difference between the vectors of the host `title` and the artifact's, both scaled where it `scales`.
 
     Raises:
         VerificationError: it is larger than rounding.
     """
-    inputs = _inputs(embedder)
-    wanted = _run(embedder.folder / embedder.variant.file, inputs, SENTENCE)[:, : embedder.width]
-    got = host.arithmetic(_run(graph, inputs, STATES), inputs["attention_mask"])
-    if host.scales:
+    inputs = _inputs(subject)
+    wanted = _run(subject.folder / subject.variant.file, inputs, SENTENCE)[:, : subject.width]
+    got = pooling(_run(graph, inputs, STATES), inputs["attention_mask"])
+    if scales:
         wanted, got = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True) for vectors in (wanted, got))
     difference = float(np.abs(got - wanted).max())
     if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
         raise VerificationError(
-            f"what {host.title} makes of {graph.name} differs from the artifact's vectors by {difference:.3g}."
+            f"what {title} makes of {graph.name} differs from the artifact's vectors by {difference:.3g}."
         )
     return difference
 
 
-def _inputs(embedder: Embedder) -> dict[str, np.ndarray]:
+def _inputs(subject: Subject) -> dict[str, np.ndarray]:
     """Three rows of drawn ids, padded on the right."""
-    limits = embedder.manifest.config
-    lengths = [min(length, embedder.longest) for length in (9, 4, 2)]
+    limits = subject.manifest.config
+    lengths = [min(length, subject.longest) for length in (9, 4, 2)]
     real = np.arange(lengths[0]) < np.array(lengths)[:, None]
     drawn = np.random.default_rng(0).integers(0, limits.vocab_size, real.shape)
     arrays = {
@@ -47,7 +48,7 @@ def _inputs(embedder: Embedder) -> dict[str, np.ndarray]:
         "attention_mask": real.astype(np.int64),
         "token_type_ids": np.zeros(real.shape, np.int64),
     }
-    return {port.name: arrays[port.name] for port in embedder.manifest.inputs}
+    return {port.name: arrays[port.name] for port in subject.manifest.inputs}
 
 
 def _run(graph: Path, inputs: dict[str, np.ndarray], output: str) -> np.ndarray:

@@ -6,19 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bert_onnx.artifact import Manifest, Variant
 from bert_onnx.errors import UsageError
 from bert_onnx.sentence_modules import Normalize
 
-#: States [B, S, W] and attention mask [B, S] to the vectors [B, W] that a host pools of them.
-Arithmetic = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
 
 @dataclass(frozen=True)
-class Embedder:
-    """What a host needs to know of a model that makes vectors of texts.
+class Subject:
+    """What is packaged.
 
     Args:
         folder: the artifact's.
@@ -32,7 +27,7 @@ class Embedder:
 
     @property
     def width(self) -> int:
-        """W, values of a vector as the model's settings have it."""
+        """W, values of a text's vector as the model's settings have it."""
         outputs = {port.name: port for port in self.manifest.outputs}
         return int(self.manifest.sentence.truncate_dim or outputs["sentence_embedding"].axes[-1])
 
@@ -43,9 +38,28 @@ class Embedder:
 
     @property
     def has_length_one(self) -> bool:
-        """Whether its vectors have length 1."""
+        """Whether a text's vector has length 1."""
         modules, settings = self.manifest.options.modules, self.manifest.sentence
         return bool(modules) and isinstance(modules[-1], Normalize) and settings.truncate_dim is None
+
+    @property
+    def has_token_types(self) -> bool:
+        """Whether the graph reads token_type_ids."""
+        return any(port.name == "token_type_ids" for port in self.manifest.inputs)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a package.
+
+    Args:
+        difference: the largest, between what the host makes of the package and the artifact's vectors; None where the
+            graph is the artifact's own file.
+        notes: what a user must know.
+    """
+
+    difference: float | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,26 +71,16 @@ class Host:
         title: its name, for people.
         source: the public file that its rules were read in.
         rules: what it fixes, for people.
-        arithmetic: how it pools the package's output.
-        scales: whether it scales every vector to length 1 afterwards.
-        check: raises UsageError where it cannot carry a model.
-        write: puts the files beside model.onnx into a folder, and returns what a user must know.
+        check: raises UsageError where it cannot carry a model; the message names the rule and a way on.
+        write: puts the package into a folder. Raises VerificationError where it would give other results.
     """
 
     name: str
     title: str
     source: str
     rules: str
-    arithmetic: Arithmetic
-    scales: bool
-    check: Callable[[Embedder], None]
-    write: Callable[[Embedder, Path], tuple[str, ...]]
-
-
-def first_token(states: np.ndarray, _: np.ndarray) -> np.ndarray:
-    """Pooling by CLS."""
-    first: np.ndarray = states[:, 0]
-    return first
+    check: Callable[[Subject], None]
+    write: Callable[[Subject, Path], Made]
 
 
 def refuse(title: str, rule: str, way: str) -> UsageError:
@@ -84,8 +88,8 @@ def refuse(title: str, rule: str, way: str) -> UsageError:
     return UsageError(f"{title} {rule}; {way}.")
 
 
-def prompt_notes(title: str, embedder: Embedder) -> tuple[str, ...]:
+def prompt_notes(title: str, subject: Subject) -> tuple[str, ...]:
     """What to do about prompts with a host that puts none before a text."""
-    prompts = {name: text for name, text in embedder.manifest.sentence.prompts.items() if text}
+    prompts = {name: text for name, text in subject.manifest.sentence.prompts.items() if text}
     listed = ", ".join(f"{name} {text!r}" for name, text in sorted(prompts.items()))
     return (f"{title} puts no prompt before a text: do it yourself ({listed}).",) if prompts else ()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from export.hosts.host import Embedder, Host, prompt_notes
+from export.hosts.embedder import check_embedder, write_embedder
+from export.hosts.host import Host, Made, Subject, prompt_notes
 from export.hosts.tokenizer import write_tokenizer
 
 _TITLE = "Spring AI"
@@ -19,14 +20,14 @@ def _masked_mean(states: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _write(embedder: Embedder, folder: Path) -> tuple[str, ...]:
+def _write(subject: Subject, folder: Path) -> Made:
     """tokenizer.json, and application.properties with what its tokenizer cuts and pads to."""
-    write_tokenizer(embedder, folder, truncate=True, pad=True)
+    write_tokenizer(subject, folder, truncate=True, pad=True)
     options = {
         "padding": "true",
         "truncation": "true",
-        "maxLength": embedder.longest,
-        "modelMaxLength": embedder.longest,
+        "maxLength": subject.longest,
+        "modelMaxLength": subject.longest,
     }
     lines = [
         "# the paths are those of the jar's resources; file:/... works as well",
@@ -36,7 +37,7 @@ def _write(embedder: Embedder, folder: Path) -> tuple[str, ...]:
         *(f"{_PREFIX}.tokenizer.options.{name}={value}" for name, value in options.items()),
     ]
     (folder / "application.properties").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    return prompt_notes(_TITLE, embedder)
+    return Made(write_embedder(_TITLE, subject, folder, _masked_mean), prompt_notes(_TITLE, subject))
 
 
 SPRING_AI = Host(
@@ -47,8 +48,6 @@ SPRING_AI = Host(
         "org/springframework/ai/transformers/TransformersEmbeddingModel.java"
     ),
     rules="one file; the mean of `last_hidden_state` over the mask, never scaled; pads only if it is told to",
-    arithmetic=_masked_mean,
-    scales=False,
-    check=lambda embedder: None,
+    check=lambda subject: check_embedder(_TITLE, subject),
     write=_write,
 )

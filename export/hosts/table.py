@@ -5,18 +5,34 @@ from __future__ import annotations
 from bert_onnx.errors import UsageError
 from export.hosts.host import Host
 from export.hosts.langchain4j import LANGCHAIN4J
+from export.hosts.opensearch import OPENSEARCH
+from export.hosts.openvino import OPENVINO
 from export.hosts.spring_ai import SPRING_AI
+from export.hosts.triton import TRITON
+from export.hosts.typesense import TYPESENSE
 from export.hosts.vespa import VESPA
 
-HOSTS: dict[str, Host] = {host.name: host for host in (SPRING_AI, LANGCHAIN4J, VESPA)}
+HOSTS: dict[str, Host] = {
+    host.name: host for host in (SPRING_AI, LANGCHAIN4J, VESPA, OPENSEARCH, TYPESENSE, TRITON, OPENVINO)
+}
+
+#: Hosts that take no .onnx file: why, and the way on.
+OTHER_FORMATS = {
+    "elasticsearch": (
+        "Elasticsearch runs TorchScript models only: upload the checkpoint with eland_import_hub_model, or let its "
+        "inference endpoint of service openai call bert-onnx serve, by its url."
+    ),
+}
 
 
 def find_host(name: str) -> Host:
     """The row called `name`.
 
     Raises:
-        UsageError: there is none; the message lists those that there are.
+        UsageError: there is none, or it takes another format; the message says which there are, or the way on.
     """
+    if name in OTHER_FORMATS:
+        raise UsageError(OTHER_FORMATS[name])
     if name not in HOSTS:
         raise UsageError(f"there is no host {name!r}; choose from {', '.join(HOSTS)}.")
     return HOSTS[name]

@@ -5,20 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from export.hosts.host import Embedder, Host, first_token, refuse
+from export.hosts.embedder import check_embedder, first_token, write_embedder
+from export.hosts.host import Host, Made, Subject, refuse
 from export.hosts.tokenizer import write_tokenizer
 
 _TITLE = "Vespa"
 
 
-def _prompts(embedder: Embedder) -> tuple[str, str]:
+def _prompts(subject: Subject) -> tuple[str, str]:
     """What stands before queries and before documents."""
-    settings = embedder.manifest.sentence
+    settings = subject.manifest.sentence
     return settings.resolve("query"), settings.resolve(settings.document_name)
 
 
-def _check(embedder: Embedder) -> None:
-    query, document = _prompts(embedder)
+def _check(subject: Subject) -> None:
+    check_embedder(_TITLE, subject)
+    query, document = _prompts(subject)
     way = "leave the prompts to the caller, with a package for langchain4j or spring-ai"
     for prompt in (query, document):
         if prompt and prompt != f"{prompt.strip()} ":
@@ -27,30 +29,30 @@ def _check(embedder: Embedder) -> None:
         raise refuse(_TITLE, "puts the prompt of documents before queries, too, where these have none", way)
 
 
-def _write(embedder: Embedder, folder: Path) -> tuple[str, ...]:
+def _write(subject: Subject, folder: Path) -> Made:
     """tokenizer.json without truncation, which Vespa then takes from max-tokens, and a component for services.xml."""
-    write_tokenizer(embedder, folder, truncate=False, pad=False)
-    (folder / "services-component.xml").write_text(_component(embedder), encoding="utf-8", newline="\n")
-    return (
-        f"Copy both files into the application's models/, and services-component.xml into <container> of services.xml. "
-        f"The field is tensor<float>(x[{embedder.width}]).",
+    write_tokenizer(subject, folder, truncate=False, pad=False)
+    (folder / "services-component.xml").write_text(_component(subject), encoding="utf-8", newline="\n")
+    note = (
+        "Copy both files into the application's models/, and services-component.xml into <container> of services.xml. "
+        f"The field is tensor<float>(x[{subject.width}])."
     )
+    return Made(write_embedder(_TITLE, subject, folder, first_token), (note,))
 
 
-def _component(embedder: Embedder) -> str:
-    types = any(port.name == "token_type_ids" for port in embedder.manifest.inputs)
+def _component(subject: Subject) -> str:
     lines = [
         '<component id="embedder" type="hugging-face-embedder">',
         '  <transformer-model path="models/model.onnx"/>',
         '  <tokenizer-model path="models/tokenizer.json"/>',
-        f"  <max-tokens>{embedder.longest}</max-tokens>",
+        f"  <max-tokens>{subject.longest}</max-tokens>",
         "  <transformer-output>last_hidden_state</transformer-output>",
         "  <pooling-strategy>cls</pooling-strategy>",
-        f"  <normalize>{str(embedder.has_length_one).lower()}</normalize>",
+        f"  <normalize>{str(subject.has_length_one).lower()}</normalize>",
     ]
-    if not types:
+    if not subject.has_token_types:
         lines.append("  <transformer-token-type-ids/>")
-    query, document = (escape(prompt.strip()) for prompt in _prompts(embedder))
+    query, document = (escape(prompt.strip()) for prompt in _prompts(subject))
     if query or document:
         named = [("query", query), ("document", document)]
         lines += ["  <prepend>", *(f"    <{name}>{text}</{name}>" for name, text in named if text), "  </prepend>"]
@@ -65,8 +67,6 @@ VESPA = Host(
         "HuggingFaceEmbedder.java"
     ),
     rules="at most three inputs; pooling `cls` or `mean`, scaling, length and prompts by services.xml",
-    arithmetic=first_token,
-    scales=False,
     check=_check,
     write=_write,
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
+import shutil
+import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,19 +20,21 @@ import pytest
 import torch
 from artifact_builders import make_variant
 from export_samples import WORDS, save_checkpoint
+from google.protobuf import text_format
 from repository import ROOT
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
+from tokenizers import BertWordPieceTokenizer, Tokenizer
 from toy_artifacts import publish_toy
 
 import runtimes
-from bert_onnx.artifact import Artifact
+from bert_onnx.artifact import Artifact, ModelLimits
 from bert_onnx.cli.main import main
 from bert_onnx.errors import ArtifactError, UsageError, VerificationError
 from bert_onnx.tasks import Port
-from export.hosts.host import Embedder
-from export.hosts.package import check_host, package
+from export.hosts.host import Subject
+from export.hosts.package import package
 from export.hosts.table import HOSTS, find_host
+from export.hosts.triton import _tensor
 from export.pipeline import export
 from export.request import ExportRequest
 
@@ -42,7 +48,7 @@ TOLERANCE = 1e-5
 
 def _save_chain(folder: Path) -> Path:
     """Mean pooling, a Dense layer, vectors cut to 12 values, and prompts: as sentence-transformers saves them."""
-    save_checkpoint(folder, "feature-extraction")
+    save_checkpoint(folder, "feature-extraction", max_position_embeddings=512)
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
     files: dict[str, Any] = {
         "modules.json": [
@@ -75,7 +81,7 @@ def _save_chain(folder: Path) -> Path:
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """`cls`: by CLS, scaled to length 1; `chain`: see `_save_chain`."""
     folder = tmp_path_factory.mktemp("hosts")
-    plain = save_checkpoint(folder / "plain", "feature-extraction")
+    plain = save_checkpoint(folder / "plain", "feature-extraction", max_position_embeddings=512)
     asked = {
         "cls": ExportRequest(
             str(plain), "sentence-similarity", output=str(folder / "cls"), pooling="cls", normalize=True
@@ -146,11 +152,52 @@ def vespa(folder: Path, texts: list[str], destination: str = "") -> np.ndarray:
     return np.array(vectors)
 
 
+def opensearch(folder: Path, texts: list[str]) -> np.ndarray:
+    """`processInput` and `processOutput` of ONNXSentenceTransformerTextEmbeddingTranslator, with register.json."""
+    request = json.loads((folder / "register.json").read_text())
+    content = (folder / "model.zip").read_bytes()
+    assert request["model_content_hash_value"] == hashlib.sha256(content).hexdigest()
+    assert request["model_content_size_in_bytes"] == len(content)
+    with zipfile.ZipFile(folder / "model.zip") as archive:
+        assert archive.namelist() == ["model.onnx", "tokenizer.json"]
+        archive.extractall(folder / "opened")
+    tokenizer = Tokenizer.from_file(str(folder / "opened" / "tokenizer.json"))
+    session, config, vectors = _session(folder / "opened"), request["model_config"], []
+    assert (request["model_format"], config["framework_type"]) == ("ONNX", "sentence_transformers")
+    for text in texts:
+        row = tokenizer.encode(text)
+        given = [row.ids, row.attention_mask, *([row.type_ids] if config["model_type"] in ("bert", "albert") else [])]
+        ports = session.get_inputs()  # DJL matches arrays with them by position
+        states = session.run(None, {port.name: [array] for port, array in zip(ports, given, strict=True)})[0][0]
+        assert config["pooling_mode"] == "CLS"
+        vectors.append(states[0] / np.linalg.norm(states[0]) if config["normalize_result"] else states[0])
+    shutil.rmtree(folder / "opened")
+    assert len(vectors[0]) == config["embedding_dimension"]
+    return np.array(vectors)
+
+
+def typesense(folder: Path, texts: list[str]) -> np.ndarray:
+    """`TextEmbedder`: checks of `is_model_valid`, `batch_embed` with rows padded by 0, and `mean_pooling` over all."""
+    config = json.loads((folder / "config.json").read_text())
+    for name, key in (("model.onnx", "model_md5"), (config["vocab_file_name"], "vocab_md5")):
+        assert hashlib.md5((folder / name).read_bytes()).hexdigest() == config[key]
+    session = _session(folder)
+    assert [port.name for port in session.get_inputs()] == ["input_ids", "attention_mask", "token_type_ids"]
+    shape = session.get_outputs()[0].shape
+    assert [isinstance(axis, str) for axis in shape] == [True, True, False]
+    tokenizer = BertWordPieceTokenizer(str(folder / config["vocab_file_name"]), lowercase=True)
+    tokenizer.enable_truncation(512)
+    tokenizer.enable_padding(pad_id=0)
+    return session.run(None, _feed(session, tokenizer.encode_batch(texts)))[0].mean(1)
+
+
 HOST_CASES: dict[str, tuple[str, Callable[[Path, list[str]], np.ndarray]]] = {
     "spring-ai": ("spring-ai", spring_ai),
     "langchain4j, CLS": ("langchain4j", lambda folder, texts: langchain4j(folder, texts, "CLS")),
     "langchain4j, MEAN": ("langchain4j", lambda folder, texts: langchain4j(folder, texts, "MEAN")),
     "vespa": ("vespa", vespa),
+    "opensearch": ("opensearch", opensearch),
+    "typesense": ("typesense", typesense),
 }
 
 
@@ -163,11 +210,15 @@ def test_the_host_gives_the_vectors_of_the_artifact(
     report = package(artifacts[model], host, tmp_path / "package")
     with runtimes.load(artifacts[model]) as opened:
         wanted = opened.embed(TEXTS)
-    if find_host(host).scales:
+    if host == "langchain4j":
         wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
     got = emulated(report.folder, TEXTS)
     assert got.shape == wanted.shape == (3, 32 if model == "cls" else 12)
+    if (host, model) == ("typesense", "chain"):  # it cuts at 512 tokens and not at the model's 20, as a note says
+        assert any("and not at the model's 20" in note for note in report.notes)
+        got, wanted = got[:2], wanted[:2]
     assert np.abs(got - wanted).max() <= TOLERANCE
+    assert report.difference is not None
     assert report.difference <= TOLERANCE
     assert report.files == {path.name: path.stat().st_size for path in report.folder.iterdir()}
     assert [path.name for path in tmp_path.iterdir()] == ["package"]
@@ -179,19 +230,76 @@ def test_prompts_are_in_the_package_or_in_a_note(artifacts: dict[str, Path], tmp
         for destination in ("query", "document"):
             wanted = opened.embed(TEXTS, prompt_name=destination)
             assert np.abs(vespa(report.folder, TEXTS, destination) - wanted).max() <= TOLERANCE
-    for host in ("spring-ai", "langchain4j"):
+    for host in ("spring-ai", "langchain4j", "opensearch", "typesense"):
         notes = " ".join(package(artifacts["chain"], host, tmp_path / host).notes)
         assert repr(f"{QUERY} ") in notes
         assert repr(f"{DOCUMENT} ") in notes
 
 
-def _altered(artifact: Path, **changes: Any) -> Embedder:
+def _model_config(path: Path) -> Any:
+    """config.pbtxt as Triton reads it, by the protobuf of its client; the client itself would need gRPC."""
+    found = importlib.util.find_spec("tritonclient")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    file = Path(found.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
+    spec = importlib.util.spec_from_file_location("model_config_pb2", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return text_format.Parse(path.read_text(encoding="utf-8"), module.ModelConfig())
+
+
+def test_triton_joins_requests(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    report = package(artifacts["cls"], "triton", tmp_path / "models")
+    assert set(report.files) == {"cls/config.pbtxt", "cls/1/model.onnx"}
+    assert report.difference is None
+    config = _model_config(report.folder / "cls" / "config.pbtxt")
+    assert (config.name, config.backend) == ("cls", "onnxruntime")
+    assert config.dynamic_batching.max_queue_delay_microseconds > 0
+    session = onnxruntime.InferenceSession(str(report.folder / "cls" / "1" / "model.onnx"))
+    types = {"tensor(int64)": 9, "tensor(float)": 11}  # TYPE_INT64, TYPE_FP32
+    for told, real in ((config.input, session.get_inputs()), (config.output, session.get_outputs())):
+        assert [(one.name, one.data_type) for one in told] == [(port.name, types[port.type]) for port in real]
+        for one, port in zip(told, real, strict=True):
+            lengths = [axis if isinstance(axis, int) else -1 for axis in port.shape]
+            assert [-1, *one.dims] == lengths
+    with runtimes.load(artifacts["cls"]) as model:
+        wanted = model.embed(TEXTS[1:2] * 2)
+    rows = [Tokenizer.from_file(str(artifacts["cls"] / "tokenizer.json")).encode(TEXTS[1])] * 2
+    requests = [_feed(session, [row]) for row in rows]
+    assert len(requests) <= config.max_batch_size
+    joined = {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
+    assert np.abs(session.run(["sentence_embedding"], joined)[0] - wanted).max() <= TOLERANCE
+
+
+def test_a_tensor_of_one_value_a_row_is_reshaped() -> None:
+    assert _tensor("output", Port("label_ids", "int64", ("batch_size",))) == (
+        'output { name: "label_ids" data_type: TYPE_INT64 dims: [ 1 ] reshape: { shape: [ ] } }'
+    )
+
+
+def test_openvino_reads_its_own_format(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    report = package(artifacts["cls"], "openvino", tmp_path / "ir")
+    assert {"openvino_model.xml", "openvino_model.bin", "config.json", "tokenizer.json"} <= set(report.files)
+    exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = openvino.Core().compile_model(report.folder / "openvino_model.xml", "CPU", exact)
+    row = Tokenizer.from_file(str(report.folder / "tokenizer.json")).encode(TEXTS[1])
+    inputs = {"input_ids": [row.ids], "attention_mask": [row.attention_mask], "token_type_ids": [row.type_ids]}
+    with runtimes.load(artifacts["cls"]) as model:
+        wanted = model.embed(TEXTS[1:2])
+    arrays = {name: np.array(values) for name, values in inputs.items()}
+    assert np.abs(compiled(arrays)["sentence_embedding"] - wanted).max() <= TOLERANCE
+
+
+def _altered(artifact: Path, **changes: Any) -> Subject:
     """What is known of an artifact whose manifest has other settings of sentences, or other fields."""
     manifest = Artifact.open(artifact).manifest
     fields = {name: value for name, value in changes.items() if hasattr(manifest, name)}
     settings = {name: value for name, value in changes.items() if name not in fields}
     altered = replace(manifest, sentence=replace(manifest.sentence, **settings), **fields)
-    return Embedder(artifact, altered, altered.variant())
+    return Subject(artifact, altered, altered.variant())
 
 
 _IDS = Port("input_ids", "int64", ("batch_size", "sequence_length"))
@@ -206,6 +314,12 @@ _IDS = Port("input_ids", "int64", ("batch_size", "sequence_length"))
         ("spring-ai", {"outputs": (), "task": "fill-mask"}, "an artifact of fill-mask has none; export"),
         ("spring-ai", {"inputs": (_IDS, Port("prompt_length", "int64", ()))}, "reads prompt_length, too"),
         ("vespa", {"variants": (make_variant(),)}, None),
+        ("typesense", {"config": ModelLimits(40, 511, 2, 0, False)}, "feeds up to 512 tokens, and this model has 511"),
+        ("typesense", {"files": {"tokenizer.json": None}}, r"reads vocab\.txt, which this artifact lacks"),
+        ("triton", {"inputs": (_IDS, Port("prompt_length", "int64", (1,)))}, "that of prompt_length is not batch_size"),
+        ("triton", {"variants": (replace(make_variant(), target="openvino"),)}, "model is for openvino; choose"),
+        ("triton", {"variants": (replace(make_variant(), target="ort-cuda"),)}, None),
+        ("openvino", {"variants": (replace(make_variant(), target="ort-cpu"),)}, "model is for ort-cpu; choose"),
         ("vespa", {"variants": (replace(make_variant(), target="ort-cuda"),)}, "model is for ort-cuda; choose"),
     ],
 )
@@ -213,19 +327,20 @@ def test_rules_that_a_model_breaks(
     artifacts: dict[str, Path], host: str, changes: dict[str, Any], rule: str | None
 ) -> None:
     with nullcontext() if rule is None else pytest.raises(UsageError, match=rule):
-        check_host(find_host(host), _altered(artifacts["chain"], **changes))
+        find_host(host).check(_altered(artifacts["chain"], **changes))
 
 
-def test_other_tokenizers_are_no_wordpiece(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    embedder = _altered(artifacts["cls"])
+@pytest.mark.parametrize(("host", "rule"), [("langchain4j", "this tokenizer is Unigram"), ("typesense", "uncased")])
+def test_other_tokenizers_are_no_wordpiece(artifacts: dict[str, Path], tmp_path: Path, host: str, rule: str) -> None:
+    subject = _altered(artifacts["cls"])
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
-    with pytest.raises(UsageError, match="this tokenizer is Unigram"):
-        find_host("langchain4j").check(Embedder(tmp_path, embedder.manifest, embedder.variant))
+    with pytest.raises(UsageError, match=rule):
+        find_host(host).check(Subject(tmp_path, subject.manifest, subject.variant))
 
 
 def test_an_artifact_without_tokenizer_json_is_refused(tmp_path: Path) -> None:
     toy = publish_toy(tmp_path / "toy")
-    for host in HOSTS:
+    for host in set(HOSTS) - {"triton", "openvino"}:
         with pytest.raises(UsageError, match=r"reads tokenizer\.json, which this artifact lacks"):
             package(toy, host)
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
@@ -240,6 +355,11 @@ def test_the_command(artifacts: dict[str, Path], tmp_path: Path, capsys: pytest.
     assert "exists; choose another --output" in capsys.readouterr().err
     assert main([*words[:3], "nowhere"]) == 2
     assert f"choose from {', '.join(HOSTS)}" in capsys.readouterr().err
+
+
+def test_elasticsearch_takes_another_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package", "anything", "--for", "elasticsearch"]) == 2
+    assert "runs TorchScript models only" in capsys.readouterr().err
 
 
 def test_nothing_is_left_of_a_package_that_fails(

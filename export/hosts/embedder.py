@@ -1,0 +1,87 @@
+"""What hosts that pool the states of tokens themselves have in common: one file, whose states are the vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bert_onnx.sentence_modules import SENTENCE
+from export.hosts.host import Subject, refuse
+from export.hosts.tokenizer import TOKENIZER_NAME
+
+#: States [B, S, W] and attention mask [B, S] to the vectors [B, W] that a host pools of them.
+Pooling = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+GRAPH_NAME = "model.onnx"
+#: What such a host feeds.
+_FED = ("input_ids", "attention_mask", "token_type_ids")
+#: Targets whose graphs run on the ONNX Runtime that hosts bring, on its CPU provider.
+CPU_TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded")
+
+
+def first_token(states: np.ndarray, _: np.ndarray) -> np.ndarray:
+    """Pooling by CLS."""
+    first: np.ndarray = states[:, 0]
+    return first
+
+
+def check_embedder(title: str, subject: Subject) -> None:
+    """Raise UsageError where the model makes no vector of a text, or reads more than such a host feeds."""
+    manifest, variant = subject.manifest, subject.variant
+    if SENTENCE not in {port.name for port in manifest.outputs}:
+        raise refuse(
+            title,
+            f"takes one dense vector of a text, and an artifact of {manifest.task} has none",
+            "export the checkpoint with --task sentence-similarity",
+        )
+    more = [port.name for port in manifest.inputs if port.name not in _FED]
+    if more:
+        raise refuse(
+            title,
+            f"feeds {', '.join(_FED)}, and this graph reads {more[0]}, too, since its pooling leaves out the prompt",
+            "let bert-onnx serve run it",
+        )
+    if variant.target not in CPU_TARGETS:
+        raise refuse(
+            title,
+            f"runs ONNX Runtime on the CPU, and {variant.name} is for {variant.target}",
+            f"choose a --variant for {', '.join(CPU_TARGETS)}",
+        )
+    if TOKENIZER_NAME not in manifest.files:
+        raise refuse(title, f"reads {TOKENIZER_NAME}, which this artifact lacks", "let bert-onnx serve run it")
+
+
+def write_embedder(title: str, subject: Subject, folder: Path, pooling: Pooling, scales: bool = False) -> float:
+    """Write `folder`/model.onnx; see `export.hosts.spread`.
+
+    Args:
+        pooling: what the host does with last_hidden_state.
+        scales: whether it scales every vector to length 1 afterwards.
+
+    Returns:
+        the largest difference between the host's vectors and the artifact's.
+
+    Raises:
+        UsageError: the weights do not fit one file.
+        VerificationError: the difference is larger than rounding.
+    """
+    import onnx_ir as ir
+
+    from export.external_graph.read import read_graph
+    from export.hosts.compare import compare
+    from export.hosts.spread import spread
+    from export.onnx_file.check import check_file
+    from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
+    from export.onnx_file.save import save, weight_bytes
+
+    model = read_graph(subject.folder / subject.variant.file)
+    if weight_bytes(model) > EXTERNAL_DATA_THRESHOLD:
+        raise refuse(title, "takes one file, which ends at 2 GB", "package a variant in int8 (--variant)")
+    ir.external_data.load_to_model(model)
+    spread(model, subject.width)
+    graph = folder / GRAPH_NAME
+    save(model, graph)
+    check_file(graph)
+    return compare(title, graph, subject, pooling, scales)
