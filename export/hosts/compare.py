@@ -11,7 +11,6 @@ from bert_onnx.errors import VerificationError
 from bert_onnx.sentence_modules import SENTENCE
 from export.hosts.embedder import Pooling
 from export.hosts.host import Subject
-from export.hosts.spread import STATES
 
 #: Of the larger of 1 and the largest value. Both graphs have the same nodes, so that only a host's sum over tokens
 #: rounds: over 512 equal float32 values that is below 512 * 6e-8.
@@ -26,7 +25,7 @@ def compare(title: str, graph: Path, subject: Subject, pooling: Pooling, scales:
     """
     inputs = _inputs(subject)
     wanted = _run(subject.folder / subject.variant.file, inputs, SENTENCE)[:, : subject.width]
-    got = pooling(_run(graph, inputs, STATES), inputs["attention_mask"])
+    got = pooling(_run(graph, inputs, None), inputs["attention_mask"])
     if scales:
         wanted, got = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True) for vectors in (wanted, got))
     difference = float(np.abs(got - wanted).max())
@@ -51,6 +50,6 @@ def _inputs(subject: Subject) -> dict[str, np.ndarray]:
     return {port.name: arrays[port.name] for port in subject.manifest.inputs}
 
 
-def _run(graph: Path, inputs: dict[str, np.ndarray], output: str) -> np.ndarray:
+def _run(graph: Path, inputs: dict[str, np.ndarray], output: str | None) -> np.ndarray:
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run([output], inputs)[0])
+    return np.asarray(session.run(None if output is None else [output], inputs)[0])

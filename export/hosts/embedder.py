@@ -54,34 +54,8 @@ def check_embedder(title: str, subject: Subject) -> None:
 
 
 def write_embedder(title: str, subject: Subject, folder: Path, pooling: Pooling, scales: bool = False) -> float:
-    """Write `folder`/model.onnx; see `export.hosts.spread`.
-
-    Args:
-        pooling: what the host does with last_hidden_state.
-        scales: whether it scales every vector to length 1 afterwards.
-
-    Returns:
-        the largest difference between the host's vectors and the artifact's.
-
-    Raises:
-        UsageError: the weights do not fit one file.
-        VerificationError: the difference is larger than rounding.
-    """
-    import onnx_ir as ir
-
-    from export.external_graph.read import read_graph
-    from export.hosts.compare import compare
+    """Write `folder`/model.onnx, the vector at every token; for arguments and errors see `write_graph`."""
+    from export.hosts.graph import write_graph
     from export.hosts.spread import spread
-    from export.onnx_file.check import check_file
-    from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
-    from export.onnx_file.save import save, weight_bytes
 
-    model = read_graph(subject.folder / subject.variant.file)
-    if weight_bytes(model) > EXTERNAL_DATA_THRESHOLD:
-        raise refuse(title, "takes one file, which ends at 2 GB", "package a variant in int8 (--variant)")
-    ir.external_data.load_to_model(model)
-    spread(model, subject.width)
-    graph = folder / GRAPH_NAME
-    save(model, graph)
-    check_file(graph)
-    return compare(title, graph, subject, pooling, scales)
+    return write_graph(title, subject, folder, lambda model: spread(model, subject.width), pooling, scales)

@@ -18,24 +18,37 @@ from export.passes.graph.writer import Writer
 STATES = "last_hidden_state"
 
 
-def spread(model: ir.Model, width: int) -> None:
+def spread(model: ir.Model, width: int) -> ir.Model:
     """Let last_hidden_state be the only output of `model`, and the first `width` values of its vector at every token.
 
     Args:
         model: a graph with input_ids [B, S] and sentence_embedding [B, E]; it is changed.
         width: W, at most E.
     """
-    graph = model.graph
-    vector = next(value for value in graph.outputs if value.name == SENTENCE)
-    ids = next(value for value in graph.inputs if value.name == "input_ids")
-    for value in graph.outputs:
-        if value.name == STATES:
-            value.name = "token_states"
-    op = Writer(graph, "host")
-    kept = op.Slice(vector, op.integers([0]), op.integers([width]), op.integers([1]))
+    op, kept = _first_values(model.graph, width)
+    ids = next(value for value in model.graph.inputs if value.name == "input_ids")
     length = op.Gather(op.Shape(ids), op.integers([1]), axis=0)
     shape = op.Concat(op.integers([1]), length, op.integers([1]), axis=0)
     states = op.Expand(op.Unsqueeze(kept, op.integers([1])), shape)
-    states.name, states.shape = STATES, ir.Shape(("batch_size", "sequence_length", width))
-    graph.outputs[:] = [states]
-    finish(model, PassContext(graph.opset_imports[""]))
+    return _keep(model, states, STATES, ("batch_size", "sequence_length", width))
+
+
+def keep_vector(model: ir.Model, width: int) -> ir.Model:
+    """Let the first `width` values of sentence_embedding be the only output of `model`, by that name."""
+    _, kept = _first_values(model.graph, width)
+    return _keep(model, kept, SENTENCE, ("batch_size", width))
+
+
+def _first_values(graph: ir.Graph, width: int) -> tuple[Writer, ir.Value]:
+    vector = next(value for value in graph.outputs if value.name == SENTENCE)
+    op = Writer(graph, "host")
+    return op, op.Slice(vector, op.integers([0]), op.integers([width]), op.integers([1]))
+
+
+def _keep(model: ir.Model, output: ir.Value, name: str, axes: tuple[int | str, ...]) -> ir.Model:
+    for value in model.graph.outputs:
+        value.name = f"variant_{value.name}"  # one may have the name that the only output gets
+    output.name, output.shape = name, ir.Shape(axes)
+    model.graph.outputs[:] = [output]
+    finish(model, PassContext(model.graph.opset_imports[""]))
+    return model

@@ -8,19 +8,24 @@ from export.hosts.langchain4j import LANGCHAIN4J
 from export.hosts.opensearch import OPENSEARCH
 from export.hosts.openvino import OPENVINO
 from export.hosts.spring_ai import SPRING_AI
+from export.hosts.teradata import TERADATA
 from export.hosts.triton import TRITON
 from export.hosts.typesense import TYPESENSE
 from export.hosts.vespa import VESPA
 
 HOSTS: dict[str, Host] = {
-    host.name: host for host in (SPRING_AI, LANGCHAIN4J, VESPA, OPENSEARCH, TYPESENSE, TRITON, OPENVINO)
+    host.name: host for host in (SPRING_AI, LANGCHAIN4J, VESPA, OPENSEARCH, TYPESENSE, TRITON, OPENVINO, TERADATA)
 }
 
-#: Hosts that take no .onnx file: why, and the way on.
-OTHER_FORMATS = {
+#: Hosts that can take nothing of ours: why, and the way on.
+REFUSED = {
     "elasticsearch": (
         "Elasticsearch runs TorchScript models only: upload the checkpoint with eland_import_hub_model, or let its "
         "inference endpoint of service openai call bert-onnx serve, by its url."
+    ),
+    "oracle": (
+        "Oracle Database refuses custom operators other than those of its own utility, and a graph of ours that takes "
+        "text has others (docs/text-input.md); convert the checkpoint with OML4Py's ONNXPipeline."
     ),
 }
 
@@ -29,10 +34,10 @@ def find_host(name: str) -> Host:
     """The row called `name`.
 
     Raises:
-        UsageError: there is none, or it takes another format; the message says which there are, or the way on.
+        UsageError: there is none, or it can take nothing of ours; the message says which there are, or the way on.
     """
-    if name in OTHER_FORMATS:
-        raise UsageError(OTHER_FORMATS[name])
+    if name in REFUSED:
+        raise UsageError(REFUSED[name])
     if name not in HOSTS:
         raise UsageError(f"there is no host {name!r}; choose from {', '.join(HOSTS)}.")
     return HOSTS[name]

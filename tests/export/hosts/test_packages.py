@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -15,12 +16,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
 from artifact_builders import make_variant
 from export_samples import WORDS, save_checkpoint
 from google.protobuf import text_format
+from onnx import TensorProto, helper
 from repository import ROOT
 from safetensors.torch import save_file
 from tokenizers import BertWordPieceTokenizer, Tokenizer
@@ -32,6 +36,7 @@ from bert_onnx.cli.main import main
 from bert_onnx.errors import ArtifactError, UsageError, VerificationError
 from bert_onnx.tasks import Port
 from export.hosts.host import Subject
+from export.hosts.opset import lower_opset
 from export.hosts.package import package
 from export.hosts.table import HOSTS, find_host
 from export.hosts.triton import _tensor
@@ -93,7 +98,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def _session(folder: Path) -> onnxruntime.InferenceSession:
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    assert [output.name for output in session.get_outputs()] == ["last_hidden_state"]
+    assert len(session.get_outputs()) == 1
     return session
 
 
@@ -191,6 +196,21 @@ def typesense(folder: Path, texts: list[str]) -> np.ndarray:
     return session.run(None, _feed(session, tokenizer.encode_batch(texts)))[0].mean(1)
 
 
+def teradata(folder: Path, texts: list[str]) -> np.ndarray:
+    """ONNXEmbeddings with the options of embed.sql, on a graph of the versions that it takes."""
+    graph = onnx.load(folder / "model.onnx")
+    assert (graph.ir_version, [(one.domain, one.version) for one in graph.opset_import]) == (8, [("", 14)])
+    onnx.checker.check_model(graph, full_check=True)
+    options = dict(re.findall(r"(\w+)\('?([\w()]+?)'?\)\n", (folder / "embed.sql").read_text()))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(int(options["EncodedMaxLength"]))
+    session = _session(folder)
+    rows = [_feed(session, [tokenizer.encode(text)]) for text in texts]
+    vectors = np.concatenate([session.run([options["ModelOutputTensor"]], row)[0] for row in rows])
+    assert options["OutputFormat"] == f"FLOAT32({vectors.shape[1]})"
+    return vectors
+
+
 HOST_CASES: dict[str, tuple[str, Callable[[Path, list[str]], np.ndarray]]] = {
     "spring-ai": ("spring-ai", spring_ai),
     "langchain4j, CLS": ("langchain4j", lambda folder, texts: langchain4j(folder, texts, "CLS")),
@@ -198,6 +218,7 @@ HOST_CASES: dict[str, tuple[str, Callable[[Path, list[str]], np.ndarray]]] = {
     "vespa": ("vespa", vespa),
     "opensearch": ("opensearch", opensearch),
     "typesense": ("typesense", typesense),
+    "teradata": ("teradata", teradata),
 }
 
 
@@ -230,7 +251,7 @@ def test_prompts_are_in_the_package_or_in_a_note(artifacts: dict[str, Path], tmp
         for destination in ("query", "document"):
             wanted = opened.embed(TEXTS, prompt_name=destination)
             assert np.abs(vespa(report.folder, TEXTS, destination) - wanted).max() <= TOLERANCE
-    for host in ("spring-ai", "langchain4j", "opensearch", "typesense"):
+    for host in ("spring-ai", "langchain4j", "opensearch", "typesense", "teradata"):
         notes = " ".join(package(artifacts["chain"], host, tmp_path / host).notes)
         assert repr(f"{QUERY} ") in notes
         assert repr(f"{DOCUMENT} ") in notes
@@ -319,6 +340,7 @@ _IDS = Port("input_ids", "int64", ("batch_size", "sequence_length"))
         ("triton", {"inputs": (_IDS, Port("prompt_length", "int64", (1,)))}, "that of prompt_length is not batch_size"),
         ("triton", {"variants": (replace(make_variant(), target="openvino"),)}, "model is for openvino; choose"),
         ("triton", {"variants": (replace(make_variant(), target="ort-cuda"),)}, None),
+        ("teradata", {"variants": (replace(make_variant(), target="ort-cpu"),)}, "wants opset 14, which the operators"),
         ("openvino", {"variants": (replace(make_variant(), target="ort-cpu"),)}, "model is for ort-cpu; choose"),
         ("vespa", {"variants": (replace(make_variant(), target="ort-cuda"),)}, "model is for ort-cuda; choose"),
     ],
@@ -357,9 +379,21 @@ def test_the_command(artifacts: dict[str, Path], tmp_path: Path, capsys: pytest.
     assert f"choose from {', '.join(HOSTS)}" in capsys.readouterr().err
 
 
-def test_elasticsearch_takes_another_format(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["package", "anything", "--for", "elasticsearch"]) == 2
-    assert "runs TorchScript models only" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("host", "rule"), [("elasticsearch", "runs TorchScript models only"), ("oracle", "refuses custom operators other")]
+)
+def test_hosts_that_take_nothing_of_ours(host: str, rule: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package", "anything", "--for", host]) == 2
+    assert rule in capsys.readouterr().err
+
+
+def test_a_graph_of_younger_operators_is_not_lowered() -> None:
+    node = helper.make_node("BitwiseNot", ["x"], ["y"])
+    ports = [helper.make_tensor_value_info(name, TensorProto.INT64, [2]) for name in "xy"]
+    graph = helper.make_graph([node], "young", ports[:1], ports[1:])
+    model = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
+    with pytest.raises(UsageError, match=r"Teradata wants opset 14, which this graph cannot be brought to \(.*Bitwise"):
+        lower_opset("Teradata", model)
 
 
 def test_nothing_is_left_of_a_package_that_fails(
