@@ -27,6 +27,12 @@ def first_token(states: np.ndarray, _: np.ndarray) -> np.ndarray:
     return first
 
 
+def plain_mean(states: np.ndarray, _: np.ndarray) -> np.ndarray:
+    """The mean over all places, padding included."""
+    mean: np.ndarray = states.mean(1)
+    return mean
+
+
 def check_embedder(title: str, subject: Subject) -> None:
     """Raise UsageError where the model makes no vector of a text, or reads more than such a host feeds."""
     manifest, variant = subject.manifest, subject.variant

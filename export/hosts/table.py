@@ -8,13 +8,15 @@ from export.hosts.langchain4j import LANGCHAIN4J
 from export.hosts.opensearch import OPENSEARCH
 from export.hosts.openvino import OPENVINO
 from export.hosts.spring_ai import SPRING_AI
+from export.hosts.sql_server import SQL_SERVER
 from export.hosts.teradata import TERADATA
 from export.hosts.triton import TRITON
 from export.hosts.typesense import TYPESENSE
 from export.hosts.vespa import VESPA
 
 HOSTS: dict[str, Host] = {
-    host.name: host for host in (SPRING_AI, LANGCHAIN4J, VESPA, OPENSEARCH, TYPESENSE, TRITON, OPENVINO, TERADATA)
+    host.name: host
+    for host in (SPRING_AI, LANGCHAIN4J, VESPA, OPENSEARCH, TYPESENSE, TRITON, OPENVINO, TERADATA, SQL_SERVER)
 }
 
 #: Hosts that can take nothing of ours: why, and the way on.

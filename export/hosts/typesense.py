@@ -7,9 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
-
-from export.hosts.embedder import GRAPH_NAME, check_embedder, write_embedder
+from export.hosts.embedder import GRAPH_NAME, check_embedder, plain_mean, write_embedder
 from export.hosts.host import Host, Made, Subject, prompt_notes, refuse
 from export.hosts.tokenizer import TOKENIZER_NAME
 
@@ -19,11 +17,6 @@ _VOCABULARY = "vocab.txt"
 _LONGEST = 512
 #: What its tokenizer does, whatever the model's does.
 _UNCASED = {"clean_text": True, "handle_chinese_chars": True, "lowercase": True}
-
-
-def _plain_mean(states: np.ndarray, _: np.ndarray) -> np.ndarray:
-    mean: np.ndarray = states.mean(1)
-    return mean
 
 
 def _check(subject: Subject) -> None:
@@ -43,7 +36,7 @@ def _check(subject: Subject) -> None:
 
 def _write(subject: Subject, folder: Path) -> Made:
     """config.json with the md5 of model.onnx and of vocab.txt."""
-    difference = write_embedder(_TITLE, subject, folder, _plain_mean)
+    difference = write_embedder(_TITLE, subject, folder, plain_mean)
     shutil.copyfile(subject.folder / _VOCABULARY, folder / _VOCABULARY)
     config = {
         "model_type": "bert" if subject.has_token_types else "distilbert",

@@ -211,6 +211,29 @@ def teradata(folder: Path, texts: list[str]) -> np.ndarray:
     return vectors
 
 
+def sql_server(folder: Path, texts: list[str]) -> np.ndarray:
+    """Every pooling that it may have, since its own is not documented: they must agree."""
+    assert {path.name for path in folder.iterdir()} == {"model.onnx", "tokenizer.json", "create-model.sql"}
+    tokenizer, session = Tokenizer.from_file(str(folder / "tokenizer.json")), _session(folder)
+    states = [session.run(None, _feed(session, [tokenizer.encode(text)]))[0][0] for text in texts]
+    means, maxima, first = (np.array([pool(one) for one in states]) for pool in (_mean, _maximum, _first))
+    assert np.abs(means - first).max() <= TOLERANCE
+    assert np.array_equal(maxima, first)
+    return means
+
+
+def _mean(states: np.ndarray) -> np.ndarray:
+    return states.mean(0)
+
+
+def _maximum(states: np.ndarray) -> np.ndarray:
+    return states.max(0)
+
+
+def _first(states: np.ndarray) -> np.ndarray:
+    return states[0]
+
+
 HOST_CASES: dict[str, tuple[str, Callable[[Path, list[str]], np.ndarray]]] = {
     "spring-ai": ("spring-ai", spring_ai),
     "langchain4j, CLS": ("langchain4j", lambda folder, texts: langchain4j(folder, texts, "CLS")),
@@ -219,6 +242,7 @@ HOST_CASES: dict[str, tuple[str, Callable[[Path, list[str]], np.ndarray]]] = {
     "opensearch": ("opensearch", opensearch),
     "typesense": ("typesense", typesense),
     "teradata": ("teradata", teradata),
+    "sql-server": ("sql-server", sql_server),
 }
 
 
@@ -251,7 +275,7 @@ def test_prompts_are_in_the_package_or_in_a_note(artifacts: dict[str, Path], tmp
         for destination in ("query", "document"):
             wanted = opened.embed(TEXTS, prompt_name=destination)
             assert np.abs(vespa(report.folder, TEXTS, destination) - wanted).max() <= TOLERANCE
-    for host in ("spring-ai", "langchain4j", "opensearch", "typesense", "teradata"):
+    for host in ("spring-ai", "langchain4j", "opensearch", "typesense", "teradata", "sql-server"):
         notes = " ".join(package(artifacts["chain"], host, tmp_path / host).notes)
         assert repr(f"{QUERY} ") in notes
         assert repr(f"{DOCUMENT} ") in notes
