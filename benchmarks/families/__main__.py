@@ -45,7 +45,7 @@ def open_call(path: Path, config: BertConfig, threads: int) -> Callable[[np.ndar
         mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
         ids = np.random.default_rng(0).integers(5, VOCABULARY, mask.shape)
         inputs = {
-            "input_ids": np.where(mask == 1, ids, config.pad_token_id),
+            "input_ids": np.where(mask == 1, ids, config.pad_token_id or 0),
             "attention_mask": mask,
             "token_type_ids": np.zeros_like(mask),
         }

@@ -20,8 +20,8 @@ _ABOUT = """# BERT's family: speed
 One model of each family whose mathematics differ from BERT's ([families.md](families.md)), {layers} layers of {width}
 (so that all fit into one run), heads of 64, random weights, a vocabulary of 2000: our graphs and optimum's of the same
 checkpoint, all on ONNX Runtime with its default optimisations and the same threads. `xlm-roberta`, `camembert` and
-`data2vec-text` have the graphs of `roberta`, `ernie` has BERT's. Every file is open at once, and each round runs each of
-them in an order of its own; figures are medians of {rounds}, ratios are taken round by round, in brackets their quartiles.
+`data2vec-text` have the graphs of `roberta`, `ernie` BERT's. All files are open at once, and each round runs each of
+them in an order of its own; figures are medians of {rounds}, ratios are of a round, in brackets their quartiles.
 
 int8 is dynamic on both sides: ours has a scale for each token, so that no text depends on its batch; optimum's
 (`ORTQuantizer`, per channel) one for the whole batch, which is cheaper. It shows speed alone.
