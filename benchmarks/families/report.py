@@ -24,7 +24,7 @@ checkpoint, all on ONNX Runtime with its default optimisations and the same thre
 them in an order of its own; figures are medians of {rounds}, ratios are of a round, in brackets their quartiles.
 
 int8 is dynamic on both sides: ours has a scale for each token, so that no text depends on its batch; optimum's
-(`ORTQuantizer`, per channel) one for the whole batch, which is cheaper. It shows speed alone.
+(`ORTQuantizer`, per channel) one for the whole batch. It shows speed alone.
 Random weights say nothing of quality, so no gate was asked;
 [benchmarks-precision.md](benchmarks-precision.md) has that.
 The largest difference between our fp32 outputs and optimum's on real tokens is {difference:.1e}."""
@@ -33,7 +33,7 @@ _BESIDE = """## Beside BERT
 Time for each multiply-add of the model, as a ratio to BERT's with the same file in the same round: 1 is BERT's speed,
 above 1 is slower. Multiply-adds are those of all products that real tokens need; a narrow embedding's
 projection (ELECTRA, ALBERT) is among them. MPNet's biases of distances are additions and count as nothing; in
-unpadded graphs its attention runs on padded rows, which is what it costs more there."""
+unpadded graphs its attention runs on padded rows."""
 
 
 def write_page(
