@@ -58,7 +58,7 @@ def _model_type(staging: Path) -> str:
     """The family that config.json names; BERT where it names none."""
     try:
         values = json.loads((staging / CONFIG_NAME).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last where lists are nested deeply
         return "bert"
     return str(values.get("model_type", "bert")) if isinstance(values, dict) else "bert"
 

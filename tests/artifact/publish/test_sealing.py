@@ -34,6 +34,12 @@ def test_seal_fills_in_files_and_sizes(tmp_path: Path) -> None:
     assert again.task == Artifact.open(tmp_path).manifest.task == "feature-extraction"
 
 
+@pytest.mark.parametrize("config", [b"[" * 40_000, b"no JSON", b"[]", b"\xff"])
+def test_seal_takes_a_config_that_names_no_family_for_one_of_bert(tmp_path: Path, config: bytes) -> None:
+    publish_small(tmp_path / "artifact", files=FILES | {"config.json": config})
+    assert "bert" in (tmp_path / "artifact" / "README.md").read_text("utf-8")
+
+
 def test_seal_refuses_what_failed_its_verification(tmp_path: Path) -> None:
     fill(tmp_path)
     variant = make_variant()
