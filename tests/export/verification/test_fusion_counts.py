@@ -182,7 +182,7 @@ def models(draw: st.DrawFn) -> tuple[str, dict[str, object]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=6, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(models())
 def test_any_model_is_fused_completely_and_keeps_parity(model: tuple[str, dict[str, object]]) -> None:
     task, changes = model
