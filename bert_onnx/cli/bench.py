@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bert_onnx.cli.parsing import (
     add_command,
     add_report_options,
+    add_runtime_options,
     artifact_folder,
     is_silent,
     print_report,
@@ -56,9 +57,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--quality", action="store_true", help="judge every variant by retrieval instead (NDCG@10)")
     parser.add_argument("--output", metavar="FILE", help="also write the result to this file, as JSON")
     parser.add_argument("--variant", metavar="NAME", help="which graph (default: the best here)")
-    parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
-    parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
+    add_runtime_options(parser)
     add_report_options(parser)
     parser.set_defaults(command=_bench)
 

@@ -11,6 +11,7 @@ from bert_onnx.cli.parsing import (
     add_artifact,
     add_command,
     add_report_options,
+    add_runtime_options,
     artifact_folder,
     is_silent,
     print_report,
@@ -49,9 +50,7 @@ def add(commands: Any) -> None:
         "--queries", action="store_true", help="the texts are queries, not documents (late interaction)"
     )
     parser.add_argument("--variant", metavar="NAME", help="which graph (default: the best here)")
-    parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
-    parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
+    add_runtime_options(parser)
     add_report_options(parser)
     folders = parser.add_argument_group("folders")
     folders.add_argument("--engine", metavar="E", help="where it runs: local (default), ray or spark")

@@ -55,6 +55,13 @@ def add_artifact(parser: argparse.ArgumentParser, what: str = "an artifact") -> 
     parser.add_argument("--offline", action="store_true", help="use the hub's local cache only")
 
 
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """What runs the artifact, in which precision, and on how many threads."""
+    parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
+    parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
+
+
 def add_report_options(parser: argparse.ArgumentParser) -> None:
     """How a command that works for long shows its work and its report."""
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

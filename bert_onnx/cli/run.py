@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder, text
+from bert_onnx.cli.parsing import add_artifact, add_command, add_runtime_options, artifact_folder, text
 from bert_onnx.cli.printing import print_json
 
 
@@ -51,9 +51,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--prompt-name", metavar="NAME", help="prompt to put before texts (embeddings, ranking)")
     parser.add_argument("--truncate-dim", type=int, metavar="N", help="values of a vector that are kept")
     parser.add_argument("--variant", metavar="NAME", help="which graph (default: the best here)")
-    parser.add_argument("--runtime", metavar="NAME", help="what runs it (default: the best here)")
-    parser.add_argument("--precision", metavar="P", help="fp32 (default), int8, bf16 ... or fastest")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: what this machine allows)")
+    add_runtime_options(parser)
     parser.add_argument("--text-input", action="store_true", help="use a graph that takes text, no tokenizer beside it")
     parser.add_argument("--json", action="store_true", help="print the predictions as JSON, one line")
     parser.set_defaults(command=_run)
