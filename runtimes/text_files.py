@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bert_onnx.errors import InputError, UsageError
-from runtimes.parquet import import_pyarrow
+from runtimes.parquet import open_parquet
 
 #: Characters of a broken row that are kept.
 _KEPT = 500
@@ -146,14 +146,7 @@ def _csv_rows(reader: Any, header: Sequence[str], names: Sequence[str]) -> Itera
 
 
 def _read_parquet(path: Path, columns: Columns) -> Iterator[TextRow | Broken]:
-    parquet = import_pyarrow()
-    try:
-        file = parquet.ParquetFile(path)
-    except OSError:
-        raise
-    except Exception as error:  # pyarrow's errors share no base class of their own
-        raise InputError(f"{path} is not a parquet file: {str(error).splitlines()[0]}.") from error
-    with file:
+    with open_parquet(path, str(path)) as file:
         names = list(columns(file.schema_arrow.names))
         line = 0
         for batch in file.iter_batches(batch_size=_ROWS, columns=names):

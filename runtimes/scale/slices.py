@@ -10,7 +10,7 @@ from typing import Any
 
 from bert_onnx.errors import InputError, UsageError
 from runtimes.embed_files.records import DEFAULT_COLUMN
-from runtimes.parquet import import_pyarrow
+from runtimes.parquet import open_parquet
 from runtimes.scale.store import Store
 
 SUFFIXES = (".parquet", ".jsonl")
@@ -132,14 +132,8 @@ def _scan_lines(store: Store, name: str) -> SourceFile:
 
 
 def _footer(store: Store, name: str) -> tuple[int, list[str]]:
-    parquet = import_pyarrow()
     with store.open(name) as file:
-        try:
-            opened = parquet.ParquetFile(file)
-        except OSError:
-            raise
-        except Exception as error:  # pyarrow's errors share no base class of their own
-            raise InputError(f"{store.show(name)} is not a parquet file: {str(error).splitlines()[0]}.") from error
+        opened = open_parquet(file, store.show(name))
         return opened.metadata.num_rows, list(opened.schema_arrow.names)
 
 
