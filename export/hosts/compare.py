@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from bert_onnx.errors import VerificationError
 from bert_onnx.sentence_modules import SENTENCE
 from export.hosts.embedder import Pooling
 from export.hosts.host import Subject
+from runtimes.engines.ort.library import import_onnxruntime
 
 #: Of the larger of 1 and the largest value. Both graphs have the same nodes, so that only a host's sum over tokens
 #: rounds: over 512 equal float32 values that is below 512 * 6e-8.
@@ -51,5 +51,5 @@ def _inputs(subject: Subject) -> dict[str, np.ndarray]:
 
 
 def _run(graph: Path, inputs: dict[str, np.ndarray], output: str | None) -> np.ndarray:
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None if output is None else [output], inputs)[0])
