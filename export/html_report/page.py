@@ -7,12 +7,13 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from bert_onnx.errors import RuntimeUnavailableError, StorageError, UsageError
+from bert_onnx.errors import RuntimeUnavailableError, UsageError
 from bert_onnx.version import __version__
 from export.html_report import plots, sections
 from export.html_report.gather import Gathered, gather
 from export.html_report.markup import figure, section, text
 from runtimes.bench.queries import Progress
+from runtimes.bench.report import write_whole
 
 _LINKS = (
     ("ship", "Which file"), ("variants", "Variants"), ("speed", "Speed"), ("errors", "Errors"), ("graphs", "Graphs"),
@@ -37,13 +38,7 @@ def write_report(
     path = Path(output).absolute()
     _check(Path(folder).absolute(), path)
     page = render(gather(folder, seconds, progress)).encode("utf-8")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(page)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+    write_whole(path, page)
     return len(page)
 
 

@@ -65,9 +65,18 @@ def save_report(report: Told, path: str | os.PathLike[str]) -> None:
     Raises:
         StorageError: the disk refuses.
     """
+    write_whole(path, (json.dumps(report.to_dict()) + "\n").encode("utf-8"))
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
     temporary = Path(f"{os.fspath(path)}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(report.to_dict()) + "\n", encoding="utf-8")
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
