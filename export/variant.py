@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
@@ -30,6 +32,7 @@ from export.verification.bisect import find_broken_pass
 from export.verification.cases import verification_cases
 from export.verification.opening import open_variant
 from export.verification.parity import compare, require_parity
+from runtimes.background import Background
 from runtimes.engines.base import Runtime
 
 
@@ -76,6 +79,12 @@ class _Proof:
     def passed(self) -> bool:
         """Whether it may be published as it is."""
         return self.parity.passed and (self.report is None or self.report.passed)
+
+
+def _begin_to_sync(path: Path) -> None:
+    """Nothing is lost where this fails: publishing syncs again, and says what is wrong."""
+    with suppress(OSError, AttributeError), open(path, "rb") as file:  # Windows has no fdatasync
+        os.fdatasync(file.fileno())
 
 
 def skips_padding(fused: Mapping[str, int]) -> bool:
@@ -179,6 +188,7 @@ class VariantBuilder:
         graph = self._maker.make(self._traced(opset, steps.converting), plan, opset, steps.converting, shared)
         path = self.stage / "onnx" / f"{plan.name}.onnx"
         data = save(graph.lowered.model, path, external_threshold(plan.target, self._options.external_data_threshold))
+        Background(partial(_begin_to_sync, data or path))  # publishing waits for the disk; this goes on meanwhile
         return _File(graph, path, data)
 
     def _traced(self, opset: int, progress: Progress) -> ir.Model:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
@@ -12,7 +9,6 @@ import onnx_ir as ir
 from bert_onnx.errors import StorageError
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
 from export.onnx_file.stream import write_model
-from runtimes.background import Background
 
 #: Tensors smaller than this stay inside the graph, where shape inference needs them.
 _SMALLEST_EXTERNAL = 1024
@@ -40,15 +36,7 @@ def save(model: ir.Model, path: Path, threshold: int = EXTERNAL_DATA_THRESHOLD) 
             ir.save(model, path, external_data=data.name, size_threshold_bytes=_SMALLEST_EXTERNAL)
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error.strerror or error}.") from error
-    # Publishing waits until the file is on the disk: it gets there while the graph is compared.
-    Background(partial(_begin_to_sync, data or path))
     return data
-
-
-def _begin_to_sync(path: Path) -> None:
-    """Nothing is lost where this fails: publishing syncs again, and says what is wrong."""
-    with suppress(OSError, AttributeError), open(path, "rb") as file:  # Windows has no fdatasync
-        os.fdatasync(file.fileno())
 
 
 def weight_bytes(model: ir.Model) -> int:
