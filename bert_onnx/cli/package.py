@@ -9,7 +9,7 @@ from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
 from bert_onnx.cli.printing import print_json
 
 #: Names of `export.hosts.table`, which is imported only where a package is made.
-_HOSTS = "spring-ai, langchain4j, vespa, opensearch, typesense, triton, openvino, teradata, sql-server"
+_HOSTS = "spring-ai, langchain4j, vespa, opensearch, typesense, triton, triton-text, openvino, teradata, sql-server"
 
 
 def add(commands: Any) -> None:
@@ -51,6 +51,8 @@ def _package(arguments: argparse.Namespace) -> None:
     for name, size in report.files.items():
         print(f"{report.folder / name} ({size / 1e3:,.0f} kB)")
     if report.difference is not None:
-        print(f"As the host pools, vectors differ by at most {report.difference:.2g} from those of {report.variant}.")
+        print(
+            f"As the host computes, results differ by at most {report.difference:.2g} from those of {report.variant}."
+        )
     for note in report.notes:
         print(note)

@@ -35,13 +35,19 @@ def plain_mean(states: np.ndarray, _: np.ndarray) -> np.ndarray:
 
 def check_embedder(title: str, subject: Subject) -> None:
     """Raise UsageError where the model makes no vector of a text, or reads more than such a host feeds."""
-    manifest, variant = subject.manifest, subject.variant
+    manifest = subject.manifest
     if SENTENCE not in {port.name for port in manifest.outputs}:
         raise refuse(
             title,
             f"takes one dense vector of a text, and an artifact of {manifest.task} has none",
             "export the checkpoint with --task sentence-similarity",
         )
+    check_tokens(title, subject)
+
+
+def check_tokens(title: str, subject: Subject) -> None:
+    """Raise UsageError where the graph reads more than such a host feeds, or is for others, or lacks tokenizer.json."""
+    manifest, variant = subject.manifest, subject.variant
     more = [port.name for port in manifest.inputs if port.name not in _FED]
     if more:
         raise refuse(
@@ -60,8 +66,24 @@ def check_embedder(title: str, subject: Subject) -> None:
 
 
 def write_embedder(title: str, subject: Subject, folder: Path, pooling: Pooling, scales: bool = False) -> float:
-    """Write `folder`/model.onnx, the vector at every token; for arguments and errors see `write_graph`."""
+    """Write `folder`/model.onnx, the vector at every token.
+
+    Args:
+        pooling: what the host makes of the states.
+        scales: whether it scales every vector to length 1 afterwards.
+
+    Returns, raises: as `export.hosts.graph.write_graph`.
+    """
+    from export.hosts.compare import Comparison
     from export.hosts.graph import write_graph
     from export.hosts.spread import spread
 
-    return write_graph(title, subject, folder, lambda model: spread(model, subject.width), pooling, scales)
+    def scaled(vectors: np.ndarray) -> np.ndarray:
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True) if scales else vectors
+
+    comparison = Comparison(
+        SENTENCE,
+        lambda vectors: scaled(vectors[:, : subject.width]),
+        lambda states, mask: scaled(pooling(states, mask)),
+    )
+    return write_graph(title, subject, folder, lambda model: spread(model, subject.width), comparison)

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from export.external_graph.read import read_graph
-from export.hosts.compare import compare
-from export.hosts.embedder import GRAPH_NAME, Pooling
+from export.hosts.compare import Comparison, compare
+from export.hosts.embedder import GRAPH_NAME
 from export.hosts.host import Subject, refuse
 from export.onnx_file.check import check_file
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
@@ -17,23 +17,17 @@ from export.onnx_file.save import save, weight_bytes
 
 
 def write_graph(
-    title: str,
-    subject: Subject,
-    folder: Path,
-    edit: Callable[[ir.Model], ir.Model],
-    pooling: Pooling,
-    scales: bool = False,
+    title: str, subject: Subject, folder: Path, edit: Callable[[ir.Model], ir.Model], comparison: Comparison
 ) -> float:
     """Write `folder`/model.onnx.
 
     Args:
         title: the host's.
         edit: makes the host's graph, of one output, of the variant's, which it may change.
-        pooling: what the host makes of the output.
-        scales: whether the host scales every vector to length 1 afterwards.
+        comparison: what the host must make of it.
 
     Returns:
-        the largest difference between the host's vectors and the artifact's.
+        the largest difference between the host's results and the artifact's.
 
     Raises:
         UsageError: the weights do not fit one file.
@@ -46,4 +40,4 @@ def write_graph(
     graph = folder / GRAPH_NAME
     save(edit(model), graph)
     check_file(graph)
-    return compare(title, graph, subject, pooling, scales)
+    return compare(title, graph, subject, comparison)

@@ -30,13 +30,13 @@ def spread(model: ir.Model, width: int) -> ir.Model:
     length = op.Gather(op.Shape(ids), op.integers([1]), axis=0)
     shape = op.Concat(op.integers([1]), length, op.integers([1]), axis=0)
     states = op.Expand(op.Unsqueeze(kept, op.integers([1])), shape)
-    return _keep(model, states, STATES, ("batch_size", "sequence_length", width))
+    return keep(model, states, STATES, ("batch_size", "sequence_length", width))
 
 
 def keep_vector(model: ir.Model, width: int) -> ir.Model:
     """Let the first `width` values of sentence_embedding be the only output of `model`, by that name."""
     _, kept = _first_values(model.graph, width)
-    return _keep(model, kept, SENTENCE, ("batch_size", width))
+    return keep(model, kept, SENTENCE, ("batch_size", width))
 
 
 def _first_values(graph: ir.Graph, width: int) -> tuple[Writer, ir.Value]:
@@ -45,7 +45,8 @@ def _first_values(graph: ir.Graph, width: int) -> tuple[Writer, ir.Value]:
     return op, op.Slice(vector, op.integers([0]), op.integers([width]), op.integers([1]))
 
 
-def _keep(model: ir.Model, output: ir.Value, name: str, axes: tuple[int | str, ...]) -> ir.Model:
+def keep(model: ir.Model, output: ir.Value, name: str, axes: tuple[int | str, ...]) -> ir.Model:
+    """Let `output`, by `name` and with `axes`, be the only one of `model`, and drop what only the others needed."""
     for value in model.graph.outputs:
         value.name = f"variant_{value.name}"  # one may have the name that the only output gets
     output.name, output.shape = name, ir.Shape(axes)

@@ -11,12 +11,24 @@ from export.hosts.spring_ai import SPRING_AI
 from export.hosts.sql_server import SQL_SERVER
 from export.hosts.teradata import TERADATA
 from export.hosts.triton import TRITON
+from export.hosts.triton_text import TRITON_TEXT
 from export.hosts.typesense import TYPESENSE
 from export.hosts.vespa import VESPA
 
 HOSTS: dict[str, Host] = {
     host.name: host
-    for host in (SPRING_AI, LANGCHAIN4J, VESPA, OPENSEARCH, TYPESENSE, TRITON, OPENVINO, TERADATA, SQL_SERVER)
+    for host in (
+        SPRING_AI,
+        LANGCHAIN4J,
+        VESPA,
+        OPENSEARCH,
+        TYPESENSE,
+        TRITON,
+        TRITON_TEXT,
+        OPENVINO,
+        TERADATA,
+        SQL_SERVER,
+    )
 }
 
 #: Hosts that can take nothing of ours: why, and the way on.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
+from bert_onnx.sentence_modules import SENTENCE
 from export.hosts.embedder import check_embedder
 from export.hosts.host import Host, Made, Subject, prompt_notes, refuse
 from export.hosts.tokenizer import write_tokenizer
@@ -13,10 +12,6 @@ from export.hosts.tokenizer import write_tokenizer
 _TITLE = "Teradata"
 #: Targets without operators of ONNX Runtime's own, which follow no opset.
 _TARGETS = ("portable",)
-
-
-def _as_it_is(vectors: np.ndarray, _: np.ndarray) -> np.ndarray:
-    return vectors
 
 
 def _check(subject: Subject) -> None:
@@ -28,6 +23,7 @@ def _check(subject: Subject) -> None:
 
 def _write(subject: Subject, folder: Path) -> Made:
     """model.onnx, tokenizer.json, and a query that has the options which fit."""
+    from export.hosts.compare import Comparison
     from export.hosts.graph import write_graph
     from export.hosts.opset import lower_opset
     from export.hosts.spread import keep_vector
@@ -38,7 +34,7 @@ def _write(subject: Subject, folder: Path) -> Made:
         subject,
         folder,
         lambda model: lower_opset(_TITLE, keep_vector(model, subject.width)),
-        _as_it_is,
+        Comparison(SENTENCE, lambda vectors: vectors[:, : subject.width], lambda vectors, _: vectors),
     )
     query = f"""SELECT * FROM mldb.ONNXEmbeddings(
   ON (SELECT id, txt FROM texts) AS InputTable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from bert_onnx.tasks import BATCH, Port
@@ -13,12 +14,13 @@ from export.hosts.host import Host, Made, Subject, refuse
 _TITLE = "Triton"
 #: Targets of its ONNX Runtime backend, and where each runs.
 _KINDS = {**dict.fromkeys(CPU_TARGETS, "KIND_CPU"), "ort-cuda": "KIND_GPU"}
-_TYPES = {"int64": "TYPE_INT64", "float32": "TYPE_FP32"}
+_TYPES = {"int64": "TYPE_INT64", "float32": "TYPE_FP32", "string": "TYPE_STRING"}
 #: Most rows of a joined batch, and how long a request waits for others.
-_MOST_ROWS, _DELAY_MICROSECONDS = 64, 1000
+MOST_ROWS, _DELAY_MICROSECONDS = 64, 1000
 
 
-def _check(subject: Subject) -> None:
+def check_model(subject: Subject) -> None:
+    """Raise UsageError where Triton cannot join requests to the graph, or has no provider for it."""
     manifest, variant = subject.manifest, subject.variant
     for port in (*manifest.inputs, *manifest.outputs):
         if not port.axes or port.axes[0] != BATCH:
@@ -29,16 +31,62 @@ def _check(subject: Subject) -> None:
         raise refuse(_TITLE, rule, f"choose a --variant for {', '.join(_KINDS)}")
 
 
-def _write(subject: Subject, folder: Path) -> Made:
+def model_name(subject: Subject) -> str:
+    """What the model is called in the repository."""
+    return re.sub(r"[^\w.-]", "_", subject.folder.resolve().name)
+
+
+def write_model(subject: Subject, folder: Path) -> None:
     """NAME/config.pbtxt and NAME/1/model.onnx, with the file of its weights where it has one; the graph as it is."""
-    name = re.sub(r"[^\w.-]", "_", subject.folder.resolve().name)
+    name, manifest = model_name(subject), subject.manifest
     version = folder / name / "1"
     version.mkdir(parents=True)
     shutil.copyfile(subject.folder / subject.variant.file, version / GRAPH_NAME)
     if subject.variant.data_file is not None:  # the graph has its name
         data = subject.folder / subject.variant.data_file
         shutil.copyfile(data, version / data.name)
-    (version.parent / "config.pbtxt").write_text(_config(name, subject), encoding="utf-8", newline="\n")
+    lines = onnx_lines(_KINDS[subject.variant.target])
+    write_config(version.parent, manifest.inputs, manifest.outputs, lines)
+
+
+def onnx_lines(kind: str) -> tuple[str, ...]:
+    """What a config says of how ONNX Runtime runs a graph, on CPU or GPU by `kind`."""
+    return (
+        'backend: "onnxruntime"',
+        f"dynamic_batching {{ max_queue_delay_microseconds: {_DELAY_MICROSECONDS} }}",
+        f"instance_group [ {{ count: 1 kind: {kind} }} ]",
+    )
+
+
+def write_config(
+    folder: Path, inputs: Sequence[Port], outputs: Sequence[Port], lines: Sequence[str], shaped: bool = True
+) -> None:
+    """Write `folder`/config.pbtxt: name, tensors, `lines`; `shaped`: a graph takes them, in the shapes of its ports."""
+    content = (
+        f'name: "{folder.name}"',
+        f"max_batch_size: {MOST_ROWS}",
+        *(_tensor("input", port, shaped) for port in inputs),
+        *(_tensor("output", port, shaped) for port in outputs),
+        *lines,
+        "",
+    )
+    (folder / "config.pbtxt").write_text("\n".join(content), encoding="utf-8", newline="\n")
+
+
+def _tensor(kind: str, port: Port, shaped: bool) -> str:
+    """One tensor; the first axis is the server's, and one whose length is free is -1.
+
+    A tensor [B] is one value a row, which Triton has no dims for: it is [B, 1] to clients, and reshaped for a graph.
+    """
+    lengths = ", ".join(str(axis) if isinstance(axis, int) else "-1" for axis in port.axes[1:])
+    dims = f"dims: [ {lengths or 1} ]"
+    if shaped and not lengths:
+        dims += " reshape: { shape: [ ] }"
+    return f'{kind} {{ name: "{port.name}" data_type: {_TYPES[port.dtype]} {dims} }}'
+
+
+def _write(subject: Subject, folder: Path) -> Made:
+    write_model(subject, folder)
     return Made(
         None,
         (
@@ -48,35 +96,11 @@ def _write(subject: Subject, folder: Path) -> Made:
     )
 
 
-def _config(name: str, subject: Subject) -> str:
-    manifest = subject.manifest
-    return "\n".join(
-        [
-            f'name: "{name}"',
-            'backend: "onnxruntime"',
-            f"max_batch_size: {_MOST_ROWS}",
-            *(_tensor("input", port) for port in manifest.inputs),
-            *(_tensor("output", port) for port in manifest.outputs),
-            f"dynamic_batching {{ max_queue_delay_microseconds: {_DELAY_MICROSECONDS} }}",
-            f"instance_group [ {{ count: 1 kind: {_KINDS[subject.variant.target]} }} ]",
-            "",
-        ]
-    )
-
-
-def _tensor(kind: str, port: Port) -> str:
-    """One tensor; the first axis is the server's, and one whose length is free is -1."""
-    lengths = ", ".join(str(axis) if isinstance(axis, int) else "-1" for axis in port.axes[1:])
-    # A tensor [B] is one value a row, which Triton has no dims for.
-    dims = f"dims: [ {lengths} ]" if lengths else "dims: [ 1 ] reshape: { shape: [ ] }"
-    return f'{kind} {{ name: "{port.name}" data_type: {_TYPES[port.dtype]} {dims} }}'
-
-
 TRITON = Host(
     name="triton",
     title=_TITLE,
     source="https://github.com/triton-inference-server/server/blob/main/docs/user_guide/model_configuration.md",
     rules="a model repository; `config.pbtxt` has every tensor without its first axis, along which it joins requests",
-    check=_check,
+    check=check_model,
     write=_write,
 )

@@ -76,8 +76,12 @@ class TextInput:
     def _conform(self) -> Conformance:
         with tempfile.TemporaryDirectory(prefix="bert-onnx-") as folder:
             path = Path(folder) / "tokenizer.onnx"
-            write_model(tokenizer_graph(self._plan, _OPSET, _IR_VERSION), path)
+            self.write_tokenizer(path)
             return measure_conformance(path, self._reference)
+
+    def write_tokenizer(self, path: Path) -> None:
+        """Write a graph of the tokenizer alone: text in, `token_outputs` out."""
+        write_model(tokenizer_graph(self._plan, _OPSET, _IR_VERSION), path)
 
     def add(self, variants: Iterable[Variant], inputs: tuple[Port, ...]) -> tuple[TextGraph, ...]:
         """Write `<variant>_text.onnx` for each of `variants` that ONNX Runtime on CPUs is meant to run.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
@@ -23,7 +22,6 @@ import pytest
 import torch
 from artifact_builders import make_variant
 from export_samples import WORDS, save_checkpoint
-from google.protobuf import text_format
 from onnx import TensorProto, helper
 from repository import ROOT
 from safetensors.torch import save_file
@@ -39,7 +37,6 @@ from export.hosts.host import Subject
 from export.hosts.opset import lower_opset
 from export.hosts.package import package
 from export.hosts.table import HOSTS, find_host
-from export.hosts.triton import _tensor
 from export.pipeline import export
 from export.request import ExportRequest
 
@@ -281,49 +278,6 @@ def test_prompts_are_in_the_package_or_in_a_note(artifacts: dict[str, Path], tmp
         assert repr(f"{DOCUMENT} ") in notes
 
 
-def _model_config(path: Path) -> Any:
-    """config.pbtxt as Triton reads it, by the protobuf of its client; the client itself would need gRPC."""
-    found = importlib.util.find_spec("tritonclient")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    file = Path(found.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
-    spec = importlib.util.spec_from_file_location("model_config_pb2", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return text_format.Parse(path.read_text(encoding="utf-8"), module.ModelConfig())
-
-
-def test_triton_joins_requests(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    report = package(artifacts["cls"], "triton", tmp_path / "models")
-    assert set(report.files) == {"cls/config.pbtxt", "cls/1/model.onnx"}
-    assert report.difference is None
-    config = _model_config(report.folder / "cls" / "config.pbtxt")
-    assert (config.name, config.backend) == ("cls", "onnxruntime")
-    assert config.dynamic_batching.max_queue_delay_microseconds > 0
-    session = onnxruntime.InferenceSession(str(report.folder / "cls" / "1" / "model.onnx"))
-    types = {"tensor(int64)": 9, "tensor(float)": 11}  # TYPE_INT64, TYPE_FP32
-    for told, real in ((config.input, session.get_inputs()), (config.output, session.get_outputs())):
-        assert [(one.name, one.data_type) for one in told] == [(port.name, types[port.type]) for port in real]
-        for one, port in zip(told, real, strict=True):
-            lengths = [axis if isinstance(axis, int) else -1 for axis in port.shape]
-            assert [-1, *one.dims] == lengths
-    with runtimes.load(artifacts["cls"]) as model:
-        wanted = model.embed(TEXTS[1:2] * 2)
-    rows = [Tokenizer.from_file(str(artifacts["cls"] / "tokenizer.json")).encode(TEXTS[1])] * 2
-    requests = [_feed(session, [row]) for row in rows]
-    assert len(requests) <= config.max_batch_size
-    joined = {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
-    assert np.abs(session.run(["sentence_embedding"], joined)[0] - wanted).max() <= TOLERANCE
-
-
-def test_a_tensor_of_one_value_a_row_is_reshaped() -> None:
-    assert _tensor("output", Port("label_ids", "int64", ("batch_size",))) == (
-        'output { name: "label_ids" data_type: TYPE_INT64 dims: [ 1 ] reshape: { shape: [ ] } }'
-    )
-
-
 def test_openvino_reads_its_own_format(artifacts: dict[str, Path], tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     report = package(artifacts["cls"], "openvino", tmp_path / "ir")
@@ -386,7 +340,7 @@ def test_other_tokenizers_are_no_wordpiece(artifacts: dict[str, Path], tmp_path:
 
 def test_an_artifact_without_tokenizer_json_is_refused(tmp_path: Path) -> None:
     toy = publish_toy(tmp_path / "toy")
-    for host in set(HOSTS) - {"triton", "openvino"}:
+    for host in set(HOSTS) - {"triton", "triton-text", "openvino"}:
         with pytest.raises(UsageError, match=r"reads tokenizer\.json, which this artifact lacks"):
             package(toy, host)
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
@@ -424,7 +378,7 @@ def test_nothing_is_left_of_a_package_that_fails(
     artifacts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.hosts.compare.TOLERANCE", -1.0)
-    with pytest.raises(VerificationError, match="differs from the artifact's vectors"):
+    with pytest.raises(VerificationError, match="differs from the artifact's sentence_embedding by"):
         package(artifacts["cls"], "spring-ai", tmp_path / "out")
     assert not [path for path in tmp_path.iterdir() if not path.name.endswith(".lock")]
 
