@@ -22,7 +22,6 @@ NEAR: dict[str, tuple[str, str]] = {
     "fnet": ("bert", "Fourier transforms in the place of attention"),
     "megatron-bert": ("bert", "layer norms before each block"),
     "roberta-prelayernorm": ("roberta", "layer norms before each block"),
-    "xlm-roberta-xl": ("xlm-roberta", "layer norms before each block"),
     "xmod": ("xlm-roberta", "adapters for each language"),
     "xlm": ("bert", "language embeddings and layers of its own"),
     "flaubert": ("bert", "language embeddings and layers of its own"),

@@ -55,6 +55,9 @@ class Family:
         projected: embeddings go through a linear layer even where they are as wide as hidden states.
         relative_bias: every head adds one number for each bucket of distances, the same in all layers.
         relative_scaled: with relative positions, what they add to scores is divided by sqrt(K), too.
+        norm_first: blocks read what a LayerNorm makes of the states, and add to the states themselves; the last layer's
+            states are normalised, and embeddings are not (Xiong et al. 2020).
+        real_tokens_count: in the loss of token classification tokens that the mask hides do not count.
         pooler: the base model has one.
         summary: what the head of sequence classification reads; None for the pooler.
         choice_summary: what the head of multiple choice reads; None for the pooler.
@@ -78,6 +81,8 @@ class Family:
     projected: bool = False
     relative_bias: bool = False
     relative_scaled: bool = True
+    norm_first: bool = False
+    real_tokens_count: bool = False
     pooler: bool = True
     summary: Summary | None = None
     choice_summary: Summary | None = None

@@ -67,6 +67,31 @@ _XLM_ROBERTA = replace(
     defaults={**_ROBERTA.defaults, "vocab_size": 30522},
 )
 
+_XLM_ROBERTA_XL = replace(
+    _XLM_ROBERTA,
+    model_type="xlm-roberta-xl",
+    classes=_classes("XLMRobertaXL"),
+    names=(
+        ("attention.output.LayerNorm", "attention.self_attn_layer_norm"),
+        ("crossattention.output.LayerNorm", "crossattention.self_attn_layer_norm"),
+        ("output.LayerNorm", "LayerNorm"),
+        *_LM_HEAD,
+    ),
+    defaults={
+        **_XLM_ROBERTA.defaults,
+        "vocab_size": 250880,
+        "hidden_size": 2560,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "intermediate_size": 10240,
+        "max_position_embeddings": 514,
+        "type_vocab_size": 1,
+        "layer_norm_eps": 1e-5,
+    },
+    norm_first=True,
+    real_tokens_count=True,
+)
+
 _DATA2VEC_TEXT = replace(
     _ROBERTA,
     model_type="data2vec-text",
@@ -230,7 +255,7 @@ _ALBERT = Family(
 FAMILIES: dict[str, Family] = {
     family.model_type: family
     for family in (
-        *(_BERT, _ERNIE, _ROBERTA, _XLM_ROBERTA, _CAMEMBERT, _DATA2VEC_TEXT),
+        *(_BERT, _ERNIE, _ROBERTA, _XLM_ROBERTA, _XLM_ROBERTA_XL, _CAMEMBERT, _DATA2VEC_TEXT),
         *(_DISTILBERT, _ELECTRA, _MPNET, _ALBERT),
     )
 }

@@ -132,14 +132,15 @@ class BertAttention(nn.Module):
     def forward(
         self,
         hidden: Tensor,
+        residual: Tensor,
         memory: KeysValues,
         bias: Tensor | None,
         head_mask: Tensor | None,
         need_probabilities: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """States [B, S, D] and probabilities [B, H, S, R] or None."""
+        """States [B, S, D], which `residual` is a part of, and probabilities [B, H, S, R] or None."""
         context, probabilities = self.self(hidden, memory, bias, head_mask, need_probabilities)
-        return self.output(context, hidden), probabilities
+        return self.output(context, residual), probabilities
 
     def keep_heads(self, kept: list[int]) -> None:
         """Remove all heads but those at the places `kept`, counted among the heads that are there now."""

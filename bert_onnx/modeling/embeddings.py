@@ -29,7 +29,8 @@ class BertEmbeddings(nn.Module):
         tasks = config.task_type_vocab_size if config.use_task_id else None
         self.task_type_embeddings = None if tasks is None else nn.Embedding(tasks, width)
         self.one_type = not config.takes_token_types
-        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        norm_first = config.family.norm_first
+        self.LayerNorm = nn.Identity() if norm_first else nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.absolute_positions = config.position_embedding_type == "absolute"
         projects = config.family.projected or width != config.hidden_size

@@ -71,17 +71,19 @@ class BertLayer(nn.Module):
         self, hidden: Tensor, context: Context, head_mask: Tensor | None, past: LayerCache | None
     ) -> LayerResult:
         """One layer's states and cache from the states [B, S, D] before it."""
-        own = self.attention.project(hidden)
+        read = self.attention.output.before(hidden)
+        own = self.attention.project(read)
         if past is not None:
             own = past.own.extended_by(own)
-        hidden, attention = self.attention(hidden, own, context.bias, head_mask, context.need_attentions)
+        hidden, attention = self.attention(read, hidden, own, context.bias, head_mask, context.need_attentions)
         # The encoder's keys and values never change while decoding, so that those in the cache win.
         cross, cross_attention = (None if past is None else past.cross), None
         if cross is None and context.encoder_states is not None:
             cross = self._cross_attention().project(context.encoder_states)
         if cross is not None:
-            hidden, cross_attention = self._cross_attention()(
-                hidden, cross, context.encoder_bias, head_mask, context.need_attentions
+            block = self._cross_attention()
+            hidden, cross_attention = block(
+                block.output.before(hidden), hidden, cross, context.encoder_bias, head_mask, context.need_attentions
             )
         return LayerResult(self._feed_forward(hidden), LayerCache(own, cross), attention, cross_attention)
 
@@ -103,7 +105,7 @@ class BertLayer(nn.Module):
         return torch.cat([self._feed_forward_chunk(chunk) for chunk in hidden.split(self.chunk_size, dim=1)], dim=1)
 
     def _feed_forward_chunk(self, hidden: Tensor) -> Tensor:
-        states: Tensor = self.output(self.intermediate(hidden), hidden)
+        states: Tensor = self.output(self.intermediate(self.output.before(hidden)), hidden)
         return states
 
 
@@ -117,6 +119,8 @@ class BertEncoder(nn.Module):
         self.head_masks = config.head_mask_rows
         self.layer = nn.ModuleList(BertLayer(config, index) for index in range(config.own_layers))
         self.relative_attention_bias = RelativeBias(config) if config.family.relative_bias else None
+        norm_first = config.family.norm_first
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if norm_first else None
 
     def forward(
         self,
@@ -143,6 +147,8 @@ class BertEncoder(nn.Module):
             results.append(result)
             if (index + 1) % self.group == 0:
                 before.append(hidden)
+        if self.LayerNorm is not None:
+            hidden = before[-1] = self.LayerNorm(hidden)
         return EncoderResult(
             hidden=hidden,
             cache=tuple(result.cache.to_tensors() for result in results) if context.need_cache else None,

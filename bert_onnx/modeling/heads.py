@@ -259,6 +259,8 @@ class BertForTokenClassification(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
         )
         scores = self.classifier(self.dropout(outputs.last_hidden_state))
+        if self.config.family.real_tokens_count and labels is not None and attention_mask is not None:
+            labels = labels.masked_fill(attention_mask == 0, -100)
         loss = None if labels is None else classification_loss(scores, labels)
         output = TokenClassifierOutput(loss, scores, outputs.hidden_states, outputs.attentions)
         return output if self._wants_dict(return_dict) else output.to_tuple()

@@ -11,18 +11,27 @@ from bert_onnx.modeling.activations import make_activation
 
 
 class ResidualNorm(nn.Module):
-    """LayerNorm(residual + dropout(dense(x))): the end of the attention and of the feed-forward block."""
+    """LayerNorm(residual + dropout(dense(x))): the end of the attention and of the feed-forward block.
+
+    Some families have the LayerNorm at the block's beginning instead: `before` is what the block reads.
+    """
 
     def __init__(self, width: int, config: BertConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(width, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.norm_first = config.family.norm_first
+
+    def before(self, hidden: Tensor) -> Tensor:
+        """[B, S, D] -> [B, S, D]."""
+        read: Tensor = self.LayerNorm(hidden) if self.norm_first else hidden
+        return read
 
     def forward(self, states: Tensor, residual: Tensor) -> Tensor:
         """[B, S, width] and [B, S, D] -> [B, S, D]."""
-        normalised: Tensor = self.LayerNorm(self.dropout(self.dense(states)) + residual)
-        return normalised
+        added: Tensor = self.dropout(self.dense(states)) + residual
+        return added if self.norm_first else self.LayerNorm(added)
 
 
 class BertIntermediate(nn.Module):

@@ -179,10 +179,14 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
         shared=sum(config.layer_order.count(own) > 1 for own in config.layer_order),
         gelus=gelus + summed + len(dense),
         plain_gelus=summed + sum(not (_on_tokens(module) and module.bias) for module in dense),
-        residuals=layers * (3 if cross else 2),
+        # The sums of layers that norm first are read by the next sum, too, but for the last one.
+        residuals=1 if family.norm_first else layers * (3 if cross else 2),
         probabilities=options.output_attentions,
         sliced=sliced,
-        even=(config.takes_token_types or absolute) and not one_row and (packed or not sliced),
+        even=not family.norm_first
+        and (config.takes_token_types or absolute)
+        and not one_row
+        and (packed or not sliced),
         cached=task.cached,
         packed=packed,
         unpadded=unpadded,

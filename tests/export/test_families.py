@@ -27,6 +27,7 @@ TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded", "ort-cuda-unpadded")
 TASK_OF = {
     "roberta": "text-classification",
     "xlm-roberta": "feature-extraction",
+    "xlm-roberta-xl": "feature-extraction",
     "camembert": "token-classification",
     "data2vec-text": "text-classification",
     "ernie": "sentence-similarity",
