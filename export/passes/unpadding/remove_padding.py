@@ -10,7 +10,7 @@ EmbedLayerNormalization does in one kernel, and RemovePadding takes floats. Atte
 a gather at first; `lower_packed_attention` takes both away where it can.
 
 A graph that was changed carries the metadata `bert_onnx.requires` = `right_padding`. Refuses what `unpad` refuses, and
-graphs whose embeddings are not normalised.
+graphs whose embeddings no LayerNormalization reads.
 """
 
 from __future__ import annotations
@@ -36,19 +36,24 @@ def remove_padding(model: ir.Model, context: PassContext) -> PassOutcome:
 
 
 def _find_flow(graph: ir.Graph, mask: ir.Value) -> TokenFlow:
-    """What follows the LayerNormalization of the embeddings, or nothing."""
-    embeddings = _normalised(find_token_flow(graph, mask))
-    return find_token_flow(graph, mask, embeddings) if embeddings else TokenFlow()
+    """What follows the embeddings that are normalised, or nothing."""
+    entries = _entries(find_token_flow(graph, mask))
+    return find_token_flow(graph, mask, entries) if entries else TokenFlow()
 
 
-def _normalised(flow: TokenFlow) -> list[ir.Node]:
-    """The first LayerNormalization behind each look-up, with nothing but sums between the two."""
+def _entries(flow: TokenFlow) -> list[ir.Node]:
+    """The first LayerNormalization behind each look-up, with nothing but sums of look-ups between the two.
+
+    Where a residual reads the sum, too, as in layers that norm first, it is the sum.
+    """
     sums = {node.outputs[0] for node in flow.lookups}
-    found = []
+    found: dict[ir.Node, None] = {}
     for node in flow.nodes:
-        if not sums.isdisjoint(node.inputs):
-            if is_operator(node, "Add"):
-                sums.add(node.outputs[0])
-            elif is_operator(node, "LayerNormalization") and node.inputs[0] in sums:
-                found.append(node)
-    return found
+        computed = {value for value in node.inputs if value in flow.values}
+        if is_operator(node, "Add") and computed <= sums:
+            sums.add(node.outputs[0])
+        elif is_operator(node, "LayerNormalization") and node.inputs[0] in sums:
+            total = node.inputs[0]
+            entry = node if total is None or len(total.uses()) == 1 else total.producer()
+            found[entry or node] = None
+    return list(found)
