@@ -130,8 +130,10 @@ _CLASSES = {
 #: The class of a model_type whose files name none; BERT's for every other.
 CLASS_OF_MODEL_TYPE = {
     "camembert": "CamembertTokenizer",
+    "data2vec-text": "RobertaTokenizer",
     "roberta": "RobertaTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
+    "xlm-roberta-xl": "XLMRobertaTokenizer",
 }
 
 

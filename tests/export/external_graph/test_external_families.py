@@ -24,6 +24,7 @@ MODELS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("distilbert", {}),
     ("electra", {}),
     ("mpnet", {}),
+    ("xlm-roberta-xl", {}),
     ("albert", {"inner_group_num": 2, "num_hidden_layers": 2, "num_hidden_groups": 1}),
 )
 
