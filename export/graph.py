@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from bert_onnx.artifact import PassRecord
 from export.onnx_file.input_defaults import give_defaults
-from export.onnx_file.operators import check_operators
+from export.onnx_file.operators import changed_operators, check_operators, count_operators
 from export.passes.base import PassContext
-from export.passes.table import run_passes
+from export.passes.table import Ledger, run_passes
 from export.plan import ADDED_OPERATORS, FP32, VariantPlan
 from export.postprocess import POSTPROCESS_OPERATORS, append_postprocess
 from export.precision import Lowered, LowerPrecision
@@ -70,15 +70,17 @@ class GraphMaker:
         ledger = run_passes(model, target.passes, context, check)
         check_operators(model, target)
         fused = check_expectations(model, ledger, target, eager.config, eager.task, eager.options)
-        passes = tuple(PassRecord(name, outcome.count) for name, outcome in ledger)
+        passes = _records(ledger)
         if plan.precision == FP32:
             return Graph(Lowered(model, passes), opset, fused)
         searched = partial(self._searched, traced, opset) if shared else None
+        before = count_operators(model)
         lowered = self._lower.convert(model, plan, searched, progress)
+        first = replace(lowered.passes[0], operators=changed_operators(before, count_operators(lowered.model)))
+        lowered = replace(lowered, passes=(first, *lowered.passes[1:]))
         if plan.precision == "int8":
             fused_after = run_passes(lowered.model, target.after_int8, PassContext(lowered.model.opset_imports[""]))
-            records = tuple(PassRecord(name, outcome.count) for name, outcome in fused_after)
-            lowered = replace(lowered, passes=lowered.passes + records)
+            lowered = replace(lowered, passes=lowered.passes + _records(fused_after))
         check_operators(lowered.model, target, ADDED_OPERATORS[plan.precision])
         return Graph(replace(lowered, passes=passes + lowered.passes), opset, fused)
 
@@ -93,7 +95,13 @@ class GraphMaker:
         module, lowered = self.reference.eager.module, graph.lowered
         if not module.postprocessing.steps:
             return graph
+        before = count_operators(lowered.model)
         added = append_postprocess(lowered.model, module.postprocessing, module.outputs)
+        changed = changed_operators(before, count_operators(lowered.model))
         check_operators(lowered.model, plan.target, ADDED_OPERATORS[plan.precision] | POSTPROCESS_OPERATORS)
-        passes = (*lowered.passes, PassRecord("append_postprocess", added))
+        passes = (*lowered.passes, PassRecord("append_postprocess", added, changed))
         return replace(graph, lowered=replace(lowered, passes=passes))
+
+
+def _records(ledger: Ledger) -> tuple[PassRecord, ...]:
+    return tuple(PassRecord(name, outcome.count, dict(outcome.operators)) for name, outcome in ledger)

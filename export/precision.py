@@ -173,7 +173,7 @@ def _lowered(result: QuantizationResult, plan: VariantPlan, texts: TextSet | Non
         model=result.model,
         warnings=_isa_warnings(plan),
         passes=(
-            PassRecord(f"quantize_{plan.method}", len(result.records)),
+            PassRecord(f"quantize_{plan.method}", len(result.records)),  # tells what became of operators in both
             PassRecord("quantize_embeddings", len(result.tables)),
         ),
         excluded_nodes=result.excluded_nodes,

@@ -10,12 +10,12 @@ from bert_onnx.artifact.contract.manifest import (
     FileRecord,
     Manifest,
     ModelLimits,
-    PassRecord,
     Variant,
 )
 from bert_onnx.artifact.contract.names import CARD_NAME, MANIFEST_NAME
 from bert_onnx.artifact.contract.opening import Artifact
 from bert_onnx.artifact.contract.parity import OutputParity, Parity
+from bert_onnx.artifact.contract.passes import PassRecord, Step, operator_history
 from bert_onnx.artifact.contract.quality import Quality
 from bert_onnx.artifact.contract.quantization import Quantization
 from bert_onnx.artifact.contract.text_graph import Conformance, TextGraph
@@ -34,6 +34,8 @@ __all__ = [
     "PassRecord",
     "Quality",
     "Quantization",
+    "Step",
     "TextGraph",
     "Variant",
+    "operator_history",
 ]

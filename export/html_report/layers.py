@@ -1,6 +1,8 @@
 """How far a quantized graph is from the float one after each layer, on built-in texts.
 
-Graphs of one export name their tensors alike, so that the output of each LayerNormalization is found in both.
+Graphs of one export name their nodes by the model's modules, so that each LayerNormalization is found in both,
+whichever operator it has become. Texts are run one at a time: the packed states [T, D] of a graph that skips padding
+are then the states [1, S, D] of one that does not.
 """
 
 from __future__ import annotations
@@ -11,55 +13,68 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.artifact import Artifact, Manifest
+from export.plan import FP32
 from runtimes.engines.ort.library import import_onnxruntime
+from runtimes.engines.table import find_runtime
 
 #: Texts that are compared, each alone: padding has no part in it.
 _TEXTS = 12
 _LAYER_NORM = "LayerNormalization"
+#: Runs every graph here.
+_RUNTIME = "onnxruntime-cpu"
+#: Where ONNX Runtime looks for weights that lie beside a graph which it was given as bytes.
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def layer_errors(artifact: Artifact) -> dict[str, dict[str, float]]:
-    """The error of each variant below fp32 that can be compared, after each LayerNormalization: its root mean square as
-    a share of that of the values, by the layer's name, in the graph's order. Graphs that skip padding or fuse layers
-    have other tensors; they are left out, as are models in several files.
+    """The error of each variant below fp32 that ONNX Runtime runs on this processor, after each LayerNormalization.
+
+    Returns:
+        by variant, by the layer's name, in the graph's order: the error's root mean square as a share of that of the
+        values. Layers of other shapes, such as a last one that computes the first token only, are missing.
     """
-    variants = [v for v in artifact.manifest.variants if v.data_file is None and "unpadded" not in v.target]
-    reference = next((v for v in variants if v.precision == "fp32"), None)
-    lower = [v for v in variants if v.precision != "fp32"]
-    if reference is None or not lower or artifact.manifest.task == "text-generation-with-past":
+    reference = artifact.variant()
+    row = find_runtime(_RUNTIME)
+    lower = [v for v in artifact.manifest.variants if v.precision != FP32 and row.can_run(v.target, v.precision)]
+    if not lower or artifact.manifest.task == "text-generation-with-past":
         return {}
     feeds = _feeds(artifact)
-    names = _norms(artifact.path(reference))
+    expected = _states(artifact.path(reference), feeds)
     found = {}
     for variant in lower:
-        common = [name for name in names if name in set(_norms(artifact.path(variant)))]
+        got = _states(artifact.path(variant), feeds)
+        common = [name for name, values in expected.items() if name in got and got[name].size == values.size]
         if common:
-            expected, got = (_run(artifact.path(one), common, feeds) for one in (reference, variant))
             found[variant.name] = {_title(name): _error(expected[name], got[name]) for name in common}
     return found
 
 
-def _norms(path: Path) -> list[str]:
-    """Outputs of the model's own LayerNormalizations; those that smoothing added are the input of a product."""
+def _states(path: Path, feeds: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What the model's own LayerNormalizations give for all texts, one after the other, by the modules' paths."""
     import onnx
 
-    graph = onnx.load(path, load_external_data=False).graph
-    return [node.output[0] for node in graph.node if node.op_type == _LAYER_NORM and "/input/" not in node.name]
-
-
-def _run(path: Path, names: list[str], feeds: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The tensors called `names`, of all texts, one after the other."""
-    import onnx
-
-    model = onnx.load(path)
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    model = onnx.load(path, load_external_data=False)
+    norms = _norms(model.graph)
+    known = {output.name for output in model.graph.output}
+    added = [name for name in norms.values() if name not in known]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in added)
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry(_WEIGHTS_FOLDER, str(path.parent))
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    wanted = {one.name for one in session.get_inputs()}
+    wanted, names = {one.name for one in session.get_inputs()}, list(norms.values())
     rows: list[list[Any]] = [session.run(names, {k: v for k, v in feed.items() if k in wanted}) for feed in feeds]
-    return {name: np.concatenate([row[i].reshape(-1) for row in rows]) for i, name in enumerate(names)}
+    return {name: np.concatenate([row[i].reshape(-1) for row in rows]) for i, name in enumerate(norms)}
+
+
+def _norms(graph: Any) -> dict[str, str]:
+    """The output of each LayerNormalization, fused ones included, by its module's path.
+
+    Those that smoothing added are the input of a product, and no module of the model.
+    """
+    nodes = [node for node in graph.node if node.op_type.endswith(_LAYER_NORM) and "/input/" not in node.name]
+    return {node.name.rpartition("/")[0]: node.output[0] for node in nodes}
 
 
 def _feeds(artifact: Artifact) -> list[dict[str, np.ndarray]]:
@@ -87,9 +102,8 @@ def _longest(manifest: Manifest) -> int:
 
 
 def _title(name: str) -> str:
-    """`embeddings`, `layer 0 attention`, `layer 0 output`: the scope of a LayerNormalization in words."""
-    parts = [part for part in name.split("/") if part not in ("encoder", "LayerNorm", "bert")]
-    scope = [part for part in parts if not part.startswith(_LAYER_NORM)]
+    """`embeddings`, `layer 0 attention`, `layer 0 output`: the path of a LayerNormalization in words."""
+    scope = [part for part in name.split("/") if part not in ("encoder", "LayerNorm", "bert")]
     words = [part.replace("layer.", "layer ") for part in scope]
     return " ".join(words[:2]) if len(words) > 2 else " ".join(words)
 

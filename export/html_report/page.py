@@ -12,6 +12,7 @@ from bert_onnx.version import __version__
 from export.html_report import plots, sections
 from export.html_report.gather import Gathered, gather
 from export.html_report.markup import figure, section, text
+from export.html_report.passes import passes
 from runtimes.bench.queries import Progress
 from runtimes.bench.report import write_whole
 
@@ -54,7 +55,7 @@ def render(found: Gathered) -> str:
             sections.variants(found),
             _speed(found),
             _errors(found),
-            sections.passes(found),
+            passes(found),
             sections.provenance(found),
             f"<footer>Written by bert-onnx {__version__} report.</footer>",
         )

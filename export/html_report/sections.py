@@ -91,28 +91,6 @@ def latencies(found: Gathered) -> str:
     return f"<details><summary>Percentiles of every call</summary>{listed}</details>"
 
 
-def passes(found: Gathered) -> str:
-    """How often each pass fired, and the operators of each graph."""
-    listed = found.artifact.manifest.variants
-    numbers = [str(n) for n in range(1, len(listed) + 1)]
-    ledgers = [_ledger(v) for v in listed]
-    names = dict.fromkeys(name for ledger in ledgers for name in ledger)
-    fired = [(code(name), *(str(ledger.get(name, "")) for ledger in ledgers)) for name in names]
-    operators = sorted({name for v in listed for name in v.operators})
-    counts = [(code(name), *(str(v.operators.get(name, "")) for v in listed)) for name in operators]
-    right = tuple(range(1, len(listed) + 1))
-    parts = []
-    if counts:
-        parts.append("<h3>Operators</h3>" + table(("operator", *numbers), counts, right))
-    if fired:
-        parts.append(f"<h3>Passes</h3>{table(('pass', *numbers), fired, right)}")
-    note = (
-        f"Columns are the variants by number; {numbers[0]} is the portable graph, so that what a target's passes made "
-        "of it stands beside it. A pass counts how often it fired; an empty cell: it does not run for that target."
-    )
-    return section("graphs", "Operators and passes", note, *parts)
-
-
 def provenance(found: Gathered) -> str:
     """Where everything comes from, and the hash of every file."""
     manifest = found.artifact.manifest
@@ -141,14 +119,6 @@ def _origin(manifest: Manifest, sha256: str) -> list[tuple[str, str]]:
         ("cases", text(", ".join(manifest.variants[0].parity.cases))),
     ]
     return [row for row in rows if row[1]]
-
-
-def _ledger(variant: Variant) -> dict[str, int]:
-    """How often each pass fired, over all of its runs."""
-    counts: dict[str, int] = {}
-    for record in variant.passes:
-        counts[record.name] = counts.get(record.name, 0) + record.count
-    return counts
 
 
 def _isa(variant: Variant) -> str:

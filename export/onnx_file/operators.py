@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
@@ -26,6 +26,12 @@ def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
 def count_operators(model: ir.Model) -> Counter[str]:
     """How many nodes there are of each operator."""
     return Counter(operator_name(node) for node in all_nodes(model))
+
+
+def changed_operators(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """How many nodes more, or fewer, there are of each operator whose number changed."""
+    names = sorted(before.keys() | after.keys())
+    return {name: change for name in names if (change := after.get(name, 0) - before.get(name, 0))}
 
 
 def check_operators(model: ir.Model, target: Target, added: frozenset[str] = frozenset()) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
+from export.onnx_file.operators import changed_operators, count_operators
 from export.passes.algebra.drop_key_bias import drop_key_bias
 from export.passes.algebra.first_row import first_row
 from export.passes.algebra.fold_scale import fold_scale
@@ -111,8 +113,12 @@ def run_passes(
         The ledger.
     """
     ledger = []
+    before = count_operators(model)
     for name in names:
-        ledger.append((name, PASSES[name](model, context)))
+        outcome = PASSES[name](model, context)
+        after = count_operators(model)
+        ledger.append((name, replace(outcome, operators=changed_operators(before, after))))
+        before = after
         if after_each is not None:
             after_each(name, model)
     return tuple(ledger)

@@ -55,7 +55,7 @@ def make_variant(name: str = "model", difference: float = 3e-7) -> Variant:
         size_bytes=0,
         operators={"Softmax": 1, "MatMul": 6},
         fused={"attention": 1},
-        passes=(PassRecord("fold_scale", 1),),
+        passes=(PassRecord("fold_scale", 1, {"Mul": -2}),),
         excluded_nodes=(),
         parity=parity,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bert_onnx.artifact.contract.manifest import Manifest, Variant
 from bert_onnx.artifact.contract.names import CARD_NAME, MANIFEST_NAME, check_name
+from bert_onnx.artifact.contract.passes import operator_history
 from bert_onnx.artifact.contract.quality import Quality, missed
 from bert_onnx.artifact.contract.text_graph import TextGraph
 from bert_onnx.errors import ArtifactError
@@ -53,6 +54,11 @@ def _check_variant(variant: Variant, manifest: Manifest, where: str) -> None:
         )
     if sorted(output.name for output in variant.parity.outputs) != sorted(port.name for port in manifest.outputs):
         raise ArtifactError(f"{where}: the parity of the variant {variant.name!r} does not cover exactly the outputs.")
+    history = operator_history(variant.passes, variant.operators)
+    if any(min(step.before.values(), default=0) < 0 for step in history):
+        raise ArtifactError(
+            f"{where}: passes of the variant {variant.name!r} took away operators that it did not have."
+        )
     if variant.quality is not None:
         _check_quality(variant.quality, f"{where}: the quality of the variant {variant.name!r}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ from bert_onnx.errors import ArtifactError, UsageError
 
 T = TypeVar("T")
 
+#: The older schema that is read, too.
+_UPGRADED = 5
 # What a message quotes of a damaged manifest at most.
 _QUOTED = 200
 
@@ -30,7 +32,9 @@ def decode_manifest(text: bytes, where: str) -> Manifest:
     values = load_object(text, where)
     # Asked first: of another schema, other fields would be complained of for the wrong reason.
     version = _convert(values, _Schema, where).schema_version
-    if version != SCHEMA_VERSION:
+    if version == _UPGRADED:
+        _upgrade(values, where)
+    elif version != SCHEMA_VERSION:
         way_on = "update bert-onnx" if version > SCHEMA_VERSION else "export the model again"
         raise ArtifactError(
             f"{where} has schema version {version} and this bert-onnx reads {SCHEMA_VERSION}; {way_on}."
@@ -39,6 +43,21 @@ def decode_manifest(text: bytes, where: str) -> Manifest:
     _check_fields(values, manifest, where)
     check_manifest(manifest, where)
     return manifest
+
+
+def _upgrade(values: dict[str, Any], where: str) -> None:
+    """Make a document of schema 5 one of 6, in which passes tell what became of operators; whatever else it holds."""
+    values["schema_version"] = SCHEMA_VERSION
+    for variant in _objects(values.get("variants")):
+        for record in _objects(variant.get("passes")):
+            if "operators" in record:
+                raise _damaged(where, "Object contains unknown field 'operators'")
+            record["operators"] = None
+
+
+def _objects(values: Any) -> Iterator[dict[str, Any]]:
+    """Those of a list that are objects."""
+    return (value for value in values if isinstance(value, dict)) if isinstance(values, list) else iter(())
 
 
 class _Schema(msgspec.Struct):

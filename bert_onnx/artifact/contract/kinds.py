@@ -10,7 +10,8 @@ from msgspec import Meta
 _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = sys.float_info.max
 
-#: A whole number of at least 0, and of at least 1.
+#: A whole number; one of at least 0; one of at least 1.
+Whole = Annotated[int, Meta(ge=-_LARGEST_INT, le=_LARGEST_INT)]
 Count = Annotated[int, Meta(ge=0, le=_LARGEST_INT)]
 Positive = Annotated[int, Meta(ge=1, le=_LARGEST_INT)]
 #: A finite number, and one of at least 0: JSON's 1e999 is infinite.

@@ -9,6 +9,7 @@ import msgspec
 
 from bert_onnx.artifact.contract.kinds import Count, Positive, Sha256
 from bert_onnx.artifact.contract.parity import Parity
+from bert_onnx.artifact.contract.passes import PassRecord
 from bert_onnx.artifact.contract.quality import Quality
 from bert_onnx.artifact.contract.quantization import Quantization
 from bert_onnx.artifact.contract.text_graph import TextGraph
@@ -18,7 +19,7 @@ from bert_onnx.source import Source
 from bert_onnx.tasks import Port, TaskOptions
 
 #: Raised whenever a field is added, removed or changes its meaning.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,6 @@ class ModelLimits:
     def longest_sequence(self) -> int:
         """Most tokens in a row."""
         return self.max_position_embeddings
-
-
-@dataclass(frozen=True)
-class PassRecord:
-    """A graph pass and how often it fired."""
-
-    name: str
-    count: Count
 
 
 @dataclass(frozen=True)

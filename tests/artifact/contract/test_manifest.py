@@ -15,7 +15,7 @@ from artifact_builders import make_manifest, make_variant, publish_small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_onnx.artifact import SCHEMA_VERSION, Artifact, Manifest, OutputParity
+from bert_onnx.artifact import SCHEMA_VERSION, Artifact, Manifest, OutputParity, PassRecord, operator_history
 from bert_onnx.artifact.contract.decode import decode_manifest
 from bert_onnx.errors import ArtifactError
 
@@ -180,6 +180,8 @@ def test_schema_version_is_a_whole_number(document: dict[str, Any], version: Any
         (("variants", 0, "size_bytes"), 1, "says 1 bytes but"),
         (("variants", 0, "parity", "verdict"), "maybe", r"parity\.verdict: Invalid enum value 'maybe'"),
         (("variants", 0, "parity", "outputs"), [], "cover"),
+        (("variants", 0, "passes", 0, "operators"), {"MatMul": 7}, "took away operators that it did not have"),
+        (("variants", 0, "passes", 0, "operators"), {"MatMul": 1.5}, "operators"),
         (("text_graphs", 0, "file"), "onnx/other.onnx", "no .onnx file"),
         (("text_graphs", 0, "file"), "onnx/model.onnx", "says 200 bytes but"),
         (("text_graphs", 0, "size_bytes"), 1, "says 1 bytes but"),
@@ -232,6 +234,38 @@ def test_an_older_schema_says_what_to_do(document: dict[str, Any], version: int)
         ArtifactError, match=rf"^manifest.json has schema version {version} .*; export the model again\.$"
     ):
         decoded(json.dumps(older))
+
+
+def test_schema_5_is_read_and_written_as_today(document: dict[str, Any], sealed: Manifest) -> None:
+    older = copy.deepcopy(document) | {"schema_version": 5}
+    with pytest.raises(ArtifactError, match="unknown field 'operators'"):
+        decoded(json.dumps(older))
+    for record in older["variants"][0]["passes"]:
+        del record["operators"]
+    manifest = decoded(json.dumps(older))
+    record = manifest.variants[0].passes[0]
+    assert (record.name, record.count, record.operators) == ("fold_scale", 1, None)
+    assert operator_history(manifest.variants[0].passes, manifest.variants[0].operators) == []
+    known = replace(manifest.variants[0], passes=sealed.variants[0].passes)
+    assert replace(manifest, variants=(known,)) == sealed
+    assert decoded(manifest.to_json()) == manifest
+    for variants in (1, [1], [{}], [{"passes": 1}], [{"passes": [1]}]):
+        with pytest.raises(ArtifactError):
+            decoded(json.dumps(older | {"variants": variants}))
+
+
+def test_operators_before_and_after_each_pass() -> None:
+    passes = (
+        PassRecord("a", 2, {"Add": -2, "Gelu": 1}),
+        PassRecord("b", 0),
+        PassRecord("c", 1, {"Gelu": -1, "Erf": 1}),
+    )
+    first, second, third = operator_history(passes, {"Add": 1, "Erf": 1})
+    assert (first.before, first.after) == ({"Add": 3, "Erf": 0, "Gelu": 0}, {"Add": 1, "Erf": 0, "Gelu": 1})
+    assert second.before == second.after == third.before == first.after
+    assert third.after == {"Add": 1, "Erf": 1}
+    unknown = (passes[0], PassRecord("b", 0, None), passes[2])
+    assert operator_history(unknown, {"Add": 1, "Erf": 1}) == [third]
 
 
 @settings(max_examples=200, deadline=None)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from export_samples import save_checkpoint, write_texts
 from onnx import TensorProto, helper, numpy_helper
 from toy_artifacts import publish_toy
 
-from bert_onnx.artifact import Artifact
+from bert_onnx.artifact import Artifact, operator_history
 from bert_onnx.cli.main import main
 from export.html_report.figures import round_ticks, spread
-from export.html_report.layers import _error, _norms, _run, _title
+from export.html_report.gather import Gathered
+from export.html_report.layers import _error, _states, _title, layer_errors
+from export.html_report.passes import passes
+from export.pipeline import export
+from export.request import ExportRequest, PrecisionRequest
+from runtimes.bench.machine import this_machine
 from runtimes.bench.sweep import sweep
 
 pytestmark = pytest.mark.slow
@@ -110,11 +117,58 @@ def test_the_error_after_a_layer(tmp_path: Path) -> None:
     """A graph whose second layer is moved by a known share of its values."""
     paths = [_layers(tmp_path / f"{shift}.onnx", shift) for shift in (0.0, 0.25)]
     feeds = [{"x": np.random.default_rng(0).normal(size=(1, 3, 4)).astype(np.float32)}]
-    names = _norms(paths[0])
-    assert [_title(name) for name in names] == ["embeddings", "layer 0 output"]
-    expected, found = (_run(path, names, feeds) for path in paths)
-    assert _error(expected[names[0]], found[names[0]]) == 0
-    assert _error(expected[names[1]], found[names[1]]) == pytest.approx(0.25, rel=1e-4)
+    expected, found = (_states(path, feeds) for path in paths)
+    assert [_title(name) for name in expected] == ["embeddings", "layer 0 output"]
+    assert list(expected) == list(found)
+    first, second = expected
+    assert _error(expected[first], found[first]) == 0
+    assert _error(expected[second], found[second]) == pytest.approx(0.25, rel=1e-4)
+    beside = tmp_path / "apart" / "model.onnx"
+    beside.parent.mkdir()
+    onnx.save(onnx.load(paths[1]), beside, save_as_external_data=True, location="model.onnx_data", size_threshold=0)
+    assert beside.with_name("model.onnx_data").stat().st_size == 32
+    assert all(np.array_equal(states, found[name]) for name, states in _states(beside, feeds).items())
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """int8 for three targets, of which one skips padding and two have their weights beside them."""
+    folder = tmp_path_factory.mktemp("layers")
+    checkpoint = save_checkpoint(folder / "checkpoint", "feature-extraction")
+    texts = write_texts(folder / "texts.txt", 24, 1)
+    precision = PrecisionRequest(("fp32", "int8"), method="dynamic", evaluation=texts, allow_degraded=True)
+    targets = ("portable", "ort-cpu", "ort-cpu-unpadded")
+    request = ExportRequest(str(checkpoint), output=str(folder / "out"), targets=targets, precision=precision)
+    return export(request).artifact
+
+
+def test_layers_of_graphs_that_skip_padding_and_have_weights_beside_them(artifact: Artifact) -> None:
+    errors = layer_errors(artifact)
+    lower = [variant for variant in artifact.manifest.variants if variant.precision == "int8"]
+    assert list(errors) == [variant.name for variant in lower]
+    assert sum(variant.data_file is not None for variant in lower) == 2
+    names = ["embeddings", *(f"layer {layer} {part}" for layer in range(2) for part in ("attention", "output"))]
+    for layers in errors.values():
+        assert list(layers) == names
+        assert 0 < layers["layer 1 output"] < 0.5
+
+
+def test_operators_before_and_after_each_pass(artifact: Artifact) -> None:
+    """All graphs begin as the same trace; the page shows the way of each."""
+    variants = artifact.manifest.variants
+    histories = [operator_history(variant.passes, variant.operators) for variant in variants]
+    traces = [{name: count for name, count in steps[0].before.items() if count} for steps in histories]
+    assert all(trace == traces[0] for trace in traces)
+    assert [step.before for step in histories[0][1:]] == [step.after for step in histories[0][:-1]]
+    shown = passes(Gathered(artifact, this_machine(), {}, {}, None))
+    assert shown.count(f"{sum(traces[0].values())} nodes before the first pass") == len(variants) == 6
+    raised = next(step for step in histories[0] if step.record.name == "raise_attention")
+    assert f"<code>Softmax</code> {raised.before['Softmax']} → {raised.after['Softmax']}" in shown
+    older = replace(variants[0], passes=tuple(replace(one, operators=None) for one in variants[0].passes))
+    manifest = replace(artifact.manifest, variants=(older,))
+    silent = passes(Gathered(replace(artifact, manifest=manifest), this_machine(), {}, {}, None))
+    assert "raise_attention" in silent
+    assert "before the first pass" not in silent
 
 
 def _layers(path: Path, shift: float) -> Path:
