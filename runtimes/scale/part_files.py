@@ -13,6 +13,7 @@ import msgspec
 from runtimes.embed_files.columns import digits
 from runtimes.embed_files.embedder import REASON
 from runtimes.parquet import import_pyarrow
+from runtimes.scale.arrow_types import without_nanoseconds
 from runtimes.scale.reading import LINE, OBJECT, UNREAD
 from runtimes.text_files import shown
 
@@ -72,15 +73,17 @@ def open_part(path: Path, suffix: str, made: Sequence[str], objects: bool) -> It
 
 
 def _object_lines(batch: Any, made: Sequence[str]) -> Iterator[bytes]:
-    """The objects as they were written, with more fields at the end."""
-    for text, fields in zip(batch.column(OBJECT).to_pylist(), _fields(batch, made), strict=True):
-        more = json.dumps(fields, ensure_ascii=False)
+    """The objects as they were written, with more fields at the end: what folders say, then what was made."""
+    own = batch.select([name for name in batch.schema.names[2:] if name not in made]).to_pylist()
+    for text, folders, fields in zip(batch.column(OBJECT).to_pylist(), own, _fields(batch, made), strict=True):
+        told = {name: value for name, value in folders.items() if value is not None}
+        more = json.dumps(told | fields, ensure_ascii=False)
         yield f"{text[: text.rindex('}')].rstrip()}, {more[1:]}\n".encode()
 
 
 def _row_lines(batch: Any, made: Sequence[str]) -> Iterator[bytes]:
     """Dates as ISO 8601, bytes as base64, numbers that are not finite as null."""
-    own = batch.select([name for name in batch.schema.names if name not in made])
+    own = without_nanoseconds(batch.select([name for name in batch.schema.names if name not in made]))
     for row, fields in zip(own.to_pylist(), _fields(batch, made), strict=True):
         yield msgspec.json.encode({**row, **fields}) + b"\n"
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from runtimes.embed_files.records import text_item
 from runtimes.parquet import import_pyarrow
+from runtimes.scale.arrow_types import without_views
+from runtimes.scale.folders import with_columns
+from runtimes.scale.formats import is_lines, open_lines
 from runtimes.scale.slices import Slice
 from runtimes.scale.store import Store
 from runtimes.text_files import Broken, TextRow, parse_json, read_lines
@@ -21,7 +24,7 @@ _ROWS = 2048
 
 
 def read_slice(store: Store, piece: Slice, column: str, taken: Sequence[str]) -> Iterator[Any]:
-    """Batches with the columns of the file (jsonl: the text, and `json`), LINE and UNREAD.
+    """Batches with the columns of the file (jsonl: the text, and `json`), LINE and UNREAD, and those of its folders.
 
     Args:
         column: where the texts are.
@@ -30,17 +33,19 @@ def read_slice(store: Store, piece: Slice, column: str, taken: Sequence[str]) ->
     Raises:
         InputError: the file cannot be read.
     """
-    yield from _read_jsonl(store, piece, column, taken) if is_jsonl(store, piece) else _read_parquet(store, piece)
+    read = _read_jsonl(store, piece, column, taken) if is_jsonl(store, piece) else _read_parquet(store, piece)
+    for batch in read:
+        yield with_columns(without_views(batch), piece.folders)
 
 
 def is_jsonl(store: Store, piece: Slice) -> bool:
     """Whether the slice is of a file of jsonl; else it is of parquet."""
-    return store.show(piece.file).lower().endswith(".jsonl")
+    return is_lines(store.show(piece.file))
 
 
-def empty_batch(column: str) -> Any:
+def empty_batch(piece: Slice, column: str) -> Any:
     """What a slice of jsonl without any row is."""
-    return _batch([], column)
+    return with_columns(_batch([], column), piece.folders)
 
 
 def _read_parquet(store: Store, piece: Slice) -> Iterator[Any]:
@@ -67,8 +72,7 @@ def _read_parquet(store: Store, piece: Slice) -> Iterator[Any]:
 
 
 def _read_jsonl(store: Store, piece: Slice, column: str, taken: Sequence[str]) -> Iterator[Any]:
-    with store.open(piece.file) as file:
-        file.seek(piece.offset)
+    with open_lines(store, piece.file, piece.offset) as file:
         lines = islice(read_lines(file, piece.first - piece.skip + 1), piece.skip, piece.skip + piece.rows)
         rows = (_row(line, column, taken) for line in lines if isinstance(line, Broken) or line.value.strip())
         while some := list(islice(rows, _ROWS)):

@@ -8,11 +8,13 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bert_onnx.errors import InputError, RuntimeUnavailableError, StorageError, UsageError
+from runtimes.scale.client_errors import is_refusal, reason_of
+from runtimes.scale.folders import walk
 
 #: Where files are written before they get their names, in folders that can rename.
 ASIDE = "_aside"
@@ -43,8 +45,11 @@ class Store:
         self.local = "file" in _protocols(self._fs)
         self._made: set[str] = set()
 
-    def files(self, suffixes: tuple[str, ...]) -> list[str]:
+    def files(self, suffixes: tuple[str, ...], pattern: str = "") -> list[str]:
         """Names that end so, in order; names that begin with _ or . are left out, as other readers do.
+
+        Args:
+            pattern: with *, ? or [: of files, and of folders whose files count; empty for all.
 
         Raises:
             InputError: the address cannot be listed, or there is nothing.
@@ -55,7 +60,8 @@ class Store:
                 return [""] if self._root.lower().endswith(suffixes) else []
             if not self._fs.isdir(self._root):
                 raise InputError(f"{self.address} does not exist.")
-            found = [self._relative(path) for path in self._fs.find(self._root)]
+            matches = self._fs.glob(self._path(pattern)) if pattern else [self._root]
+            found = {self._relative(path) for match in matches for path in self._below(match)}
         hidden = ("_", ".")
         return sorted(
             name
@@ -64,12 +70,23 @@ class Store:
             and not any(part.startswith(hidden) for part in PurePosixPath(name).parts)
         )
 
+    def _below(self, path: str) -> Iterable[str]:
+        """The file `path`, or every file in or below it."""
+        if not self._fs.isdir(path):
+            return [path]
+        return walk(path) if self.local else self._fs.find(path)
+
     def names(self, folder: str = "") -> set[str]:
         """Every file in or below `folder`; none where it does not exist."""
         with self._reading(f"{self.address}/{folder}"):
             self._fs.invalidate_cache()
             path = self._path(folder)
             return {self._relative(found) for found in self._fs.find(path)} if self._fs.exists(path) else set()
+
+    def exists(self) -> bool:
+        """Whether anything is at the address."""
+        with self._reading(self.address):
+            return bool(self._fs.exists(self._root))
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Any]:
@@ -160,37 +177,24 @@ class Store:
 
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:
-        """Clients of object stores have errors of their own, and no base class in common."""
         try:
             yield
         except Exception as error:
-            if not self._refused(error):
+            if not is_refusal(error):
                 raise
-            raise InputError(f"{what} cannot be read: {_reason(error)}.") from error
+            raise InputError(f"{what} cannot be read: {reason_of(error)}.") from error
 
     @contextlib.contextmanager
     def _writing(self, what: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            if not self._refused(error):
+            if not is_refusal(error):
                 raise
             raise StorageError(
-                f"{what} cannot be written: {_reason(error)}; what is done so far is kept, --resume goes on."
+                f"{what} cannot be written: {reason_of(error)}; what is done so far is kept, --resume goes on."
             ) from error
-
-    def _refused(self, error: Exception) -> bool:
-        return isinstance(error, OSError) or type(error).__module__.split(".")[0] in _CLIENTS
-
-
-#: Packages whose errors mean that a store refused.
-_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure", "requests", "fsspec")
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split()).rstrip(".")

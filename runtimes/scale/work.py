@@ -94,7 +94,7 @@ class Worker:
         for batch in self._embedder.stream(read_slice(self._source, piece, column, self._embedder.made)):
             yield batch
         if batch is None:
-            yield self._embedder.empty(empty_batch(column).schema)
+            yield self._embedder.empty(empty_batch(piece, column).schema)
 
 
 def receipt_name(piece: Slice) -> str:

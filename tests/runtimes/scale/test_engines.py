@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from folders_of_texts import check_whole, run, write_parquet
 from repository import ROOT
+from scale_tools import need, need_java
 from toy_artifacts import publish_toy
 
 from bert_onnx.errors import StorageError
@@ -43,7 +44,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> str:
-    pytest.importorskip({"ray": "ray.data", "spark": "pyspark"}[request.param])
+    need({"ray": "ray.data", "spark": "pyspark"}[request.param])
+    if request.param == "spark":
+        need_java()
     return str(request.param)
 
 
@@ -69,8 +72,8 @@ def test_workers_and_drivers_are_killed(artifact: Path, tmp_path: Path, engine: 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """A bucket of a server of its own."""
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    need("s3fs")
+    server = need("moto.server").ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     values = {

@@ -29,7 +29,8 @@ from bert_onnx.errors import (
 )
 from runtimes.pipelines.batches import BatchOptions
 from runtimes.scale import local, work
-from runtimes.scale.slices import SourceFile, cut, find_files
+from runtimes.scale.slices import cut
+from runtimes.scale.source_files import SourceFile, find_files
 from runtimes.scale.store import Store
 from runtimes.scale.work import Worker
 from runtimes.selection.request import RuntimeRequest
@@ -285,7 +286,7 @@ def test_any_address_of_fsspec(artifact: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "changes", "kind", "words"),
     [
-        ({}, {}, InputError, "has no file that ends with .parquet or .jsonl"),
+        ({}, {}, InputError, "has no file that ends with .parquet, .jsonl"),
         ({"a.parquet": b"x"}, {}, InputError, "is not a parquet file"),
         ({"a.jsonl": b"", "b.parquet": b""}, {}, UsageError, "one kind at a time"),
         ({"a.jsonl": b"{}"}, {"column": "json"}, UsageError, "must not be called 'json'"),

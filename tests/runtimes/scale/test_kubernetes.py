@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from repository import ROOT
+from scale_tools import need
 
 from bert_onnx.cli import serve
 
@@ -24,7 +25,7 @@ CONTAINERS = [
 
 @pytest.mark.parametrize("document", DOCUMENTS[:-1], ids=lambda document: document["kind"])
 def test_kubernetes_takes_it(document: dict[str, Any]) -> None:
-    validate = pytest.importorskip("kubernetes_validate").validate
+    validate = need("kubernetes_validate").validate
     validate(document, "1.30", strict=True)
     with pytest.raises(Exception, match="sorts"):
         validate({**document, "spec": {**document["spec"], "sorts": 1}}, "1.30", strict=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from served import Served, serving
-from served_models import export_late, open_models, save_models
 from toy_artifacts import publish_toy
 
 
@@ -28,18 +27,24 @@ def served(artifact: Path) -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A checkpoint for each task that has a class in transformers."""
+    from served_models import save_models  # torch, which `make scale` has not
+
     return save_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")
 def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact of late interaction."""
+    from served_models import export_late
+
     return export_late(tmp_path_factory.mktemp("late"))
 
 
 @pytest.fixture(scope="session")
 def offline(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Pipelines by task, which no server has."""
+    from served_models import open_models
+
     return open_models(tmp_path_factory.mktemp("offline"), checkpoints)
 
 
@@ -48,5 +53,7 @@ def all_tasks(
     artifact: Path, late: Path, checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     """A server with a model for every task; each is called like its task, but for the artifacts `toy` and `late`."""
+    from served_models import open_models
+
     with serving(artifact, late, pipelines=open_models(tmp_path_factory.mktemp("served"), checkpoints)) as server:
         yield server

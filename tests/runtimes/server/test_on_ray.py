@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scale_tools import need
 from served import LIMITS, Served
 
 from bert_onnx.cli import main as cli
@@ -39,7 +40,7 @@ REQUESTS = (
 @pytest.fixture(scope="module")
 def port(artifact: Path) -> Iterator[int]:
     """Where Ray Serve listens."""
-    serve = pytest.importorskip("ray.serve")
+    serve = need("ray.serve")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number = int(free.getsockname()[1])
