@@ -44,6 +44,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--address", metavar="A", help="of a Ray cluster (default: one is started here)")
     parser.add_argument("--workers", type=int, metavar="N", help="most replicas on Ray (default: one a core)")
+    parser.add_argument(
+        "--max-models", type=int, metavar="N", help="most models that a replica on Ray keeps open (default: all)"
+    )
     parser.set_defaults(command=_serve)
 
 
@@ -52,8 +55,9 @@ def _serve(arguments: argparse.Namespace) -> None:
     from runtimes.selection.request import RuntimeRequest
     from runtimes.server.settings import Limits, ServerSettings, read_keys
 
-    if arguments.engine == "local" and (arguments.address, arguments.workers) != (None, None):
-        raise UsageError("--address and --workers are for replicas on a cluster; add --engine ray.")
+    of_clusters = (arguments.address, arguments.workers, arguments.max_models)
+    if arguments.engine == "local" and any(option is not None for option in of_clusters):
+        raise UsageError("--address, --workers and --max-models are for replicas on a cluster; add --engine ray.")
 
     runtime = None if arguments.runtime == "auto" else arguments.runtime
     settings = ServerSettings(
@@ -86,7 +90,7 @@ def _run(arguments: argparse.Namespace, settings: Any) -> None:
     if arguments.engine == "ray":
         from runtimes.server.on_ray import Replicas, serve_on_ray
 
-        serve_on_ray(settings, Replicas(arguments.address, arguments.workers))
+        serve_on_ray(settings, Replicas(arguments.address, arguments.workers, models=arguments.max_models))
         return
     from runtimes.server.serve import serve
 

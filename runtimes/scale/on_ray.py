@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from bert_onnx.errors import InferenceError, UsageError
+from bert_onnx.errors import InferenceError
 from runtimes.scale.engine import EngineJob, import_engine
+from runtimes.scale.ray_cluster import join_ray
 from runtimes.scale.slices import from_json, to_json
 from runtimes.scale.work import Receipt, Work, Worker
 
@@ -31,14 +32,7 @@ def run(job: EngineJob) -> Iterator[Receipt]:
         UsageError: the cluster cannot be reached.
         InferenceError: Ray gave up.
     """
-    ray = import_engine("ray")
-    data = import_engine("ray.data")
-    try:
-        ray.init(address=job.address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError) as error:
-        raise UsageError(
-            f"no Ray cluster at {job.address}: {_first_line(error)}; leave --address out to start one."
-        ) from None
+    ray, data = join_ray(job.address), import_engine("ray.data")
     data.DataContext.get_current().enable_progress_bars = False
     room = int(ray.cluster_resources().get("CPU", 1)) // job.threads
     workers = min(job.workers or max(1, room), len(job.pieces))

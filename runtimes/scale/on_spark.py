@@ -63,7 +63,7 @@ def _session(sql: Any, job: EngineJob) -> Any:
         spark.sparkContext.setLogLevel("FATAL")  # what fails is raised here, too
         return spark
     except Exception as error:
-        raise UsageError(f"Spark cannot be started at {master}: {_reason(error)}.") from None
+        raise UsageError(f"Spark cannot be started at {master}: {_reason(error)}; its log above says more.") from None
 
 
 def _compute(work: Work) -> Callable[[Iterable[str]], Iterator[Receipt]]:
@@ -75,7 +75,8 @@ def _compute(work: Work) -> Callable[[Iterable[str]], Iterator[Receipt]]:
 
 
 def _reason(error: Exception) -> str:
-    """What Python raised in a worker, if that is in the trace; else its first line."""
+    """What Python raised in a worker, if that is in the trace; else what Java did; else its first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raised = [line for line in lines if _RAISED.match(line)]
-    return (raised or lines or [type(error).__name__])[0].rstrip(".")[:500]
+    of_java = [line.removeprefix(": ") for line in lines if line.startswith(": ")]
+    return (raised or of_java or lines or [type(error).__name__])[0].rstrip(".")[:500]

@@ -125,9 +125,9 @@ class Exchange:
                 raw += part
         return bytes(raw) if size <= most else None
 
-    def choose(self, name: str | None, tasks: Sequence[str], what: str) -> ServedModel:
-        """As `Service.find`; the record says which, and it stays open until the request is over."""
-        model = self.service.find(name, tasks, what)
+    async def choose(self, name: str | None, tasks: Sequence[str], what: str) -> ServedModel:
+        """As `Service.find` and `Service.model`; the record says which, and it stays open until the request is over."""
+        model = await self.service.model(self.service.find(name, tasks, what))
         self.record.model = model.name
         self.record.used.append(model)
         model.users += 1

@@ -32,6 +32,7 @@ class Metrics:
         self.reloads = Counter(
             "bert_onnx_reloads", "Artifacts that were opened again.", ("model", "result"), registry=registry
         )
+        self.open_models = Gauge("bert_onnx_open_models", "Models that are open.", registry=registry)
         self._queue = Gauge("bert_onnx_queue_tokens", "Tokens that wait or run.", ("model",), registry=registry)
         self._dropped = Counter(
             "bert_onnx_dropped_texts",

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.artifact import Artifact
-from bert_onnx.errors import UsageError
 from bert_onnx.sentence_modules import SPARSE
 from bert_onnx.sentence_settings import SentenceSettings
 from bert_onnx.tasks import CHOICES, SEQUENCE
@@ -26,17 +25,12 @@ from runtimes.server.batching.work import Group
 from runtimes.server.health import Probe
 from runtimes.server.logs import log
 from runtimes.server.metrics import Metrics, ModelMetrics
+from runtimes.server.model_card import ModelCard, open_served
 from runtimes.server.queued_runtime import QueuedRuntime
 from runtimes.server.refusals import TooLargeError
 from runtimes.server.settings import Limits, ServerSettings
 from runtimes.server.sparse_rows import KeptTokens, SparseRow
 
-#: Tasks that have a route.
-TASKS = (
-    "sentence-similarity", "feature-extraction", "sparse-embedding", "late-interaction", "text-classification",
-    "text-ranking", "fill-mask", "token-classification", "question-answering", "next-sentence-prediction",
-    "multiple-choice",
-)  # fmt: skip
 #: Most numbers of a batch's outputs: logits over a vocabulary are large.
 _OUTPUT_NUMBERS = 1 << 26
 #: Most numbers of an answer that has some for every token, or for every word of a vocabulary.
@@ -66,6 +60,7 @@ class ServedModel:
         self.tokenizer = pipeline.tokenizer
         self.sentence: SentenceSettings = getattr(pipeline, "sentence", SentenceSettings())
         self.max_length = pipeline.max_length
+        self.card = ModelCard.of(self.task, self.max_length, pipeline.config, self.tokenizer)
         self.description = pipeline.describe()
         self.is_suspect = True
         #: Requests that have chosen it and are not over; counted on the event loop.
@@ -159,12 +154,9 @@ def open_model(folder: Path, settings: ServerSettings, scheduler: Scheduler, met
         InferenceError: it does not give what its vectors.json has.
         ArtifactError, RuntimeUnavailableError, UsageError: as `runtimes.load`.
     """
-    artifact = Artifact.open(folder, check_hashes=False, partial=True)
-    manifest = artifact.manifest
-    if manifest.task not in TASKS:
-        raise UsageError(f"{folder.name} is for {manifest.task}, which is not served; these are: {', '.join(TASKS)}.")
+    artifact = open_served(folder)
     pipeline: Any = load_request(folder, settings.runtime)
-    pads = not manifest.variant(pipeline.describe().variant).target.endswith("-unpadded")
+    pads = not artifact.manifest.variant(pipeline.describe().variant).target.endswith("-unpadded")
     model = ServedModel(folder.name, folder, pipeline, pads, scheduler, settings.limits, metrics)
     model.check()
     model.artifact = artifact

@@ -11,8 +11,12 @@ from typing import Any
 from starlette.applications import Starlette
 
 from bert_onnx.errors import UsageError
+from runtimes.pipelines.options import check_count
 from runtimes.scale.engine import import_engine
+from runtimes.scale.ray_cluster import join_ray
 from runtimes.server.app import make_app
+from runtimes.server.model_card import open_served
+from runtimes.server.multiplexed import MultiplexedService
 from runtimes.server.serve import open_service
 from runtimes.server.settings import ServerSettings
 
@@ -29,11 +33,21 @@ class Replicas:
         address: of the cluster; None starts one here.
         most: replicas when it is busy; None for as many as the cluster has processors for.
         threads: of each, which are the processors that Ray keeps for it.
+        models: that a replica keeps open at once, where there are several; None for all.
+
+    Raises:
+        UsageError: a number is below 1.
     """
 
     address: str | None = None
     most: int | None = None
     threads: int = 1
+    models: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("most", "threads", "models"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
 
     def options(self, settings: ServerSettings, processors: int) -> dict[str, Any]:
         """What a deployment is told: requests wait in a replica's own queue, whose limit answers as a server's does."""
@@ -56,7 +70,8 @@ def serve_on_ray(settings: ServerSettings, replicas: Replicas) -> None:
 
     Raises:
         RuntimeUnavailableError: Ray is not installed.
-        UsageError: an option that Ray's proxy has no place for, or no cluster is there.
+        UsageError: an option that Ray's proxy has no place for, a task that is not served, or no cluster is there.
+        ArtifactError: a folder is none.
     """
     start(settings, replicas)
     ended = threading.Event()
@@ -72,20 +87,22 @@ def start(settings: ServerSettings, replicas: Replicas) -> None:
     """Start the proxy and the first replica, and wait until it answers. Raises as `serve_on_ray`."""
     if settings.metrics_port is not None:
         raise UsageError("--metrics-port is for one server; a replica on Ray has /metrics beside its other routes.")
-    ray, serve = import_engine("ray"), import_engine("ray.serve")
-    try:
-        ray.init(address=replicas.address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError) as error:
-        raise UsageError(f"no Ray cluster at {replicas.address}: {error}; leave --address out to start one.") from None
+    for folder in settings.folders:
+        open_served(folder)
+    serve = import_engine("ray.serve")
+    ray = join_ray(replicas.address)
     options = replicas.options(settings, int(ray.cluster_resources().get("CPU", 1)))
     serve.start(http_options={"host": settings.host, "port": settings.port})
     threads = replace(settings.runtime, threads=replicas.threads)
-    routes = serve.ingress(_builder(replace(settings, runtime=threads)))()
+    routes = serve.ingress(_builder(replace(settings, runtime=threads), replicas.models))()
     serve.run(serve.deployment(routes).options(**options).bind(), name="bert-onnx", route_prefix="/")
 
 
-def _builder(settings: ServerSettings) -> Callable[[], Starlette]:
+def _builder(settings: ServerSettings, models: int | None) -> Callable[[], Starlette]:
+    """One model is open before the first request; of several, those that requests ask for."""
+
     def build() -> Starlette:
-        return make_app(open_service(settings))
+        alone = len(settings.folders) == 1
+        return make_app(open_service(settings) if alone else MultiplexedService(settings, models))
 
     return build

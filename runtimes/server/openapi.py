@@ -36,7 +36,7 @@ def openapi(routes: Sequence[Route], service: Service) -> bytes:
     paths: dict[str, dict[str, Any]] = {}
     for route in shown:
         path = route.path.replace(":path}", "}")
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, found, list(service.models))
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, found, list(service.cards))
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {

@@ -37,7 +37,7 @@ async def _replace(service: Service, folder: Path) -> None:
     new = await _open(service, folder)
     if new is not None:
         service.models[folder.name] = new
-        await _retire(service, old)
+        await retire(service, old)
 
 
 async def _open(service: Service, folder: Path) -> ServedModel | None:
@@ -56,7 +56,8 @@ async def _open(service: Service, folder: Path) -> ServedModel | None:
     return model
 
 
-async def _retire(service: Service, old: ServedModel) -> None:
+async def retire(service: Service, old: ServedModel) -> None:
+    """Close `old`, to which no new request comes, when those that it has are over."""
     while old.users or not service.scheduler.remove(old.lane):
         await asyncio.sleep(_TICK)
     old.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from runtimes.server.batching.scheduler import Scheduler
 from runtimes.server.batching.work import Group, Ticket, Work
 from runtimes.server.metrics import Metrics
 from runtimes.server.model import ServedModel
+from runtimes.server.model_card import ModelCard
 from runtimes.server.outcomes import Outcomes
 from runtimes.server.queued_runtime import on_behalf_of
 from runtimes.server.refusals import NotFoundError, QueueFullError
@@ -38,7 +39,7 @@ class Service:
         settings: of the operator.
         metrics: where everything is counted.
         scheduler: whose lanes `models` have.
-        models: at least one, with names that differ.
+        models: those that are open, with names that differ.
         tracing: makes spans of requests; None makes none.
     """
 
@@ -54,7 +55,9 @@ class Service:
         self.metrics = metrics
         self.scheduler = scheduler
         self.tracing = tracing
+        #: Those that are open, by name.
         self.models = {model.name: model for model in models}
+        metrics.open_models.set_function(lambda: len(self.models))
         #: No new work is taken; what was taken is finished.
         self.draining = False
         #: Requests that are being answered.
@@ -70,8 +73,17 @@ class Service:
         self._computing = threading.Thread(target=scheduler.work, name="computing", daemon=True)
         self._computing.start()
 
-    def find(self, name: str | None, tasks: Sequence[str], what: str) -> ServedModel:
-        """The model called `name`, or the first for one of `tasks`.
+    @property
+    def cards(self) -> Mapping[str, ModelCard]:
+        """What is told of every model that is served, by name."""
+        return {name: model.card for name, model in self.models.items()}
+
+    async def model(self, name: str) -> ServedModel:
+        """One of `cards`, open."""
+        return self.models[name]
+
+    def find(self, name: str | None, tasks: Sequence[str], what: str) -> str:
+        """`name`, or the first model for one of `tasks`.
 
         Args:
             what: what the route does, for the message.
@@ -79,9 +91,10 @@ class Service:
         Raises:
             NotFoundError: there is none.
         """
-        if name is not None and name not in self.models:
+        cards = self.cards
+        if name is not None and name not in cards:
             raise NotFoundError(f"there is no model {name[:100]!r} here; GET /v1/models lists those that there are.")
-        fit = [model for model in self.models.values() if model.task in tasks and name in (None, model.name)]
+        fit = [own for own, card in cards.items() if card.task in tasks and name in (None, own)]
         if not fit:
             which = "no model here" if name is None else f"the model {name!r} does not"
             raise NotFoundError(f"{which} {what}; that takes one for {' or '.join(tasks)}.")

@@ -29,7 +29,7 @@ class NextSentenceRequest(OneRead):
 async def next_sentence(exchange: Exchange) -> Response:
     """POST /next-sentence: does the second text follow the first? `score` is the probability that it does."""
     body = await exchange.options(NextSentenceRequest)
-    model = exchange.choose(body.model, ("next-sentence-prediction",), "judges next sentences")
+    model = await exchange.choose(body.model, ("next-sentence-prediction",), "judges next sentences")
     pairs = body.inputs if isinstance(body.inputs, list) else [body.inputs]
 
     def call() -> Any:
@@ -57,7 +57,7 @@ class ChoicesRequest(OneRead):
 async def choices(exchange: Exchange) -> Response:
     """POST /choices: which choice fits best, and the probability of each."""
     body = await exchange.options(ChoicesRequest)
-    model = exchange.choose(body.model, ("multiple-choice",), "chooses")
+    model = await exchange.choose(body.model, ("multiple-choice",), "chooses")
     asked = body.inputs if isinstance(body.inputs, list) else [body.inputs]
 
     sizes = [len(one.text) * len(one.choices) + sum(map(len, one.choices)) for one in asked]
@@ -84,7 +84,7 @@ class ZeroShotRequest(Texts):
 async def zero_shot(exchange: Exchange) -> Response:
     """POST /zero-shot: how well each label fits each text, best first; for a model of natural language inference."""
     body = await exchange.options(ZeroShotRequest)
-    model = exchange.choose(body.model, ("text-classification",), "classifies texts")
+    model = await exchange.choose(body.model, ("text-classification",), "classifies texts")
     template = body.hypothesis_template
     if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:
         raise BadRequestError("hypothesis_template needs one {} where the label is to stand, and no other braces.")

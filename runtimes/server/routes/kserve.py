@@ -20,7 +20,8 @@ from runtimes.pipelines.encoding import Window
 from runtimes.server.answers import encode, json_answer
 from runtimes.server.batching.work import Group
 from runtimes.server.exchange import Exchange, read_json
-from runtimes.server.model import TASKS, ServedModel
+from runtimes.server.model import ServedModel
+from runtimes.server.model_card import TASKS
 from runtimes.server.queued_runtime import group_of, outputs_of, rows_of
 from runtimes.server.refusals import BadRequestError, DrainingError, NotFoundError
 from runtimes.server.routes import operations
@@ -51,7 +52,7 @@ async def ready(exchange: Exchange) -> Response:
 
 async def model(exchange: Exchange) -> Response:
     """GET /v2/models/NAME: its tensors; -1 is any length."""
-    chosen = _choose(exchange)
+    chosen = await _choose(exchange)
     return json_answer(
         {
             "name": chosen.name,
@@ -70,18 +71,18 @@ def _described(port: Port) -> dict[str, Any]:
 
 async def model_ready(exchange: Exchange) -> Response:
     """GET /v2/models/NAME/ready."""
-    chosen = _choose(exchange)
+    chosen = await _choose(exchange)
     if chosen.is_suspect:
         raise DrainingError(f"the model {chosen.name} failed, and has not passed its probe since.")
     return json_answer({"name": chosen.name, "ready": True})
 
 
-def _choose(exchange: Exchange) -> ServedModel:
+async def _choose(exchange: Exchange) -> ServedModel:
     """Raises NotFoundError: there is no such model, or no such version of it."""
     path = exchange.request.path_params
     if path.get("version", VERSION) != VERSION:
         raise NotFoundError(f"models have the version {VERSION} alone.")
-    return exchange.choose(path["name"], TASKS, "takes tensors")
+    return await exchange.choose(path["name"], TASKS, "takes tensors")
 
 
 class TensorOut(msgspec.Struct):
@@ -102,7 +103,7 @@ class InferRequest(msgspec.Struct):
 
 async def infer(exchange: Exchange) -> Response:
     """POST /v2/models/NAME/infer."""
-    chosen = _choose(exchange)
+    chosen = await _choose(exchange)
     runtime = chosen.pipeline.runtime
     body, rest = await _read(exchange)
     names = tuple(chosen_outputs(runtime.outputs, [one.name for one in body.outputs] or None))

@@ -41,7 +41,7 @@ class EmbeddingRequest(msgspec.Struct):
 async def embeddings(exchange: Exchange) -> Response:
     """POST /v1/embeddings. Vectors that are shortened are scaled to length 1 again, as OpenAI's are."""
     body = await exchange.body(EmbeddingRequest)
-    model = exchange.choose(body.model, TASKS, WHAT)
+    model = await exchange.choose(body.model, TASKS, WHAT)
     sentence = model.sentence
     name = body.input_type
     if name not in sentence.prompts:
@@ -73,26 +73,21 @@ def _base64(vector: np.ndarray) -> str:
 
 async def models(exchange: Exchange) -> Response:
     """GET /v1/models."""
-    return json_answer({"object": "list", "data": [_row(name, exchange) for name in exchange.service.models]})
+    return json_answer({"object": "list", "data": [_row(name, exchange) for name in exchange.service.cards]})
 
 
 async def model(exchange: Exchange) -> Response:
     """GET /v1/models/NAME."""
     name = exchange.request.path_params["name"]
-    if name not in exchange.service.models:
+    if name not in exchange.service.cards:
         raise NotFoundError(f"there is no model {name[:100]!r} here; GET /v1/models lists those that there are.")
     return json_answer(_row(name, exchange))
 
 
 def _row(name: str, exchange: Exchange) -> dict[str, Any]:
     """Beyond OpenAI: what a page for people has to know."""
-    served = exchange.service.models[name]
-    further: dict[str, Any] = {}
-    if served.task == "fill-mask":
-        further = {"mask_token": served.tokenizer.mask_token}
-    elif served.task == "text-classification":
-        further = {"labels": list(served.pipeline.config.id2label.values())}
+    card = exchange.service.cards[name]
     return {
         "id": name, "object": "model", "created": exchange.service.started, "owned_by": "bert-onnx",
-        "task": served.task, "max_length": served.max_length, **further,
+        "task": card.task, "max_length": card.max_length, **card.further,
     }  # fmt: skip

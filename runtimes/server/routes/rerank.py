@@ -32,7 +32,7 @@ class RerankRequest(msgspec.Struct):
 async def rerank(exchange: Exchange) -> Response:
     """POST /v1/rerank. Documents are texts, or objects with a `text`."""
     body = await exchange.body(RerankRequest)
-    model = exchange.choose(body.model, TASKS, WHAT)
+    model = await exchange.choose(body.model, TASKS, WHAT)
     activation = "Identity" if body.raw_scores else None
     texts = [one if isinstance(one, str) else one.text for one in body.documents]
     ranked = await rank(exchange, model, body.query, texts, activation, body.truncate)

@@ -54,7 +54,7 @@ class FillMaskRequest(Texts):
 async def fill_mask(exchange: Exchange) -> Response:
     """POST /fill-mask: for one mask its likeliest tokens; for several, a list for each."""
     body = await exchange.options(FillMaskRequest)
-    model = exchange.choose(body.model, ("fill-mask",), "fills masks")
+    model = await exchange.choose(body.model, ("fill-mask",), "fills masks")
 
     def call() -> list[FilledText]:
         found: list[FilledText] = model.pipeline(cut_texts(model, body.texts), top_k=body.top_k, targets=body.targets)
@@ -77,7 +77,7 @@ class EntitiesRequest(Texts):
 async def entities(exchange: Exchange) -> Response:
     """POST /entities: the named parts of each text."""
     body = await exchange.options(EntitiesRequest)
-    model = exchange.choose(body.model, ("token-classification",), "finds entities")
+    model = await exchange.choose(body.model, ("token-classification",), "finds entities")
     whole = body.stride is not None
 
     def call() -> Any:
@@ -118,7 +118,7 @@ class AnswersRequest(msgspec.Struct, kw_only=True):
 async def answers(exchange: Exchange) -> Response:
     """POST /answers: the best answer to each question, or a list of `top_k`. Long contexts are read in windows."""
     body = await exchange.options(AnswersRequest)
-    model = exchange.choose(body.model, ("question-answering",), "answers questions")
+    model = await exchange.choose(body.model, ("question-answering",), "answers questions")
     asked = body.inputs if isinstance(body.inputs, list) else [body.inputs]
 
     def call() -> Any:

@@ -45,7 +45,7 @@ class PredictRequest(Common):
 async def predict(exchange: Exchange) -> Response:
     """POST /predict: labels, the best first."""
     body = await exchange.options(PredictRequest)
-    model = exchange.choose(body.model, _CLASSIFYING, "classifies texts")
+    model = await exchange.choose(body.model, _CLASSIFYING, "classifies texts")
     alone, rows = _read_rows(body.inputs)
 
     def call() -> Any:
@@ -86,7 +86,7 @@ class RerankRequest(Common):
 async def rerank(exchange: Exchange) -> Response:
     """POST /rerank: scores are sigmoids of logits, or the logits themselves."""
     body = await exchange.options(RerankRequest)
-    model = exchange.choose(body.model, RANKING, RANKS)
+    model = await exchange.choose(body.model, RANKING, RANKS)
     activation = "Identity" if body.raw_scores else "Sigmoid"
     ranked = await rank(exchange, model, body.query, body.texts, activation, body.truncate)
     return json_answer(
@@ -99,7 +99,7 @@ async def rerank(exchange: Exchange) -> Response:
 
 async def info(exchange: Exchange) -> Response:
     """GET /info: the first model, and the limits."""
-    served = next(iter(exchange.service.models.values()))
+    served = await exchange.service.model(next(iter(exchange.service.cards)))
     limits = exchange.service.settings.limits
     config = served.pipeline.config
     labels = {str(index): label for index, label in config.id2label.items()}

@@ -39,7 +39,7 @@ class EmbedRequest(Common):
 async def embed(exchange: Exchange) -> Response:
     """POST /embed."""
     body = await exchange.options(EmbedRequest)
-    model = exchange.choose(body.model, TASKS, WHAT)
+    model = await exchange.choose(body.model, TASKS, WHAT)
     prompt = model.sentence.resolve(body.prompt_name)
     choices = Choices(prompt, body.dimensions, body.normalize, body.truncate, body.side)
     embedded = await embed_inputs(exchange, model, read_inputs(body.inputs), choices)
@@ -59,7 +59,7 @@ class EmbedSparseRequest(Common):
 async def embed_sparse(exchange: Exchange) -> Response:
     """POST /embed_sparse: for each text its tokens whose weight is not zero, by their ids."""
     body = await exchange.options(EmbedSparseRequest)
-    model = exchange.choose(body.model, (_SPARSE,), "makes sparse embeddings")
+    model = await exchange.choose(body.model, (_SPARSE,), "makes sparse embeddings")
     choices = Choices(model.sentence.resolve(body.prompt_name), truncate=body.truncate, side=body.side)
     work = await read(exchange, model, read_inputs(body.inputs), choices, SPARSE)
 
@@ -92,7 +92,7 @@ async def embed_all(exchange: Exchange) -> Response:
     """POST /embed_all: for each text the vectors of its tokens, special ones included; of late interaction those that
     count in MaxSim."""
     body = await exchange.options(EmbedAllRequest)
-    model = exchange.choose(body.model, TOKEN_TASKS, GIVES_TOKENS)
+    model = await exchange.choose(body.model, TOKEN_TASKS, GIVES_TOKENS)
     prompt = model.sentence.resolve(body.prompt_name)
     choices = Choices(prompt, truncate=body.truncate, side=body.side)
     found = await embed_tokens(exchange, model, read_inputs(body.inputs), choices, body.input_type == "query")
@@ -117,7 +117,7 @@ class SimilarityRequest(Common):
 async def similar(exchange: Exchange) -> Response:
     """POST /similarity: cosines."""
     body = await exchange.options(SimilarityRequest)
-    model = exchange.choose(body.model, TASKS, WHAT)
+    model = await exchange.choose(body.model, TASKS, WHAT)
     if not body.inputs.sentences:
         raise BadRequestError("there are no sentences; send at least one.")
     choices = Choices(model.sentence.resolve(body.prompt_name), truncate=body.truncate, side=body.side)

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from runtimes.server.answers import encode
 from runtimes.server.exchange import Exchange
 from runtimes.server.inputs import Ids, Inputs, read_inputs
-from runtimes.server.model import TASKS, ServedModel
+from runtimes.server.model import ServedModel
+from runtimes.server.model_card import TASKS
 from runtimes.server.refusals import BadRequestError
 
 _WHAT = "has a tokenizer"
@@ -27,7 +28,7 @@ class TokenizeRequest(msgspec.Struct):
 async def tokenize(exchange: Exchange) -> Response:
     """POST /tokenize: for each text its tokens, whole; `start` and `stop` are characters."""
     body = await exchange.options(TokenizeRequest)
-    model = exchange.choose(body.model, TASKS, _WHAT)
+    model = await exchange.choose(body.model, TASKS, _WHAT)
     texts = [text for text in read_inputs(body.inputs) if isinstance(text, str)]
     exchange.check_inputs(texts)
 
@@ -66,7 +67,7 @@ class DecodeRequest(msgspec.Struct):
 async def decode(exchange: Exchange) -> Response:
     """POST /decode: the texts of ids."""
     body = await exchange.options(DecodeRequest)
-    model = exchange.choose(body.model, TASKS, _WHAT)
+    model = await exchange.choose(body.model, TASKS, _WHAT)
     rows = read_inputs(body.ids)
     exchange.check_inputs(rows)
     for row in rows:
