@@ -67,8 +67,8 @@ data.map_batches(
     "spark": _MODEL
     + """
 from pyspark.sql import SparkSession
+os.environ["PYSPARK_PYTHON"] = sys.executable
 spark = (SparkSession.builder.master(f"local[{workers}]").config("spark.ui.enabled", False)
-    .config("spark.pyspark.python", sys.executable)
     .config("spark.sql.execution.arrow.maxRecordsPerBatch", window).getOrCreate())
 
 def part(frames):
