@@ -46,15 +46,16 @@ def _histories(listed: tuple[Variant, ...]) -> list[str]:
         if rows:
             first, last = sum(history[0].before.values()), sum(variant.operators.values())
             title = f"{number} {variant.name}: {first} nodes before the first pass, {last} after the last"
-            steps = table(("pass", "nodes before", "after", "operators before → after"), rows, (1, 2))
+            steps = table(("pass", "nodes", "operators"), rows, (1,))
             parts.append(f"<details><summary>{text(title)}</summary>{steps}</details>")
     return ["<h3>Operators before and after each pass</h3>", *parts] if parts else []
 
 
-def _row(step: Step) -> tuple[str, str, str, str]:
+def _row(step: Step) -> tuple[str, str, str]:
+    """Before → after, of all nodes and of each operator."""
     changed = ", ".join(
         f"<span>{code(name)} {step.before.get(name, 0)} → {step.after.get(name, 0)}</span>"
         for name in sorted(step.record.operators or ())
     )
     before, after = sum(step.before.values()), sum(step.after.values())
-    return code(step.record.name), str(before), str(after), changed
+    return code(step.record.name), f"{before} → {after}", changed
