@@ -9,7 +9,9 @@ from bert_onnx.cli.parsing import add_artifact, add_command, artifact_folder
 from bert_onnx.cli.printing import print_json
 
 #: Names of `export.hosts.table`, which is imported only where a package is made.
-_HOSTS = "spring-ai, langchain4j, vespa, opensearch, typesense, triton, triton-text, openvino, teradata, sql-server"
+_HOSTS = (
+    "spring-ai, langchain4j, vespa, opensearch, typesense, triton, triton-text, openvino, teradata, sql-server, oracle"
+)
 
 
 def add(commands: Any) -> None:

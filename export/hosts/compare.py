@@ -32,6 +32,18 @@ class Comparison:
     made: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+def check_difference(title: str, what: str, got: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference between what the host `title` makes and what a user expects of the artifact's `what`.
+
+    Raises:
+        VerificationError: it is larger than rounding.
+    """
+    difference = float(np.abs(got - wanted).max())
+    if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+        raise VerificationError(f"what {title} makes of it differs from the artifact's {what} by {difference:.3g}.")
+    return difference
+
+
 def compare(title: str, graph: Path, subject: Subject, comparison: Comparison) -> float:
     """The largest difference between what the host `title` makes of `graph` and what a user expects of the variant.
 
@@ -41,12 +53,7 @@ def compare(title: str, graph: Path, subject: Subject, comparison: Comparison) -
     inputs = _inputs(subject)
     wanted = comparison.wanted(_run(subject.folder / subject.variant.file, inputs, comparison.output))
     got = comparison.made(_run(graph, inputs, None), inputs["attention_mask"])
-    difference = float(np.abs(got - wanted).max())
-    if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
-        raise VerificationError(
-            f"what {title} makes of {graph.name} differs from the artifact's {comparison.output} by {difference:.3g}."
-        )
-    return difference
+    return check_difference(title, comparison.output, got, wanted)
 
 
 def _inputs(subject: Subject) -> dict[str, np.ndarray]:

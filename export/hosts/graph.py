@@ -33,6 +33,11 @@ def write_graph(
         UsageError: the weights do not fit one file.
         VerificationError: the difference is larger than rounding.
     """
+    return compare(title, save_graph(title, subject, folder, edit), subject, comparison)
+
+
+def save_graph(title: str, subject: Subject, folder: Path, edit: Callable[[ir.Model], ir.Model]) -> Path:
+    """Write `folder`/model.onnx without comparing it; arguments and UsageError as for `write_graph`."""
     model = read_graph(subject.folder / subject.variant.file)
     if weight_bytes(model) > EXTERNAL_DATA_THRESHOLD:
         raise refuse(title, "takes one file, which ends at 2 GB", "package a variant in int8 (--variant)")
@@ -40,4 +45,4 @@ def write_graph(
     graph = folder / GRAPH_NAME
     save(edit(model), graph)
     check_file(graph)
-    return compare(title, graph, subject, comparison)
+    return graph

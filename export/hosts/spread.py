@@ -25,7 +25,7 @@ def spread(model: ir.Model, width: int) -> ir.Model:
         model: a graph with input_ids [B, S] and sentence_embedding [B, E]; it is changed.
         width: W, at most E.
     """
-    op, kept = _first_values(model.graph, width)
+    op, kept = first_values(model.graph, width)
     ids = next(value for value in model.graph.inputs if value.name == "input_ids")
     length = op.Gather(op.Shape(ids), op.integers([1]), axis=0)
     shape = op.Concat(op.integers([1]), length, op.integers([1]), axis=0)
@@ -35,11 +35,12 @@ def spread(model: ir.Model, width: int) -> ir.Model:
 
 def keep_vector(model: ir.Model, width: int) -> ir.Model:
     """Let the first `width` values of sentence_embedding be the only output of `model`, by that name."""
-    _, kept = _first_values(model.graph, width)
+    _, kept = first_values(model.graph, width)
     return keep(model, kept, SENTENCE, ("batch_size", width))
 
 
-def _first_values(graph: ir.Graph, width: int) -> tuple[Writer, ir.Value]:
+def first_values(graph: ir.Graph, width: int) -> tuple[Writer, ir.Value]:
+    """A writer, and the first `width` values of the graph's sentence_embedding."""
     vector = next(value for value in graph.outputs if value.name == SENTENCE)
     op = Writer(graph, "host")
     return op, op.Slice(vector, op.integers([0]), op.integers([width]), op.integers([1]))

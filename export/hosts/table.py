@@ -7,6 +7,7 @@ from export.hosts.host import Host
 from export.hosts.langchain4j import LANGCHAIN4J
 from export.hosts.opensearch import OPENSEARCH
 from export.hosts.openvino import OPENVINO
+from export.hosts.oracle import ORACLE
 from export.hosts.spring_ai import SPRING_AI
 from export.hosts.sql_server import SQL_SERVER
 from export.hosts.teradata import TERADATA
@@ -28,6 +29,7 @@ HOSTS: dict[str, Host] = {
         OPENVINO,
         TERADATA,
         SQL_SERVER,
+        ORACLE,
     )
 }
 
@@ -36,10 +38,6 @@ REFUSED = {
     "elasticsearch": (
         "Elasticsearch runs TorchScript models only: upload the checkpoint with eland_import_hub_model, or let its "
         "inference endpoint of service openai call bert-onnx serve, by its url."
-    ),
-    "oracle": (
-        "Oracle Database refuses custom operators other than those of its own utility, and a graph of ours that takes "
-        "text has others (docs/text-input.md); convert the checkpoint with OML4Py's ONNXPipeline."
     ),
 }
 

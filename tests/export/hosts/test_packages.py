@@ -219,6 +219,25 @@ def sql_server(folder: Path, texts: list[str]) -> np.ndarray:
     return means
 
 
+def oracle(folder: Path, texts: list[str]) -> np.ndarray:
+    """LOAD_ONNX_MODEL with the metadata of load.sql: what ONNX Runtime 1.15 and Oracle's own converter have."""
+    extensions = pytest.importorskip("onnxruntime_extensions")
+    found = re.search(r"'(\S+\.onnx)', '([A-Z]\w*)', JSON\('(.*)'\)", (folder / "load.sql").read_text())
+    assert found is not None
+    metadata = json.loads(found[3])
+    graph = onnx.load(folder / found[1])
+    versions = {one.domain: one.version for one in graph.opset_import}
+    assert (graph.ir_version <= 9, versions[""] <= 19, versions.keys()) == (True, True, {"", "ai.onnx.contrib"})
+    assert {node.op_type for node in graph.graph.node if node.domain} == {"BertTokenizer"}
+    options = onnxruntime.SessionOptions()
+    options.register_custom_ops_library(extensions.get_library_path())
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (taken,), (given,) = session.get_inputs(), session.get_outputs()
+    assert (metadata["input"], metadata["embeddingOutput"]) == ({taken.name: ["DATA"]}, given.name)
+    assert (taken.type, given.type, len(given.shape)) == ("tensor(string)", "tensor(float)", 1)
+    return np.array([session.run(None, {taken.name: np.array([text], dtype=object)})[0] for text in texts])
+
+
 def _mean(states: np.ndarray) -> np.ndarray:
     return states.mean(0)
 
@@ -240,6 +259,7 @@ HOST_CASES: dict[str, tuple[str, Callable[[Path, list[str]], np.ndarray]]] = {
     "typesense": ("typesense", typesense),
     "teradata": ("teradata", teradata),
     "sql-server": ("sql-server", sql_server),
+    "oracle": ("oracle", oracle),
 }
 
 
@@ -249,6 +269,8 @@ def test_the_host_gives_the_vectors_of_the_artifact(
     artifacts: dict[str, Path], tmp_path: Path, case: str, model: str
 ) -> None:
     host, emulated = HOST_CASES[case]
+    if host == "oracle":
+        pytest.importorskip("onnxruntime_extensions")
     report = package(artifacts[model], host, tmp_path / "package")
     with runtimes.load(artifacts[model]) as opened:
         wanted = opened.embed(TEXTS)
@@ -272,7 +294,7 @@ def test_prompts_are_in_the_package_or_in_a_note(artifacts: dict[str, Path], tmp
         for destination in ("query", "document"):
             wanted = opened.embed(TEXTS, prompt_name=destination)
             assert np.abs(vespa(report.folder, TEXTS, destination) - wanted).max() <= TOLERANCE
-    for host in ("spring-ai", "langchain4j", "opensearch", "typesense", "teradata", "sql-server"):
+    for host in ("spring-ai", "langchain4j", "opensearch", "typesense", "teradata", "sql-server", "oracle"):
         notes = " ".join(package(artifacts["chain"], host, tmp_path / host).notes)
         assert repr(f"{QUERY} ") in notes
         assert repr(f"{DOCUMENT} ") in notes
@@ -319,6 +341,8 @@ _IDS = Port("input_ids", "int64", ("batch_size", "sequence_length"))
         ("triton", {"variants": (replace(make_variant(), target="openvino"),)}, "model is for openvino; choose"),
         ("triton", {"variants": (replace(make_variant(), target="ort-cuda"),)}, None),
         ("teradata", {"variants": (replace(make_variant(), target="ort-cpu"),)}, "wants opset 14, which the operators"),
+        ("oracle", {"variants": (replace(make_variant(), opset=21),)}, "up to opset 19 and IR 9, and model has others"),
+        ("oracle", {"variants": (replace(make_variant(), target="ort-cpu"),)}, "package a --variant for portable"),
         ("openvino", {"variants": (replace(make_variant(), target="ort-cpu"),)}, "model is for ort-cpu; choose"),
         ("vespa", {"variants": (replace(make_variant(), target="ort-cuda"),)}, "model is for ort-cuda; choose"),
     ],
@@ -330,7 +354,10 @@ def test_rules_that_a_model_breaks(
         find_host(host).check(_altered(artifacts["chain"], **changes))
 
 
-@pytest.mark.parametrize(("host", "rule"), [("langchain4j", "this tokenizer is Unigram"), ("typesense", "uncased")])
+@pytest.mark.parametrize(
+    ("host", "rule"),
+    [("langchain4j", "this tokenizer is Unigram"), ("typesense", "uncased"), ("oracle", "the operator BertTokenizer")],
+)
 def test_other_tokenizers_are_no_wordpiece(artifacts: dict[str, Path], tmp_path: Path, host: str, rule: str) -> None:
     subject = _altered(artifacts["cls"])
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
@@ -357,12 +384,38 @@ def test_the_command(artifacts: dict[str, Path], tmp_path: Path, capsys: pytest.
     assert f"choose from {', '.join(HOSTS)}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("host", "rule"), [("elasticsearch", "runs TorchScript models only"), ("oracle", "refuses custom operators other")]
-)
-def test_hosts_that_take_nothing_of_ours(host: str, rule: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["package", "anything", "--for", host]) == 2
-    assert rule in capsys.readouterr().err
+def test_a_host_that_takes_nothing_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package", "anything", "--for", "elasticsearch"]) == 2
+    assert "runs TorchScript models only" in capsys.readouterr().err
+
+
+def test_oracle_says_how_many_texts_have_the_same_tokens(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """A file that it does not load, and vocabularies that its tokenizer cannot hold, are refused."""
+    pytest.importorskip("onnxruntime_extensions")
+    copy = shutil.copytree(artifacts["cls"], tmp_path / "2nd model")
+    report = package(copy, "oracle")
+    found = re.search(r"of (\d+) of (\d+) built-in texts", " ".join(report.notes))
+    assert found is not None
+    assert 0 < int(found[1]) < int(found[2])
+    assert "USING 'a text' AS DATA" in (report.folder / "load.sql").read_text()
+    assert "'M_2ND_MODEL'" in (report.folder / "load.sql").read_text()
+
+
+def test_oracle_loads_up_to_1_gb(artifacts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime_extensions")
+    monkeypatch.setattr("export.hosts.oracle._LARGEST", 1000)
+    with pytest.raises(UsageError, match="loads files up to 1 GB, and this one has"):
+        package(artifacts["cls"], "oracle", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_vocabulary_with_gaps_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(artifacts["cls"], tmp_path / "gaps")
+    document = json.loads((copy / "tokenizer.json").read_text())
+    document["model"]["vocab"]["beyond"] = 1000
+    (copy / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="numbers tokens by their lines"):
+        find_host("oracle").write(replace(_altered(artifacts["cls"]), folder=copy), tmp_path)
 
 
 def test_a_graph_of_younger_operators_is_not_lowered() -> None:
