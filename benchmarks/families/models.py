@@ -10,23 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from benchmarks.graphs.measure import operations
 from benchmarks.machine import int8_isa
-from bert_onnx.checkpoint import find_checkpoint
+from benchmarks.variants import Variants
 from bert_onnx.config import BertConfig
 from bert_onnx.family import FAMILIES
-from bert_onnx.tasks import TaskOptions, find_task
-from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
-from export.onnx_file.save import save
-from export.passes.base import PassContext
-from export.passes.table import run_passes
 from export.quantization.int8.dynamic import quantize_dynamic
 from export.quantization.isa import find_isa
-from export.reference.load import load_eager
-from export.targets import TARGETS
-from export.trace.tracer import trace
-from export.variant import external_threshold
 
 #: Those whose mathematics differ: xlm-roberta, camembert and data2vec-text are roberta, ernie is bert.
 MODEL_TYPES = ("bert", "roberta", "distilbert", "electra", "mpnet", "albert")
@@ -82,19 +74,14 @@ def _write_checkpoint(model_type: str, folder: Path, layers: int, width: int) ->
 
 
 def _write_ours(folder: Path, files: Mapping[str, Path]) -> None:
-    eager = load_eager(find_checkpoint(str(folder)), find_task("feature-extraction"), TaskOptions())
-    traced: dict[int, Any] = {}
+    variants = Variants(folder)
     for name, path in files.items():
-        precision, target_name = name.split()
-        target = TARGETS[target_name].for_precision(precision)
-        if target.opset not in traced:
-            traced[target.opset] = trace(eager.module, target.opset)
-        graph = traced[target.opset].clone()
-        run_passes(graph, target.passes, PassContext(target.opset, eager.config))
-        if precision == "int8":
-            graph = quantize_dynamic(graph, find_isa(int8_isa())).model
-            run_passes(graph, target.after_int8, PassContext(target.opset))
-        save(graph, path, external_threshold(target, EXTERNAL_DATA_THRESHOLD))
+        precision, target = name.split()
+        variants.write(path, target, precision, _quantized if precision == "int8" else None)
+
+
+def _quantized(graph: ir.Model) -> ir.Model:
+    return quantize_dynamic(graph, find_isa(int8_isa())).model
 
 
 def _peer_files(folder: Path) -> dict[str, Path]:

@@ -8,16 +8,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from bert_onnx.checkpoint import find_checkpoint
+from benchmarks.variants import Variants
 from bert_onnx.config import BertConfig
-from bert_onnx.tasks import Port, TaskOptions, find_task
-from export.onnx_file.save import save
-from export.passes.base import PassContext
-from export.passes.table import run_passes
+from bert_onnx.tasks import Port
 from export.quantization.float16.convert import convert_to_half
-from export.reference.load import load_eager
-from export.targets import TARGETS
-from export.trace.tracer import trace
 from export.verification.packed_operators import expand_packed_operators
 
 PADDED_TARGET, UNPADDED_TARGET = "ort-cuda", "ort-cuda-unpadded"
@@ -79,23 +73,20 @@ def our_graphs(checkpoint: Path, work: Path, precision: str, for_cpu: bool = Fal
         work: takes the files.
         for_cpu: operators that there are for CUDA alone become others, as when we verify.
     """
-    eager = load_eager(find_checkpoint(str(checkpoint)), find_task("feature-extraction"), TaskOptions())
-    paths: dict[str, Path] = {}
-    traced: dict[int, ir.Model] = {}
-    for name in (PADDED_TARGET, UNPADDED_TARGET):
-        paths[name] = work / f"{name}-{precision}.onnx"
-        if paths[name].exists():
-            continue
-        target = TARGETS[name].for_precision(precision)
-        if target.opset not in traced:
-            traced[target.opset] = trace(eager.module, target.opset)
-        graph = traced[target.opset].clone()
-        run_passes(graph, target.passes, PassContext(target.opset, eager.config))
+    variants, paths = Variants(checkpoint), {}
+
+    def lower(graph: ir.Model) -> ir.Model:
         if precision == "fp16":
             convert_to_half(graph, precision)
         if for_cpu:
             expand_packed_operators(graph)
-        part = paths[name].with_name("part-" + paths[name].name)
-        save(graph, part)
-        part.rename(paths[name])
-    return OurGraphs(eager.config, (eager.module.inputs, eager.module.outputs), paths)
+        return graph
+
+    for target in (PADDED_TARGET, UNPADDED_TARGET):
+        paths[target] = work / f"{target}-{precision}.onnx"
+        if not paths[target].exists():
+            part = paths[target].with_name("part-" + paths[target].name)
+            variants.write(part, target, precision, lower)
+            part.rename(paths[target])
+    module = variants.eager.module
+    return OurGraphs(variants.eager.config, (module.inputs, module.outputs), paths)

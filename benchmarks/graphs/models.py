@@ -8,19 +8,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx_ir as ir
-
-from bert_onnx.checkpoint import find_checkpoint
+from benchmarks.variants import Variants
 from bert_onnx.config import BertConfig
-from bert_onnx.tasks import TaskOptions, find_task
-from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
-from export.onnx_file.save import save
-from export.passes.base import PassContext
-from export.passes.table import run_passes
-from export.reference.load import load_eager
-from export.targets import TARGETS
-from export.trace.tracer import trace
-from export.variant import external_threshold
 
 #: Our targets that are measured.
 OURS = ("portable", "ort-cpu", "ort-cpu-unpadded", "openvino-unpadded")
@@ -73,19 +62,12 @@ def make_graphs(name: str, folder: Path, work: Path) -> Model:
     """Our graphs of the checkpoint in `folder`, and those of the peers; all return the last hidden state alone."""
     target_folder = work / name
     target_folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = find_checkpoint(str(folder))
-    ours, traced = {}, {}
-    eager = load_eager(checkpoint, find_task("feature-extraction"), TaskOptions())
-    for target_name in OURS:
-        target = TARGETS[target_name]
-        if target.opset not in traced:
-            traced[target.opset] = trace(eager.module, target.opset)
-        graph: ir.Model = traced[target.opset].clone()
-        run_passes(graph, target.passes, PassContext(target.opset, eager.config))
-        ours[target_name] = target_folder / f"{target_name}.onnx"
-        save(graph, ours[target_name], external_threshold(target, EXTERNAL_DATA_THRESHOLD))
+    variants = Variants(folder)
+    ours = {target: target_folder / f"{target}.onnx" for target in OURS}
+    for target, path in ours.items():
+        variants.write(path, target)
     peers, refused = _peer_graphs(folder, target_folder)
-    return Model(name, folder, eager.config, ours, peers, refused)
+    return Model(name, folder, variants.eager.config, ours, peers, refused)
 
 
 def _peer_graphs(folder: Path, target: Path) -> tuple[dict[str, Path], dict[str, str]]:

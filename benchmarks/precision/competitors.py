@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,14 @@ import onnx_ir as ir
 from benchmarks.graphs.engines import Engine, Run, onnxruntime_run, openvino_run
 from benchmarks.graphs.models import make_graphs, sample_folder
 from benchmarks.machine import int8_isa
+from benchmarks.variants import Variants
 from bert_onnx.tokenization import load_tokenizer
 from export.evaluation.data import built_in
-from export.onnx_file.save import save
-from export.plan import LOWEST_OPSET
 from export.quantization.feeds import CalibrationFeeds, calibration_feeds
 from export.quantization.int8.closeness import Closeness
 from export.quantization.int8.dynamic import quantize_dynamic
 from export.quantization.int8.static import quantize_static
 from export.quantization.isa import find_isa
-from export.quantization.result import QuantizationResult
 from export.quantization.weight_only.quantize import quantize_weights
 from runtimes.engines.openvino import computes_in
 
@@ -114,36 +113,22 @@ def competitors(work: Path, threads: int) -> tuple[list[Competitor], dict[str, s
 
 def _ours(graphs: dict[str, Path], work: Path) -> Iterator[tuple[str, Path]]:
     """Our files, made once in `work`."""
-    from bert_onnx.checkpoint import find_checkpoint
-    from bert_onnx.tasks import TaskOptions, find_task
-    from export.passes.base import PassContext
-    from export.passes.table import run_passes
-    from export.reference.load import load_eager
-    from export.targets import TARGETS
-    from export.trace.tracer import trace
-
+    variants = Variants("sample")
     tokenizer, texts = load_tokenizer(sample_folder()), built_in("calibration").texts
-    eager = load_eager(find_checkpoint("sample"), find_task("feature-extraction"), TaskOptions())
-    feeds = calibration_feeds(texts, eager.module.inputs, tokenizer, _MAX_LENGTH)
+    feeds = calibration_feeds(texts, variants.eager.module.inputs, tokenizer, _MAX_LENGTH)
     for name, (target, precision, method) in _OURS.items():
         path = work / f"ours-{name.replace(', ', '-').replace(' ', '-')}.onnx"
         if not path.exists():
-            opset = max(TARGETS[target].opset, LOWEST_OPSET.get(precision, 0))
-            row = TARGETS[target].for_precision(precision)
-            graph: ir.Model = trace(eager.module, opset)
-            run_passes(graph, row.passes, PassContext(opset, eager.config))
-            result = _quantize(graph, precision, method, feeds)
-            run_passes(result.model, row.after_int8 if precision == "int8" else (), PassContext(opset))
-            save(result.model, path)
+            variants.write(path, target, precision, partial(_quantized, precision, method, feeds))
         yield name, path
 
 
-def _quantize(graph: ir.Model, precision: str, method: str, feeds: CalibrationFeeds) -> QuantizationResult:
+def _quantized(precision: str, method: str, feeds: CalibrationFeeds, graph: ir.Model) -> ir.Model:
     if method == "weights":
-        return quantize_weights(graph, precision, feeds=feeds.fit)
+        return quantize_weights(graph, precision, feeds=feeds.fit).model
     if method == "dynamic":
-        return quantize_dynamic(graph, find_isa(ISA))
-    return quantize_static(graph, find_isa(ISA), feeds, _GOAL)
+        return quantize_dynamic(graph, find_isa(ISA)).model
+    return quantize_static(graph, find_isa(ISA), feeds, _GOAL).model
 
 
 def _optimum_int8(raw: Path, work: Path, threads: int) -> tuple[Run, Path]:
