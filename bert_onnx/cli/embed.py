@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,27 @@ def add(commands: Any) -> None:
 
 
 def _embed(arguments: argparse.Namespace) -> None:
-    report = (_embed_folder if _is_folder(arguments) else _embed_file)(arguments)
+    from runtimes.embed_job import EmbedJob, FolderOptions, embed
+    from runtimes.pipelines.sentences import EmbeddingOptions
+    from runtimes.selection.request import RuntimeRequest
+
+    job = EmbedJob(
+        artifact=Path(artifact_folder(arguments, whole=False)),
+        source=arguments.source,
+        output=arguments.output,
+        column=arguments.column,
+        resume=arguments.resume,
+        force=arguments.force,
+        runtime=RuntimeRequest(
+            arguments.variant, arguments.runtime, arguments.precision, arguments.threads, offline=arguments.offline
+        ),
+        embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
+        queries=arguments.queries,
+        folders=FolderOptions(
+            arguments.engine, arguments.address, arguments.workers, arguments.partitions, arguments.format
+        ),
+    )
+    report = embed(job, progress=False if is_silent(arguments) else None)
     print_report(arguments, report, lambda: _show(report))
 
 
@@ -76,63 +95,3 @@ def _resumed(report: Any) -> str:
     if not report.resumed:
         return ""
     return f", {report.resumed} {'parts' if hasattr(report, 'parts') else 'of them'} from before"
-
-
-def _is_folder(arguments: argparse.Namespace) -> bool:
-    """Whether the output is a folder of parts; else it is one file."""
-    options = (arguments.engine, arguments.address, arguments.workers, arguments.partitions, arguments.format)
-    places = (arguments.source, arguments.output)
-    return (
-        any(option is not None for option in options)
-        or any("://" in place for place in places)
-        or any(place.endswith(os.sep) or os.path.isdir(place) for place in places)
-    )
-
-
-def _embed_folder(arguments: argparse.Namespace) -> Any:
-    from runtimes.pipelines.sentences import EmbeddingOptions
-    from runtimes.scale.job import embed_folder
-    from runtimes.scale.request import FolderRequest
-    from runtimes.selection.request import RuntimeRequest
-
-    request = FolderRequest(
-        artifact=Path(artifact_folder(arguments, whole=False)),
-        source=arguments.source,
-        output=arguments.output,
-        column=arguments.column,
-        suffix=f".{arguments.format or 'parquet'}",
-        engine=arguments.engine or "local",
-        address=arguments.address,
-        workers=arguments.workers,
-        partitions=arguments.partitions,
-        resume=arguments.resume,
-        force=arguments.force,
-        runtime=RuntimeRequest(
-            arguments.variant, arguments.runtime, arguments.precision, arguments.threads, offline=arguments.offline
-        ),
-        embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
-        queries=arguments.queries,
-    )
-    return embed_folder(request, progress=False if is_silent(arguments) else None)
-
-
-def _embed_file(arguments: argparse.Namespace) -> Any:
-    from runtimes.embed_files.job import EmbedRequest, embed_file
-    from runtimes.pipelines.sentences import EmbeddingOptions
-
-    request = EmbedRequest(
-        artifact=Path(artifact_folder(arguments, whole=False)),
-        source=Path(arguments.source),
-        output=Path(arguments.output),
-        column=arguments.column,
-        resume=arguments.resume,
-        force=arguments.force,
-        variant=arguments.variant,
-        runtime=arguments.runtime,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        offline=arguments.offline,
-        embedding=EmbeddingOptions(arguments.prompt_name, truncate_dim=arguments.truncate_dim),
-        queries=arguments.queries,
-    )
-    return embed_file(request, progress=False if is_silent(arguments) else None)
