@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runtimes.machine.cpu import usable_threads
+from runtimes.machine.packages import installed_versions
 from runtimes.machine.processor import this_processor
 
 
-def describe_machine(packages: Iterable[str], load: bool = True) -> str:
+def describe_machine(packages: Sequence[str], load: bool = True) -> str:
     """One paragraph for a document.
 
     Args:
@@ -52,15 +52,10 @@ def memory_gib() -> int:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
 
 
-def package_versions(packages: Iterable[str]) -> list[str]:
+def package_versions(packages: Sequence[str]) -> list[str]:
     """`name version` of each; those that are not installed say so."""
-    found = []
-    for name in packages:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"{name} not installed")
-    return found
+    found = installed_versions(packages)
+    return [f"{name} {found.get(name, 'not installed')}" for name in packages]
 
 
 def int8_isa() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from runtimes.engines.ort.library import import_onnxruntime
 from runtimes.engines.table import RUNTIMES, RuntimeRow
 from runtimes.machine.cpu import allowed_cpus, cgroup_quota, usable_threads
 from runtimes.machine.nvidia import Gpu, attention_problem, driver_cuda_version, list_gpus, require_provider
+from runtimes.machine.packages import installed_versions
 from runtimes.machine.processor import this_processor
 
 #: Distributions that decide what runs.
@@ -154,10 +154,4 @@ def _providers() -> tuple[str, ...]:
 
 def versions() -> dict[str, str]:
     """Versions of those of `PACKAGES` that are installed, by name."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(PACKAGES)

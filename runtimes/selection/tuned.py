@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_onnx.errors import StorageError
+from runtimes.machine.packages import installed_versions
 from runtimes.machine.processor import Processor
 from runtimes.machine.user_cache import cache_folder
 
@@ -68,15 +69,7 @@ def tuned_path(manifest_sha256: str, processor: Processor, threads: int) -> Path
 
 def installed_libraries() -> dict[str, str]:
     """Versions of those of `LIBRARIES` that are installed."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
-
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(LIBRARIES)
 
 
 def save_tuned(path: Path, tuned: Tuned) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +24,7 @@ from runtimes.engines.ort.shape_profile import Profile, profile_options, shape_p
 from runtimes.engines.ort.tensorrt_options import TensorRtOptions
 from runtimes.engines.table import find_runtime
 from runtimes.machine.nvidia import list_gpus, require_provider
+from runtimes.machine.packages import installed_versions
 from runtimes.machine.user_cache import cache_folder
 
 PROVIDER = "TensorrtExecutionProvider"
@@ -133,12 +133,8 @@ def cache_key(path: Path, library: ModuleType, options: Sequence[tuple[str, str]
 
 
 def _tensorrt_version() -> str:
-    for name in ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "unknown"
+    found = installed_versions(("tensorrt", "tensorrt-cu12", "tensorrt-cu13"))
+    return next(iter(found.values()), "unknown")
 
 
 def _check_axes(inputs: Sequence[Port]) -> None:
