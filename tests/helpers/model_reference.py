@@ -14,18 +14,6 @@ from bert_onnx import BertConfig
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
 
-#: Every public model class.
-CLASSES = (
-    "BertModel",
-    "BertForPreTraining",
-    "BertLMHeadModel",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForSequenceClassification",
-    "BertForMultipleChoice",
-    "BertForTokenClassification",
-    "BertForQuestionAnswering",
-)
 POSITIONS = ("absolute", "relative_key", "relative_key_query", None)
 IMPLEMENTATIONS = ("eager", "sdpa")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 import bert_onnx
 from bert_onnx import BertConfig
 
+#: Every public model class.
 CLASSES = (
     "BertModel",
     "BertForPreTraining",

@@ -8,7 +8,6 @@ import pytest
 import torch
 import transformers
 from model_reference import (
-    CLASSES,
     IMPLEMENTATIONS,
     POSITIONS,
     TINY,
@@ -19,6 +18,7 @@ from model_reference import (
     make_pair,
     output_difference,
 )
+from modeling_samples import CLASSES
 
 import bert_onnx
 from bert_onnx import BertConfig

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from model_reference import (
-    CLASSES,
     IMPLEMENTATIONS,
     POSITIONS,
     TINY,
@@ -17,6 +16,7 @@ from model_reference import (
     make_pair,
     output_difference,
 )
+from modeling_samples import CLASSES
 from torch import Tensor
 
 SEEDS = range(80)
