@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import threading
 from dataclasses import replace
@@ -39,6 +41,23 @@ def test_it_returns_every_output_in_order_or_those_asked_for(graph: Path) -> Non
         expected = table()[[2, 5, 3]].mean(axis=0)
         np.testing.assert_allclose(everything["sentence_embedding"][1], expected, rtol=1e-6)
         assert list(runtime.run(arrays(), ["sentence_embedding"])) == ["sentence_embedding"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names, or other ways to open them")
+@pytest.mark.parametrize("name", [b"m\xf6dels", "modèles".encode()])
+def test_a_folder_whose_name_is_not_utf8(graph: Path, tmp_path: Path, name: bytes) -> None:
+    """onnxruntime takes names in UTF-8 alone. What is opened for it is closed again, also where there is no graph."""
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    path = Path(shutil.copy(graph, folder))
+    before = os.listdir("/proc/self/fd")
+    with OnnxRuntimeCpu.open(path, INPUTS, OUTPUTS) as runtime:
+        found = runtime.run(arrays(), ["last_hidden_state"])["last_hidden_state"]
+    np.testing.assert_array_equal(found, table()[arrays()["input_ids"]])
+    path.write_bytes(b"no graph")
+    with pytest.raises(ArtifactError, match="is not a graph"):
+        OnnxRuntimeCpu.open(path, INPUTS, OUTPUTS)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_it_leaves_its_inputs_alone(graph: Path) -> None:
