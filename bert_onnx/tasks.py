@@ -124,6 +124,8 @@ class Task:
         cached: takes and returns keys and values of earlier tokens.
         choices: inputs are [B, C, S] rather than [B, S].
         reads: what its modules read of the model, where it has modules.
+        typed: takes token_type_ids of models that have several types. Those of late interaction read one text, whose
+            tokens are of type 0: clients insert a marker into the ids and the mask alone.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Task:
     cached: bool = False
     choices: bool = False
     reads: str = "last_hidden_state"
+    typed: bool = True
 
     @property
     def embedding(self) -> str | None:
@@ -151,7 +154,7 @@ TASKS: dict[str, Task] = {
         Task("feature-extraction", "BertModel", (_LAST_HIDDEN_STATE, _POOLER_OUTPUT)),
         Task("sentence-similarity", "BertModel", (_LAST_HIDDEN_STATE, _SENTENCE_EMBEDDING)),
         Task("sparse-embedding", "BertForMaskedLM", (_TOKEN_LOGITS, (SPARSE, (BATCH, "E"))), reads="logits"),
-        Task("late-interaction", "BertModel", ((TOKENS, (BATCH, SEQUENCE, "E")),)),
+        Task("late-interaction", "BertModel", ((TOKENS, (BATCH, SEQUENCE, "E")),), typed=False),
         Task("fill-mask", "BertForMaskedLM", (_TOKEN_LOGITS,)),
         Task("next-sentence-prediction", "BertForNextSentencePrediction", (("logits", (BATCH, 2)),)),
         Task(
@@ -244,7 +247,7 @@ def input_ports(task: Task, config: BertConfig, options: TaskOptions = TaskOptio
     axes: tuple[str | int, ...] = (BATCH, CHOICES, SEQUENCE) if task.choices else (BATCH, SEQUENCE)
     mask_axes = (BATCH, PAST_PLUS_SEQUENCE) if task.cached else axes
     ports = [Port("input_ids", "int64", axes), Port("attention_mask", "int64", mask_axes)]
-    if config.takes_token_types:
+    if task.typed and config.takes_token_types:
         ports.append(Port("token_type_ids", "int64", axes))
     if task.embedding and excludes_prompt(options.modules):
         ports.append(Port(PROMPT_LENGTH, "int64", (1,)))

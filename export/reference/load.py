@@ -11,6 +11,7 @@ from bert_onnx.checkpoint import Checkpoint, load_weights
 from bert_onnx.checkpoint.sentence_weights import elsewhere, load_module_weights
 from bert_onnx.config import BertConfig
 from bert_onnx.modeling.classes import model_class
+from bert_onnx.modeling.embeddings import BertEmbeddings
 from bert_onnx.modeling.initialisation import NoRandomNumbers, initialise_named
 from bert_onnx.modeling.pretrained import BertPreTrainedModel
 from bert_onnx.modeling.sentence_chain import SentenceChain
@@ -82,6 +83,9 @@ def load_eager(
         warnings = report.messages()
     if task.decoder and not checkpoint.config.is_decoder:
         warnings += ("the config is not a decoder's; it was exported with is_decoder = true, which masks the future.",)
+    for part in model.modules():
+        if isinstance(part, BertEmbeddings) and not task.typed:
+            part.one_type = True  # its graph has no token_type_ids: type 0 is a part of the positions
     inputs, outputs = input_ports(task, config, options), output_ports(task, config, options)
     chain = _load_chain(checkpoint, options)
     module = GraphModule(model.eval(), task, options, inputs, outputs, chain).eval()

@@ -172,7 +172,8 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     unpadded = bool({"unpad", "remove_padding"} & set(target.passes)) and not task.cached and not cross
     packed = unpadded and "unpad" in target.passes
     sliced = absolute and family.positions == FROM_ZERO
-    typeless = family.token_types != NEVER and not config.takes_token_types
+    typed = task.typed and config.takes_token_types
+    typeless = family.token_types != NEVER and not typed
     one_row = not absolute and (typeless or bool(config.use_task_id))
     return Implied(
         attentions=layers * (2 if cross else 1),
@@ -183,10 +184,7 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
         residuals=1 if family.norm_first else layers * (3 if cross else 2),
         probabilities=options.output_attentions,
         sliced=sliced,
-        even=not family.norm_first
-        and (config.takes_token_types or absolute)
-        and not one_row
-        and (packed or not sliced),
+        even=not family.norm_first and (typed or absolute) and not one_row and (packed or not sliced),
         cached=task.cached,
         packed=packed,
         unpadded=unpadded,

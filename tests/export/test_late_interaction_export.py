@@ -72,6 +72,7 @@ def check(artifact: Artifact, reference: Reference, tolerance: float = TOLERANCE
 def test_stanford_s_layout_in_every_variant(stanford: tuple[Artifact, Reference]) -> None:
     artifact, reference = stanford
     assert artifact.manifest.task == "late-interaction"
+    assert [port.name for port in artifact.manifest.inputs] == ["input_ids", "attention_mask"]
     assert [port.to_dict()["axes"] for port in artifact.manifest.outputs] == [["batch_size", "sequence_length", 12]]
     assert artifact.manifest.model_max_length == 20
     assert {variant.precision for variant in artifact.manifest.variants} == {"fp32", "int8"}
