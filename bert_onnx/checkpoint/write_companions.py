@@ -72,10 +72,11 @@ def write_companions(
     if late is not None:
         _add_markers(tokenizer, late, config.vocab_size, checkpoint.source.model)
     stated = read_transformer_config(checkpoint) if cut_as_stated else TransformerConfig()
-    tokenizer, warnings = write_tokenizer(tokenizer, checkpoint.folder, stage, stated.do_lower_case)
-    stated_length = stated.max_seq_length if late is None else late.document_length
-    longest = min(config.longest_sequence, stated_length or tokenizer.model_max_length)
-    return int(longest), (*warnings, *unreachable)
+    longest = int(min(config.longest_sequence, stated.max_seq_length or tokenizer.model_max_length))
+    _, warnings = write_tokenizer(tokenizer, checkpoint.folder, stage, stated.do_lower_case, longest)
+    if late is not None:
+        longest = min(config.longest_sequence, late.document_length)
+    return longest, (*warnings, *unreachable)
 
 
 def _add_markers(tokenizer: FastTokenizer, late: LateInteraction, vocab_size: int, model: str) -> None:

@@ -17,17 +17,20 @@ from bert_onnx.tokenization.vocab import VOCAB_FILE, read_vocabulary
 
 
 def write_tokenizer(
-    tokenizer: FastTokenizer, source: Path, folder: Path, lower_case: bool
+    tokenizer: FastTokenizer, source: Path, folder: Path, lower_case: bool, longest: int
 ) -> tuple[FastTokenizer, tuple[str, ...]]:
     """Write every file of `tokenizer`, which was opened in `source`, into `folder`.
 
     Args:
         lower_case: sentence-transformers lower-cases texts before it (do_lower_case of sentence_bert_config.json).
+        longest: tokens that texts are cut to. It is written as `model_max_length`, as sentence-transformers does with
+            its max_seq_length, since programs cut there; fastembed refuses a folder without one, or with 1e30.
 
     Returns:
         The tokenizer as it was written, and warnings.
     """
     warnings = [*tokenizer.warnings, *_other_vocabulary(tokenizer, source)]
+    tokenizer.settings = dataclasses.replace(tokenizer.settings, model_max_length=longest)
     if isinstance(tokenizer, MecabTokenizer):
         warnings.append(
             f"Its words are found by MeCab, which no {TOKENIZER_FILE} can say: there is none in the artifact, and only "

@@ -15,8 +15,6 @@ import bert_onnx
 pytestmark = pytest.mark.clients
 
 TEXTS = ["A man is eating food.", "what is love?", "x " * 300]
-#: fastembed cuts texts at the tokenizer's `model_max_length`, not at sentence-transformers' `max_seq_length`.
-SHORT = TEXTS[:2]
 TARGETS = ("portable", "ort-cpu", "ort-cpu-unpadded", "web")
 
 
@@ -67,6 +65,6 @@ def test_a_custom_model_of_fastembed(
             dim=384, model_file=f"onnx/{name}.onnx",
         )  # fmt: skip
         embedding = TextEmbedding(known, specific_model_path=str(artifact), providers=["CPUExecutionProvider"])
-        rows.append(_differences(artifact, name, SHORT, np.stack(list(embedding.embed(SHORT)))))
+        rows.append(_differences(artifact, name, TEXTS, np.stack(list(embedding.embed(TEXTS)))))
     measured("fastembed", rows)
     _assert_same(rows)

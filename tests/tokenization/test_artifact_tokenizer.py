@@ -20,8 +20,8 @@ from bert_onnx.tokenization.artifact import write_tokenizer
 GENERIC = "PreTrainedTokenizerFast"
 
 
-def written(source: Path, target: Path, lower_case: bool = False) -> tuple[Any, tuple[str, ...]]:
-    return write_tokenizer(load_tokenizer(source), source, target, lower_case)
+def written(source: Path, target: Path, lower_case: bool = False, longest: int = 512) -> tuple[Any, tuple[str, ...]]:
+    return write_tokenizer(load_tokenizer(source), source, target, lower_case, longest)
 
 
 def all_same(folder: Path, expected: list[list[int]], texts: list[str]) -> None:
@@ -44,6 +44,17 @@ def test_every_kind(tmp_path: Path, kind: str, name: str) -> None:
     pair = Tokenizer.from_file(str(tmp_path / "b" / "tokenizer.json")).encode("a", "b")
     assert (1 in pair.type_ids) == (kind == "words" and name == "TokenizersBackend")  # others' classes give zeros
     assert load_tokenizer(tmp_path / "b")("a", "b").token_type_ids == pair.type_ids
+
+
+@pytest.mark.parametrize("stated", [None, 10**30, 512, 9])
+def test_programs_cut_texts_where_the_artifact_does(folder: Path, tmp_path: Path, stated: int | None) -> None:
+    """At `model_max_length`; fastembed opens no folder without one, or with transformers' 1e30."""
+    edit_json(folder / "tokenizer_config.json", model_max_length=stated)
+    written(folder, tmp_path / "b", longest=64)
+    assert json.loads((tmp_path / "b" / "tokenizer_config.json").read_text())["model_max_length"] == 64
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "b")
+    for tokenizer in (load_tokenizer(tmp_path / "b"), theirs):
+        assert len(tokenizer("hello " * 80, truncation=True)["input_ids"]) == 64
 
 
 @pytest.mark.parametrize("name", ["BertTokenizer", GENERIC])
