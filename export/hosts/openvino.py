@@ -1,4 +1,4 @@
-"""OpenVINO's IR: openvino_model.xml and .bin beside config and tokenizer, the names that optimum-intel looks for."""
+"""OpenVINO's IR: openvino_model.xml and .bin beside all else that optimum-intel and sentence-transformers read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from export.hosts.host import Host, Made, Subject, refuse
 _TITLE = "OpenVINO"
 #: Targets whose operators it has. Graphs that skip padding hold operators of a plugin, which IR does not carry.
 _TARGETS = ("openvino", "portable")
-_COMPANIONS = (
-    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
-)  # fmt: skip
+#: What is about the ONNX files of an artifact.
+_LEFT_OUT = ("README.md", "vectors.json")
 
 
 def _check(subject: Subject) -> None:
@@ -32,17 +31,19 @@ def _write(subject: Subject, folder: Path) -> Made:
         raise RuntimeUnavailableError(message) from error
     model = openvino.Core().read_model(subject.folder / subject.variant.file)
     openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
-    for name in _COMPANIONS:
-        if name in subject.manifest.files:
+    for name in subject.manifest.files:
+        if Path(name).parts[0] != "onnx" and name not in _LEFT_OUT:
+            (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(subject.folder / name, folder / name)
-    return Made(None, ("Open it with openvino.Core().compile_model, or with optimum-intel.",))
+    opens = 'openvino.Core().compile_model, optimum-intel, or sentence-transformers with backend="openvino"'
+    return Made(None, (f"Open it with {opens}.",))
 
 
 OPENVINO = Host(
     name="openvino",
     title=_TITLE,
     source="https://docs.openvino.ai/2025/openvino-workflow/model-preparation/convert-model-to-ir.html",
-    rules="IR: `openvino_model.xml` with its weights in `openvino_model.bin`, beside `config.json` and the tokenizer",
+    rules="IR: `openvino_model.xml`, weights in `openvino_model.bin`, beside `config.json`, the tokenizer and modules",
     check=_check,
     write=_write,
 )
