@@ -20,10 +20,14 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import REPOSITORY, markdown_table
 
 if TYPE_CHECKING:
+    from benchmarks.compatibility.clients.measure import Line
     from benchmarks.compatibility.measure import Finding, Found
 
 OUTPUT = REPOSITORY / "docs" / "compatibility.md"
-PACKAGES = ("torch", "transformers", "sentence-transformers", "optimum", "optimum-onnx", "tokenizers", "onnxruntime")
+PACKAGES = (
+    "torch", "transformers", "sentence-transformers", "optimum", "optimum-onnx", "tokenizers", "onnxruntime",
+    "openvino", "onnx", "fastembed",
+)  # fmt: skip
 
 _TEXT = """# Compatibility
 
@@ -42,6 +46,7 @@ named, `--task`.
 
 {table}
 {notes}
+{clients}
 {machine}
 """
 
@@ -49,7 +54,7 @@ named, `--task`.
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="TEXT", help="kinds whose name contains this, and write nothing")
+    parser.add_argument("--only", metavar="TEXT", help="kinds and heads whose name contains this, and write nothing")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="what to write (default: docs/compatibility.md)")
     chosen = parser.parse_args(arguments)
     _be_quiet()
@@ -65,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             text = f"{number}/{len(kinds)} {kind.name}: {time.monotonic() - begun:.1f} s"
             print(text, file=sys.stderr, flush=True)
         _add_transformers_js(rows)
-    page = render(rows)
+        clients = _ask_clients(chosen.only, Path(scratch))
+    page = render(rows, clients)
     print(page)
     if chosen.only is None:
         chosen.output.write_text(page, encoding="utf-8")
@@ -87,8 +93,25 @@ def _add_transformers_js(rows: Sequence[Found]) -> None:
             row.transformers_js = answer if isinstance(answer, str) else difference(row.raw, answer)
 
 
-def render(rows: Sequence[Found]) -> str:
-    """The page: a line a kind, and a note for each finding that is no number."""
+def _ask_clients(only: str | None, scratch: Path) -> list[Line]:
+    from benchmarks.compatibility.clients.heads import HEADS, publish
+    from benchmarks.compatibility.clients.measure import measure_tensors, measure_texts
+    from benchmarks.compatibility.clients.vectors import read_cases
+
+    lines = []
+    for head in HEADS:
+        if only is None or only in head.task:
+            begun = time.monotonic()
+            published = publish(head, scratch / head.task)
+            lines += measure_tensors(published, read_cases(published)) + measure_texts(published)
+            print(f"clients, {head.task}: {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
+    return lines
+
+
+def render(rows: Sequence[Found], clients: Sequence[Line] = ()) -> str:
+    """The page: a line a kind, a note for each finding that is no number, and the table of clients."""
+    from benchmarks.compatibility.clients.page import render_clients
+
     header = (
         "kind", "its library", "export", "same as its library", "unpadded", "int8", "its library's ONNX backend",
         "optimum", "transformers.js",
@@ -118,6 +141,7 @@ def render(rows: Sequence[Found]) -> str:
     return _TEXT.format(
         table=markdown_table(header, lines, texts=3),
         notes=text,
+        clients=render_clients(clients),
         machine=describe_machine(PACKAGES, load=False),
     )
 

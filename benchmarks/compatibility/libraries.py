@@ -82,14 +82,15 @@ def _our_topics(model: Any) -> np.ndarray:
     return np.array([[row.scores[row.labels.index(topic)] for topic in _TOPICS] for row in rows])
 
 
-def _ranks(folder: Path, **options: Any) -> np.ndarray:
+def ranks(folder: Path, **options: Any) -> np.ndarray:
+    """Scores of a query and each of `TEXTS` from a CrossEncoder with `options` [N]."""
     import sentence_transformers
 
     return np.asarray(sentence_transformers.CrossEncoder(str(folder), device="cpu", **options).predict(_PAIRS))
 
 
 def _ranks_reopened(folder: Path) -> np.ndarray:
-    return _ranks(folder, backend="onnx", model_kwargs=_REOPENED)
+    return ranks(folder, backend="onnx", model_kwargs=_REOPENED)
 
 
 def _our_ranks(model: Any) -> np.ndarray:
@@ -129,8 +130,14 @@ def _our_masks(model: Any) -> np.ndarray:
 def _continuations(folder: Path) -> np.ndarray:
     import transformers
 
+    return continuations(folder, transformers.AutoModelForCausalLM.from_pretrained(folder))
+
+
+def continuations(folder: Path, model: Any) -> np.ndarray:
+    """Tokens that `model.generate` adds to two prompts [N, T]."""
+    import transformers
+
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     rows = []
     for text in _PROMPTS:
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
@@ -143,36 +150,32 @@ def _our_continuations(model: Any) -> np.ndarray:
     return np.array([model(text, max_new_tokens=_NEW_TOKENS, add_special_tokens=False)[0].tokens for text in _PROMPTS])
 
 
-def _sentences(folder: Path) -> np.ndarray:
+def sentences(folder: Path, **options: Any) -> np.ndarray:
+    """Vectors of `TEXTS` from a SentenceTransformer with `options` [N, D]."""
     import sentence_transformers
 
-    return np.asarray(sentence_transformers.SentenceTransformer(str(folder), device="cpu").encode(list(TEXTS)))
+    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu", **options)
+    return np.asarray(model.encode(list(TEXTS)))
 
 
 def _sentences_reopened(folder: Path) -> np.ndarray:
-    import sentence_transformers
-
-    model = sentence_transformers.SentenceTransformer(str(folder), backend="onnx", device="cpu", model_kwargs=_REOPENED)
-    return np.asarray(model.encode(list(TEXTS)))
+    return sentences(folder, backend="onnx", model_kwargs=_REOPENED)
 
 
 def _our_sentences(model: Any) -> np.ndarray:
     return np.asarray(model.embed(list(TEXTS)))
 
 
-def _weights(folder: Path) -> np.ndarray:
-    return _sparse_encoder(str(folder), device="cpu")
+def weights(folder: Path, **options: Any) -> np.ndarray:
+    """Weights of `TEXTS` from a SparseEncoder with `options` [N, V]."""
+    import sentence_transformers
+
+    encoded = sentence_transformers.SparseEncoder(str(folder), device="cpu", **options).encode(list(TEXTS))
+    return np.asarray(encoded.to_dense())
 
 
 def _weights_reopened(folder: Path) -> np.ndarray:
-    return _sparse_encoder(str(folder), backend="onnx", device="cpu", model_kwargs=_REOPENED)
-
-
-def _sparse_encoder(folder: str, **options: Any) -> np.ndarray:
-    import sentence_transformers
-
-    encoded = sentence_transformers.SparseEncoder(folder, **options).encode(list(TEXTS))
-    return np.asarray(encoded.to_dense())
+    return weights(folder, backend="onnx", model_kwargs=_REOPENED)
 
 
 def _token_vectors(folder: Path) -> np.ndarray:
@@ -208,7 +211,7 @@ MASKS = Library("transformers", _masks, _our_masks, "AutoModelForMaskedLM", "ORT
 _CLASSIFIERS = "AutoModelForSequenceClassification", "ORTModelForSequenceClassification"
 LABELS = Library("transformers", _labels, _our_labels, *_CLASSIFIERS)
 TOPICS = Library("transformers", _topics, _our_topics, *_CLASSIFIERS)
-RANKS = Library("sentence-transformers", _ranks, _our_ranks, *_CLASSIFIERS, _ranks_reopened)
+RANKS = Library("sentence-transformers", ranks, _our_ranks, *_CLASSIFIERS, _ranks_reopened)
 ENTITIES = Library(
     "transformers", _entities, _our_entities, "AutoModelForTokenClassification", "ORTModelForTokenClassification"
 )
@@ -216,7 +219,7 @@ SPANS = Library("transformers", _spans, _our_spans, "AutoModelForQuestionAnsweri
 CONTINUATIONS = Library("transformers", _continuations, _our_continuations)
 SENTENCES = Library(
     "sentence-transformers",
-    _sentences,
+    sentences,
     _our_sentences,
     "AutoModel",
     "ORTModelForFeatureExtraction",
@@ -224,7 +227,7 @@ SENTENCES = Library(
 )
 WEIGHTS = Library(
     "sentence-transformers",
-    _weights,
+    weights,
     _our_sentences,
     "AutoModelForMaskedLM",
     "ORTModelForMaskedLM",

@@ -13,6 +13,7 @@ pytest.importorskip("sentence_transformers", reason="the bench extra has it")
 pytest.importorskip("optimum.onnxruntime", reason="the bench extra has it")
 
 from benchmarks.compatibility.__main__ import render
+from benchmarks.compatibility.clients.measure import Cell, Line
 from benchmarks.compatibility.kinds import KINDS, Kind
 from benchmarks.compatibility.measure import Found, compare, difference, is_same, measure
 from bert_onnx.checkpoint.finding import find_checkpoint
@@ -77,3 +78,14 @@ def test_checkpoints_are_of_their_kind(name: str, tmp_path: Path) -> None:
     if kind.change is not None:
         kind.change(tmp_path / "one")
     assert find_checkpoint(str(tmp_path / "one")).config.num_hidden_layers == (24 if name == "24 layers" else 2)
+
+
+def test_the_table_of_clients() -> None:
+    cells = {
+        ("portable", "fp32"): Cell(difference=2e-7),
+        ("portable", "int8"): Cell(difference=0.0),
+        ("web", "fp32"): Cell(refused="KeyError: 'logits'"),
+    }
+    page = render([], [Line("a client", "fill-mask", cells)])
+    assert "| a client | fill-mask | 2.0e-07 / same | no (1) / - | - / - |" in page
+    assert "\n1. KeyError: 'logits'\n" in page
