@@ -9,7 +9,7 @@ from typing import Any
 
 from bert_onnx.artifact import Artifact
 from bert_onnx.artifact.publish.staging import staging_folder
-from bert_onnx.errors import ArtifactError
+from bert_onnx.errors import ArtifactError, UsageError
 from export.hosts.host import Host, Subject
 from export.hosts.table import find_host
 
@@ -50,7 +50,8 @@ def package(
         variant: the graph to package; None: the artifact's first.
 
     Raises:
-        UsageError: no such host, or one that cannot carry the model; the message names the rule.
+        UsageError: no such host, or one that cannot carry the model; the message names the rule; `output` lies inside
+            the artifact.
         ArtifactError: the artifact is missing or damaged, has no such variant, or something is at `output`.
         VerificationError: the package would give other vectors; nothing was written.
         StorageError: the disk refuses.
@@ -60,6 +61,10 @@ def package(
     destination = Path(output) if output is not None else _beside(artifact.folder, row)
     if os.path.lexists(destination):
         raise ArtifactError(f"{destination} exists; choose another --output, or remove it.")
+    if artifact.folder.resolve() in destination.resolve().parents:
+        raise UsageError(
+            f"{destination} lies inside the artifact, whose files are all in its manifest; write elsewhere."
+        )
     subject = Subject(artifact.folder, artifact.manifest, artifact.variant(variant))
     row.check(subject)
     with staging_folder(destination) as stage:

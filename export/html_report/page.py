@@ -7,12 +7,13 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from bert_onnx.errors import RuntimeUnavailableError, UsageError
+from bert_onnx.errors import RuntimeUnavailableError
 from bert_onnx.version import __version__
 from export.html_report import plots, sections
 from export.html_report.gather import Gathered, gather
 from export.html_report.markup import figure, section, text
 from export.html_report.passes import passes
+from runtimes.bench.output import check_output
 from runtimes.bench.queries import Progress
 from runtimes.bench.report import write_whole
 
@@ -32,12 +33,15 @@ def write_report(
 
     Raises:
         ArtifactError: the folder is missing, damaged or no artifact.
-        UsageError: the output's folder is missing, or lies inside the artifact, whose files are all listed.
+        UsageError: see `check_output`.
         RuntimeUnavailableError: matplotlib or onnx is not installed.
         StorageError: the disk refuses.
     """
     path = Path(output).absolute()
-    _check(Path(folder).absolute(), path)
+    check_output(path, folder)
+    for name in ("matplotlib", "onnx"):
+        if find_spec(name) is None:
+            raise RuntimeUnavailableError(f'{name} is not installed; install it with pip install "bert-onnx[report]".')
     page = render(gather(folder, seconds, progress)).encode("utf-8")
     write_whole(path, page)
     return len(page)
@@ -98,15 +102,3 @@ def _errors(found: Gathered) -> str:
         ),
     )
     return section("errors", "Errors", "", f"<div class=plots>{''.join(drawn)}</div>") if any(drawn) else ""
-
-
-def _check(folder: Path, output: Path) -> None:
-    if not output.parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist.")
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder; name a file.")
-    if folder.resolve() in output.resolve().parents:
-        raise UsageError(f"{output} lies inside the artifact, whose files are all in its manifest; write it elsewhere.")
-    for name in ("matplotlib", "onnx"):
-        if find_spec(name) is None:
-            raise RuntimeUnavailableError(f'{name} is not installed; install it with pip install "bert-onnx[report]".')

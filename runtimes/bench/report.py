@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 from bert_onnx.errors import InputError, StorageError, UsageError
 from runtimes.bench.compare import CONFIDENCE, Interval, ratio
 from runtimes.bench.measure import Measured
-from runtimes.bench.scenarios import find_scenario
+from runtimes.bench.scenarios import SCENARIOS, find_scenario
 
 SCHEMA = 1
 
@@ -93,8 +94,23 @@ def load_measured(path: str | os.PathLike[str]) -> Measured:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         (one,) = values["measured"]
         known = {name: one[name] for name in Measured.__dataclass_fields__}
-        return msgspec.convert(known, Measured)
+        measured = msgspec.convert(known, Measured)
+        _check_probes(measured)
+        return measured
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, msgspec.ValidationError):
+    except (ValueError, KeyError, TypeError, RecursionError, msgspec.ValidationError):
         raise InputError(f"{path} is not what `bert-onnx bench DIR --output FILE` writes for one variant.") from None
+
+
+def _check_probes(measured: Measured) -> None:
+    """Raises ValueError for runs that no measurement gives: without queries, with times that are none."""
+    probes = measured.probes
+    times = [time for probe in probes for time in probe.latencies]
+    rates = [probe.rate for probe in probes if probe.rate is not None]
+    alike = len(rates) == (len(probes) if measured.scenario == "server" else 0)
+    if measured.scenario not in SCENARIOS or not alike or not all(probe.latencies for probe in probes):
+        raise ValueError
+    counts = [probe.samples for probe in probes]
+    if not times or not all(0 < number < math.inf for number in (*times, *rates, *counts, measured.bound)):
+        raise ValueError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bert_onnx.errors import UsageError
+from runtimes.bench.output import check_output
 
 if TYPE_CHECKING:
     from runtimes.bench.measure import BenchRequest
@@ -61,7 +61,7 @@ def check(model: str | None, options: BenchOptions) -> None:
 
     Raises:
         UsageError: two files and an artifact, one file and one variant, quality and a comparison, or neither artifact
-            nor files; a folder for the output that is not there; an option out of range.
+            nor files; an output that cannot be written there; an option out of range.
     """
     if options.compare and not options.files and any(name.endswith(_FILE) for name in options.compare):
         raise UsageError("--compare takes two variants of DIR or two .json files, not one of each.")
@@ -73,8 +73,8 @@ def check(model: str | None, options: BenchOptions) -> None:
         raise UsageError("--quality judges every variant beside the first; leave --compare out.")
     if options.variant and options.compare:
         raise UsageError("--compare names the variants; leave --variant out.")
-    if options.output is not None and not Path(options.output).absolute().parent.is_dir():
-        raise UsageError(f"the folder of {options.output} does not exist.")
+    if options.output is not None:
+        check_output(options.output, model)
     if not options.files:
         options.request()
 

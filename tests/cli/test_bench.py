@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_artifacts import publish_toy
@@ -74,6 +75,8 @@ def test_quality(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("bench {toy} --compare {offline} {offline}", 2, "leave DIR out"),
         ("bench {toy} --compare model other --quality", 2, "leave --compare out"),
         ("bench {toy} --output {toy}/none/x.json", 2, "does not exist"),
+        ("bench {toy} --output {parent}", 2, "is a folder; name a file"),
+        ("bench {toy} --output {toy}/x.json", 2, "lies inside the artifact"),
         ("bench {toy} --variant other", 8, "no variant 'other'"),
         ("bench {parent}", 8, "manifest.json"),
         ("bench --compare {offline} {toy}/manifest.json", 7, "is not what"),
@@ -89,6 +92,32 @@ def test_wrong_inputs(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"probes": []},
+        {"probes": [{"latencies": [], "samples": 1, "rate": None}]},
+        {"probes": [{"latencies": [-1.0], "samples": 1, "rate": None}]},
+        {"probes": [{"latencies": [float("inf")], "samples": 1, "rate": None}]},
+        {"probes": [{"latencies": [1.0], "samples": 0, "rate": None}]},
+        {"probes": [{"latencies": [1.0], "samples": 1, "rate": 2.0}]},
+        {"scenario": "server"},
+        {"scenario": "dance"},
+        {"bound": 0.0},
+        None,
+    ],
+)
+def test_files_that_hold_no_measurement(
+    changes: dict[str, Any] | None, kept: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = json.loads(kept["offline"].read_text())
+    report["measured"][0] |= changes or {}
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps(report) if changes else "[" * 100_000)
+    assert main(["bench", "--compare", str(file), str(file)]) == 7
+    assert "is not what `bert-onnx bench DIR --output FILE` writes" in capsys.readouterr().err
 
 
 def test_files_of_two_machines_are_refused(

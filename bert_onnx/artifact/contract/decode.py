@@ -37,7 +37,7 @@ def decode_manifest(text: bytes, where: str) -> Manifest:
     elif version != SCHEMA_VERSION:
         way_on = "update bert-onnx" if version > SCHEMA_VERSION else "export the model again"
         raise ArtifactError(
-            f"{where} has schema version {version} and this bert-onnx reads {SCHEMA_VERSION}; {way_on}."
+            f"{where} has schema version {version} and this bert-onnx reads {_UPGRADED} and {SCHEMA_VERSION}; {way_on}."
         )
     manifest = _convert(values, Manifest, where)
     _check_fields(values, manifest, where)

@@ -380,6 +380,10 @@ def test_the_command(artifacts: dict[str, Path], tmp_path: Path, capsys: pytest.
     assert set(report["files"]) == {"model.onnx", "tokenizer.json", "services-component.xml"}
     assert main(words) == 8
     assert "exists; choose another --output" in capsys.readouterr().err
+    inside = artifacts["cls"] / "package"
+    assert main([*words[:4], "--output", str(inside)]) == 2
+    assert "lies inside the artifact" in capsys.readouterr().err
+    assert not inside.exists()
     assert main([*words[:3], "nowhere"]) == 2
     assert f"choose from {', '.join(HOSTS)}" in capsys.readouterr().err
 
