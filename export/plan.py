@@ -22,6 +22,14 @@ DEFAULT_METHOD = {"int8": "static", "int4": "weights"}
 
 REFERENCE_TARGET = "portable"
 
+#: Files of the target `web` that transformers.js opens for a dtype, by precision and method. Its `fp32` is the portable
+#: file, which is always there.
+TRANSFORMERS_JS = {
+    ("fp16", None): "model_fp16",
+    ("int8", "static"): "model_quantized",
+    ("int4", "weights"): "model_q4",
+}
+
 #: Operators that a precision brings, beside those of its target.
 ADDED_OPERATORS: dict[str, frozenset[str]] = {
     FP32: frozenset(),
@@ -86,8 +94,8 @@ class VariantPlan:
     @property
     def name(self) -> str:
         """Stem of its file, as sentence-transformers, optimum and transformers.js name files."""
-        if self.target.name == "web" and self.precision == "int8" and self.method == "static":
-            return "model_quantized"  # what transformers.js takes for 8 bits
+        if self.target.name == "web" and (name := TRANSFORMERS_JS.get((self.precision, self.method))):
+            return name
         stem = "model" if self.target.name == REFERENCE_TARGET else f"model_{self.target.name.replace('-', '_')}"
         return stem + self._suffix()
 
@@ -155,3 +163,16 @@ def check_cache(targets: Iterable[Target], task: Task, config: BertConfig) -> No
 
 #: What every export makes: fp32 for every client, the reference of the others.
 REFERENCE = VariantPlan(TARGETS[REFERENCE_TARGET])
+
+
+def one_a_file(plans: Iterable[VariantPlan]) -> tuple[VariantPlan, ...]:
+    """`plans` in their order, each once, and one of those that would write the same file.
+
+    That is `portable` and `web` in a precision that transformers.js opens: `web`, which has standard operators alone,
+    too, takes the place of the other.
+    """
+    chosen: dict[str, VariantPlan] = {}
+    for plan in plans:
+        if plan.name not in chosen or plan.target.name == "web":
+            chosen[plan.name] = plan
+    return tuple(chosen.values())

@@ -12,7 +12,17 @@ from bert_onnx.errors import InputError, UsageError
 from bert_onnx.tasks import TASKS, find_task
 from export.evaluation.budgets import find_budget
 from export.onnx_file.limits import EXTERNAL_DATA_THRESHOLD
-from export.plan import DEFAULT_METHOD, FP32, HALVES, PRECISIONS, REFERENCE, VariantPlan, check_method, check_precision
+from export.plan import (
+    DEFAULT_METHOD,
+    FP32,
+    HALVES,
+    PRECISIONS,
+    REFERENCE,
+    VariantPlan,
+    check_method,
+    check_precision,
+    one_a_file,
+)
 from export.quantization.isa import DEFAULT_ISA, find_isa
 from export.quantization.methods import METHODS
 from export.targets import Target, check_opset, find_target
@@ -176,7 +186,7 @@ class ExportRequest:
             if FP32 in self.precision.precisions:
                 plans.append(VariantPlan(target))
             plans += self.precision.lower_plans(target)
-        return tuple(dict.fromkeys(plans))
+        return one_a_file(plans)
 
 
 @dataclass(frozen=True)
@@ -208,7 +218,7 @@ class ExtendRequest:
     def plans(self) -> tuple[VariantPlan, ...]:
         """The variants to make."""
         targets = map(find_target, self.targets)
-        return tuple(dict.fromkeys(plan for target in targets for plan in self.precision.lower_plans(target)))
+        return one_a_file(plan for target in targets for plan in self.precision.lower_plans(target))
 
 
 assert AUTO not in TASKS

@@ -268,7 +268,11 @@ def test_quantize_makes_no_fp32(artifact: Artifact) -> None:
         ("portable", "int8", "dynamic", "arm64", "model_qint8_arm64_dynamic"),
         ("portable", "int8", "weights", None, "model_int8_weights"),
         ("portable", "int4", "weights", None, "model_q4"),
+        ("web", "fp32", None, None, "model_web"),
+        ("web", "fp16", None, None, "model_fp16"),
         ("web", "int8", "static", "avx2", "model_quantized"),
+        ("web", "int8", "weights", None, "model_web_int8_weights"),
+        ("web", "int4", "weights", None, "model_q4"),
         ("openvino", "int8", "static", "avx512_vnni", "model_openvino_qint8_avx512_vnni"),
     ],
 )
@@ -286,6 +290,15 @@ def test_plans_are_in_order_and_each_once() -> None:
     assert names == ["model", "model_web", "model_quantized", "model_quint8_avx2", "model_qint8_arm64"]
     request = ExportRequest("sample", targets=("web",), precision=PrecisionRequest(("int8",)))
     assert [plan.name for plan in request.plans()] == ["model", "model_quantized"]
+
+
+@pytest.mark.parametrize("targets", [("portable", "web"), ("web", "portable")])
+def test_a_file_that_transformers_js_opens_is_made_once_for_the_web(targets: tuple[str, ...]) -> None:
+    wanted = PrecisionRequest(("fp16", "int4"))
+    for request in (ExportRequest("sample", targets=targets, precision=wanted), ExtendRequest("x", targets, wanted)):
+        made = {plan.name: plan.target.name for plan in request.plans()}
+        assert made.pop("model", "portable") == "portable"
+        assert made == {"model_fp16": "web", "model_q4": "web"}
 
 
 def test_the_sample_in_int8_keeps_its_meaning(tmp_path: Path) -> None:
