@@ -82,38 +82,26 @@ async function takeScreenshots(page) {
 
 /** Runs in the page. */
 async function compareWithVectors() {
-  const { cosine, Embedder, ort } = await import("/embedder.mjs");
+  const { compare } = await import("/checked.mjs");
+  const { Embedder } = await import("/embedder.mjs");
   const vectors = await (await fetch("/model/vectors.json")).json();
   const manifest = await (await fetch("/model/manifest.json")).json();
   const results = [];
   const right = ({ precision, quantization }) => precision !== "int8" || ["avx2", null].includes(quantization.isa);
   for (const variant of manifest.variants.filter((entry) => ["portable", "web"].includes(entry.target) && right(entry))) {
     const embedder = await Embedder.open("/model/", { variant: variant.name });
-    const result = { variant: variant.name, precision: variant.precision, difference: 0, texts: 0 };
-    const [own, eager] = [[], []];
-    const judge = (actual, { shape, values }, model) => {
-      const width = shape.at(-1);
-      values.forEach((value, at) => { result.difference = Math.max(result.difference, Math.abs(value - actual[at])); });
-      for (let at = 0; at < values.length; at += width) {
-        const [a, b, c] = [actual, values, model.values].map((list) => list.slice(at, at + width));
-        own.push(cosine(a, b));
-        eager.push(cosine(a, c));
-      }
+    let texts = 0;
+    const fromText = async (_, { texts: all, pairs }) => {
+      if (!all || pairs) return {};
+      texts += all.length;
+      return { sentence_embedding: { data: (await embedder.embed(all)).flatMap((vector) => [...vector]) } };
     };
-    for (const one of vectors.cases) {
-      const model = one.outputs.sentence_embedding;
-      const expected = (one.variants[variant.name] ?? one.outputs).sentence_embedding;
-      const feeds = Object.fromEntries(Object.entries(one.inputs).map(([name, { shape, values }]) =>
-        [name, new ort.Tensor("int64", BigInt64Array.from(values, BigInt), shape)]));
-      const answers = await embedder.session.run(feeds, ["sentence_embedding"]);
-      judge(answers.sentence_embedding.data, expected, model);
-      if (!one.texts || one.pairs) continue;
-      judge((await embedder.embed(one.texts)).flatMap((vector) => [...vector]), expected, model);
-      result.texts += one.texts.length;
-    }
-    await embedder.session.release();
-    const mean = own.reduce((sum, value) => sum + value, 0) / own.length;
-    results.push({ ...result, mean, cosine: Math.min(...own), eager: Math.min(...eager) });
+    const one = await compare(embedder, vectors);
+    const other = await compare({ variant, run: fromText }, vectors);
+    await embedder.close();
+    const worst = (pick, key) => pick(one[key], other[key]);
+    results.push({ variant: variant.name, precision: variant.precision, texts, difference: worst(Math.max, "difference"),
+      mean: worst(Math.min, "mean"), cosine: worst(Math.min, "cosine"), eager: worst(Math.min, "eager") });
   }
   return results;
 }

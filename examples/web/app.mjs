@@ -1,5 +1,6 @@
 // The page: two sentences in, their similarity and the milliseconds out.
-import { cosine, Embedder, ort } from "./embedder.mjs";
+import { cosine, openChecked, PRECISIONS } from "./checked.mjs";
+import { Embedder } from "./embedder.mjs";
 
 const WAIT_MS = 200; // after the last key
 
@@ -15,25 +16,33 @@ function say(text, isError = false) {
 }
 
 async function start() {
-  const wanted = Object.fromEntries(new URLSearchParams(location.search)); // ?precision=int8 or ?variant=NAME
-  embedder = await Embedder.open("model/", {
-    variant: wanted.variant,
-    precision: wanted.precision,
-    onProgress: (share) => {
-      element("loading").value = share;
-      say(share < 1 ? `Loading the model: ${Math.round(100 * share)} %` : "Opening the model…");
-    },
-  });
+  embedder = await open(Object.fromEntries(new URLSearchParams(location.search)));
   element("loading").hidden = true;
   const { name, precision, size_bytes: size } = embedder.variant;
-  const threads = ort.env.wasm.numThreads;
+  const { env } = embedder.ort;
+  const where = embedder.device === "wasm" ? `wasm, ${env.wasm.numThreads} thread${env.wasm.numThreads === 1 ? "" : "s"}` : "WebGPU";
   element("model").textContent = [
-    embedder.manifest.source.model, name, precision, megabytes(size),
-    `ONNX Runtime Web ${ort.env.versions.web}`, `${threads} thread${threads === 1 ? "" : "s"}`,
+    embedder.manifest.source.model, name, precision, megabytes(size), `ONNX Runtime Web ${env.versions.web}`, where,
   ].join(" · ");
   offerOthers(embedder);
   await embedder.embed(["warm up"]); // the first run prepares memory; it would be timed otherwise
   await compare();
+}
+
+/** What the address asks for: ?precision=int8, ?variant=NAME; or ?device=webgpu&dtype=q4, which is checked first. */
+async function open({ variant, precision, device, dtype }) {
+  const onProgress = (share) => {
+    element("loading").value = share;
+    say(share < 1 ? `Loading the model: ${Math.round(100 * share)} %` : "Opening the model…");
+  };
+  if (!device) return Embedder.open("model/", { variant, precision, onProgress });
+  const vectors = await (await fetch("model/vectors.json")).json();
+  const { opened } = await openChecked({
+    vectors, device, dtype,
+    open: (candidate) => Embedder.open("model/", { device: candidate.device, precision: PRECISIONS[candidate.dtype], onProgress }),
+    say: (message) => element("notes").append(Object.assign(document.createElement("li"), { textContent: message })),
+  });
+  return opened;
 }
 
 /** Links to the other graphs that were made for the web. */

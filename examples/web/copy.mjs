@@ -1,4 +1,4 @@
-// Copies the four library files that the page loads from node_modules into vendor/. This is the whole build.
+// Copies the library files that the page loads from node_modules into vendor/. This is the whole build.
 import { copyFile, mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -6,7 +6,10 @@ import path from "node:path";
 const require = createRequire(import.meta.url);
 const folderOf = (name) => path.dirname(require.resolve(name));
 const files = {
-  "onnxruntime-web": ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"],
+  "onnxruntime-web": [
+    "ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm",
+    "ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm",
+  ],
   "@huggingface/tokenizers": ["tokenizers.min.mjs"],
 };
 

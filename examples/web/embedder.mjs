@@ -1,21 +1,25 @@
 // Embeds texts in the browser with an artifact of bert-onnx that a web server offers.
-import * as ort from "./vendor/ort.wasm.min.mjs";
+import { feeds } from "./checked.mjs";
 import { Tokenizer } from "./vendor/tokenizers.min.mjs";
 
-ort.env.wasm.wasmPaths = new URL("./vendor/", import.meta.url).href;
-// Threads need shared memory, which browsers give to pages with the headers COOP and COEP alone.
-ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
-
-export { ort };
+/** ONNX Runtime Web for a device: the build that has WebGPU is twice as large, so it is loaded where it is asked for. */
+export async function loadRuntime(device = "wasm") {
+  const ort = await (device === "webgpu" ? import("./vendor/ort.webgpu.min.mjs") : import("./vendor/ort.wasm.min.mjs"));
+  ort.env.wasm.wasmPaths = new URL("./vendor/", import.meta.url).href;
+  // Threads need shared memory, which browsers give to pages with the headers COOP and COEP alone.
+  ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
+  return ort;
+}
 
 /** One graph of an artifact, and its tokenizer. */
 export class Embedder {
   /**
    * @param {string} base URL of the artifact folder, with a slash at the end
-   * @param {{variant?: string, precision?: string, onProgress?: (share: number) => void}} options
+   * @param {{variant?: string, precision?: string, device?: string, onProgress?: (share: number) => void}} options
    *   variant: a name of manifest.json; without one, that for the web in `precision` ("fp32")
+   *   device: "wasm", or "webgpu", whose numbers are to be checked (checked.mjs)
    */
-  static async open(base, { variant, precision, onProgress = () => {} } = {}) {
+  static async open(base, { variant, precision, device = "wasm", onProgress = () => {} } = {}) {
     const manifest = await (await get(base + "manifest.json")).json();
     const chosen = chooseVariant(manifest, { variant, precision });
     if (!manifest.outputs.some((output) => output.name === "sentence_embedding")) {
@@ -27,11 +31,14 @@ export class Embedder {
       download(base + chosen.file, manifest.files[chosen.file].size, onProgress),
     ]);
     await check(graph, chosen.file, manifest);
-    const session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
-    return new Embedder(session, new Tokenizer(tokenizer, settings), manifest, chosen);
+    const ort = await loadRuntime(device);
+    const session = await ort.InferenceSession.create(graph, { executionProviders: [device] });
+    return new Embedder(ort, device, session, new Tokenizer(tokenizer, settings), manifest, chosen);
   }
 
-  constructor(session, tokenizer, manifest, variant) {
+  constructor(ort, device, session, tokenizer, manifest, variant) {
+    this.ort = ort;
+    this.device = device;
     this.session = session;
     this.tokenizer = tokenizer;
     this.manifest = manifest;
@@ -48,7 +55,7 @@ export class Embedder {
       ids.set(row.map(BigInt), index * length);
       mask.fill(1n, index * length, index * length + row.length);
     });
-    const shape = [rows.length, length];
+    const shape = [rows.length, length], { ort } = this;
     const { sentence_embedding: output } = await this.session.run({
       input_ids: new ort.Tensor("int64", ids, shape),
       attention_mask: new ort.Tensor("int64", mask, shape),
@@ -56,6 +63,16 @@ export class Embedder {
     }, ["sentence_embedding"]);
     const size = output.dims[1];
     return rows.map((_, index) => output.data.slice(index * size, (index + 1) * size));
+  }
+
+  /** The outputs for the `inputs` of a case of vectors.json. */
+  run(inputs) {
+    return this.session.run(feeds(inputs, (data, shape) => new this.ort.Tensor("int64", data, shape)));
+  }
+
+  /** Give back the session's memory. */
+  async close() {
+    await this.session.release();
   }
 
   /** Token ids of `text`, cut to what the model reads. */
@@ -86,17 +103,6 @@ export function chooseVariant({ variants }, { variant, precision = "fp32" } = {}
     throw new Error(`${chosen.name} is right on some processors only; export int8 for the target web.`);
   }
   return chosen;
-}
-
-/** Cosine of the angle between two vectors. */
-export function cosine(a, b) {
-  let dot = 0, aa = 0, bb = 0;
-  for (let i = 0; i < a.length; i++) {
-    dot += a[i] * b[i];
-    aa += a[i] * a[i];
-    bb += b[i] * b[i];
-  }
-  return dot / Math.sqrt(aa * bb);
 }
 
 /** Throws unless the bytes of a file are what the manifest says; browsers hash on https and localhost alone. */

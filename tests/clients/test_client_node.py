@@ -1,4 +1,4 @@
-"""Node: the example gives what Python gives, notices when it does not, and transformers.js opens the artifact."""
+"""Node: the example gives what Python gives, and notices when it does not; LangChain.js opens the artifact."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from client_tools import EXAMPLES, assert_close, spoil
+from client_tools import EXAMPLES, LARGEST_DIFFERENCE, assert_close, read, spoil
 
 from runtimes.machine.processor import this_processor
 
@@ -180,10 +181,12 @@ def test_node_sees_what_python_sees(node: str, tmp_path: Path, flags: str, vnni:
     assert this_processor(cpuinfo, "x86_64").saturates("avx512_vnni") is not vnni
 
 
-def test_transformers_js_opens_the_folder(node: str, artifact: Path, measured: Callable[..., None]) -> None:
-    done = _node(node, "transformers.mjs", artifact, folder=EXAMPLES / "test")
+def test_langchain_js_gives_the_models_vectors(node: str, artifact: Path) -> None:
+    """A program of npm that takes a local model: LangChain.js over transformers.js."""
+    case = next(case for case in read(artifact, "vectors.json")["cases"] if case["name"] == "padded")
+    done = _node(node, "langchain.mjs", artifact, *case["texts"], folder=EXAMPLES / "test")
     assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
-    assert [result["dtype"] for result in results] == ["fp32", "q8"]
-    assert_close(results, 7)
-    measured("transformers.js", results)
+    found = json.loads(done.stdout)
+    expected = case["outputs"]["sentence_embedding"]
+    np.testing.assert_allclose(np.ravel(found["documents"]), expected["values"], atol=LARGEST_DIFFERENCE)
+    np.testing.assert_allclose(found["query"], expected["values"][-expected["shape"][1] :], atol=LARGEST_DIFFERENCE)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from client_tools import EXAMPLES, SCREENSHOTS, assert_close, read
+from client_tools import EXAMPLES, SCREENSHOTS, assert_close, read, spoil_graph
 
 pytestmark = pytest.mark.clients
 
@@ -65,6 +67,36 @@ def test_a_changed_file_is_refused(
     command = [node, "refusal.mjs", chromium, f"{url}?precision=int8"]
     done = subprocess.run(command, cwd=EXAMPLES / "test", capture_output=True, text=True, timeout=100, check=False)
     assert done.stdout == "onnx/model_quantized.onnx is not what manifest.json says; it was changed or damaged.\n"
+
+
+def test_a_graph_with_wrong_weights_is_passed_by(
+    node: str, chromium: str, serve: Callable[[Path], str], artifact: Path, altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The manifest vouches for its bytes: the numbers alone tell. This browser has no WebGPU, which is said, too."""
+    wrong = Path(shutil.copyfile(artifact / "onnx" / "model_q4.onnx", tmp_path / "wrong.onnx"))
+    spoil_graph(wrong)
+
+    def vouch(document: dict[str, Any]) -> None:
+        content = wrong.read_bytes()
+        document["files"]["onnx/model_q4.onnx"] = {"sha256": sha256(content).hexdigest(), "size": len(content)}
+
+    folder = altered(manifest=vouch)
+    (folder / "onnx" / "model_q4.onnx").unlink()
+    shutil.move(wrong, folder / "onnx" / "model_q4.onnx")
+    command = [node, "device.mjs", chromium, f"{serve(folder)}?device=webgpu&dtype=q4"]
+    if shots := os.environ.get(SCREENSHOTS):
+        command.append(str(Path(shots).resolve() / "page-device"))
+    done = subprocess.run(command, cwd=EXAMPLES / "test", capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    no_webgpu, numbers = seen["notes"]
+    assert no_webgpu == "q4 on webgpu does not run (this browser offers no WebGPU); trying q4 on wasm."
+    assert numbers.startswith("q4 on wasm gives wrong outputs (cosine ")
+    assert numbers.endswith("; trying q8 on wasm.")
+    assert " · model_quantized · int8 · " in seen["model"]
+    assert " · wasm, " in seen["model"]
+    assert seen["status"] == "Ready. Edit either sentence."
+    assert seen["overflow"] == 0
 
 
 @pytest.mark.parametrize(("arguments", "status"), [((), 2), (("missing",), 2)])

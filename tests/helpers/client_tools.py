@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
+import onnx
 import pytest
 from repository import ROOT
 
@@ -36,6 +37,14 @@ def spoil(document: dict[str, Any]) -> None:
     case["outputs"]["sentence_embedding"]["values"][5] += 1e-3
     for outputs in case["variants"].values():
         outputs["sentence_embedding"]["values"][5] += 0.1
+
+
+def spoil_graph(path: Path) -> None:
+    """Turn the sign of one weight matrix, as a kernel that is wrong would: the file opens and runs as before."""
+    model = onnx.load(path)
+    scales = next(one for one in model.graph.initializer if one.name.endswith("weight_scale") and len(one.dims) == 2)
+    scales.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(scales), scales.name))
+    onnx.save(model, path)
 
 
 def assert_close(results: list[dict[str, Any]], texts: int) -> None:
