@@ -77,9 +77,6 @@ UNPAD = ("unpad", "share_rows")
 #: What every graph ends with.
 CLOSE = ("simplify", "set_opset", "finish")
 
-#: A graph that is cleaned, and nothing else.
-CLEAN_UP = (*PREPARE, *CLOSE[1:])
-
 #: The portable graph: scores are not scaled but queries are, and activations are spelled as runtimes recognise them.
 PORTABLE = (*PREPARE, *RAISE, "fold_scale", "lower_plain", *CLOSE)
 

@@ -32,7 +32,7 @@ from export.onnx_file.save import save
 from export.passes.base import PassContext
 from export.passes.table import run_passes
 from export.reference.module import GraphModule
-from export.targets import CLEAN_UP, PORTABLE_OPERATORS, TARGETS
+from export.targets import CLOSE, PORTABLE_OPERATORS, PREPARE, TARGETS
 from export.trace.tracer import trace
 
 pytestmark = pytest.mark.slow
@@ -267,7 +267,7 @@ def own_graph(opset: int, folder: Path) -> Path:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     graph = trace(GraphModule(model, task, options, inputs, outputs).eval(), opset)
-    run_passes(graph, CLEAN_UP, PassContext(opset, config))
+    run_passes(graph, (*PREPARE, *CLOSE[1:]), PassContext(opset, config))  # cleaned up, and nothing recognised
     path = folder / f"own{opset}.onnx"
     save(graph, path)
     return path
