@@ -67,8 +67,10 @@ report, log, *command = sys.argv[1:]
 output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
 def family(process):
-    with open(f"/proc/{process}/task/{process}/children") as file:
-        children = file.read().split()
+    children = []
+    for thread in os.listdir(f"/proc/{process}/task"):
+        with open(f"/proc/{process}/task/{thread}/children") as file:
+            children += file.read().split()
     return [str(process), *(member for child in children for member in family(child))]
 
 def held(process):

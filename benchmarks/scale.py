@@ -53,7 +53,8 @@ _PEERS = {
     "ray": _MODEL
     + """
 import ray
-ray.init(log_to_driver=False, object_store_memory=200 << 20, logging_level="ERROR")
+# Tasks that read need a place beside the actors.
+ray.init(num_cpus=workers + 1, log_to_driver=False, object_store_memory=200 << 20, logging_level="ERROR")
 
 class Embed:
     def __call__(self, batch):

@@ -1,9 +1,13 @@
-"""Slices on Ray: a pool of actors, each with a session that it opens once. Ray carries names and receipts, no rows."""
+"""Slices on Ray: a pool of actors, each with a session that it opens once. Ray carries names and receipts, no rows.
+
+Names need no Ray Data, whose executor and actors took a tenth of a core; `embed_files.embedder.Embedder` is for
+pipelines
+that have it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from bert_onnx.errors import InferenceError
@@ -12,6 +16,9 @@ from runtimes.scale.ray_cluster import join_ray
 from runtimes.scale.slices import from_json, to_json
 from runtimes.scale.work import Receipt, Work, Worker
 
+#: How often Ray begins a slice again whose worker was lost.
+_AGAIN = 3
+
 
 class Actor:
     """What Ray makes once in each process of the pool."""
@@ -19,10 +26,9 @@ class Actor:
     def __init__(self, work: Work) -> None:
         self._worker = Worker(work)
 
-    def __call__(self, batch: Any) -> Any:
-        """A receipt for each slice of a batch."""
-        receipts = [self._worker(from_json(text)) for text in batch["slice"]]
-        return {field.name: [getattr(receipt, field.name) for receipt in receipts] for field in fields(Receipt)}
+    def compute(self, text: str) -> Receipt:
+        """The receipt of a slice."""
+        return self._worker(from_json(text))
 
 
 def run(job: EngineJob) -> Iterator[Receipt]:
@@ -32,22 +38,19 @@ def run(job: EngineJob) -> Iterator[Receipt]:
         UsageError: the cluster cannot be reached.
         InferenceError: Ray gave up.
     """
-    ray, data = join_ray(job.address), import_engine("ray.data")
-    data.DataContext.get_current().enable_progress_bars = False
+    ray, util = join_ray(job.address), import_engine("ray.util")
     room = int(ray.cluster_resources().get("CPU", 1)) // job.threads
     workers = min(job.workers or max(1, room), len(job.pieces))
-    slices = data.from_items([{"slice": to_json(piece)} for piece in job.pieces], override_num_blocks=len(job.pieces))
-    done = slices.map_batches(
-        Actor,
-        fn_constructor_args=(job.work,),
-        batch_size=None,
-        compute=data.ActorPoolStrategy(size=workers),
-        num_cpus=job.threads,
-        num_gpus=int(job.on_gpu),
+    kind = ray.remote(Actor).options(
+        num_cpus=job.threads, num_gpus=int(job.on_gpu), max_restarts=-1, max_task_retries=_AGAIN
     )
+    pool = util.ActorPool([kind.remote(job.work) for _ in range(workers)])
+
+    def compute(actor: Any, text: str) -> Any:
+        return actor.compute.remote(text)
+
     try:
-        for row in done.iter_rows():
-            yield Receipt(row["slice"], row["part"], int(row["rows"]), int(row["broken"]))
+        yield from pool.map_unordered(compute, [to_json(piece) for piece in job.pieces])
     except ray.exceptions.RayError as error:
         raise InferenceError(f"Ray gave up: {_first_line(error)}; what is done is kept, --resume goes on.") from error
 

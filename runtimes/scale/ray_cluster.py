@@ -25,7 +25,10 @@ def join_ray(address: str | None) -> Any:
     ray = import_engine("ray")
     try:
         _knock(address)
-        ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR",
+            include_dashboard=False,  # whose processes hold a gigabyte; a cluster that is there keeps its own
+        )  # fmt: skip
     except (ConnectionError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UsageError(f"no Ray cluster at {address}: {reason}; leave --address out to start one.") from None

@@ -9,17 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from folders_of_texts import check_whole, run, write_parquet
+from folders_of_texts import check_whole, run, text, vector, write_parquet
 from repository import ROOT
 from scale_tools import need, need_java
 from toy_artifacts import publish_toy
 
 from bert_onnx.errors import StorageError
+from runtimes.embed_files.embedder import Embedder, EmbedderOptions, embed_batches
 from runtimes.scale.store import Store
+from runtimes.selection.request import RuntimeRequest
 
 pytestmark = pytest.mark.slow
 ROWS = 120
@@ -67,6 +72,63 @@ def test_workers_and_drivers_are_killed(artifact: Path, tmp_path: Path, engine: 
     assert not (output / "_manifest.json").exists()
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=180)
     check_whole(output, ROWS)
+
+
+SCHEMA = (
+    "id long, text string, price decimal(20,2), moment timestamp, deep array<struct<a:int,b:string>>, "
+    "embedding array<float>, embedding_error string"
+)
+
+
+def rows_of_spark(source: Path, options: EmbedderOptions) -> list[dict[str, Any]]:
+    """As docs/scaling.md has it."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    spark = need("pyspark.sql").SparkSession.builder.master("local[1]").config("spark.ui.enabled", False).getOrCreate()
+    try:
+        frame = spark.read.parquet(str(source)).repartition(2)
+        return [row.asDict() for row in frame.mapInArrow(embed_batches(options), SCHEMA).collect()]
+    finally:
+        spark.stop()
+
+
+def rows_of_ray(source: Path, options: EmbedderOptions) -> list[dict[str, Any]]:
+    """As docs/scaling.md has it."""
+    ray, data = need("ray"), need("ray.data")
+    ray.init(log_to_driver=False, logging_level="ERROR")
+    try:
+        made = data.read_parquet(str(source)).map_batches(
+            Embedder, fn_constructor_args=(options,), batch_format="pyarrow", compute=data.ActorPoolStrategy(size=1)
+        )
+        return list(made.take_all())
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.parametrize("engine", ["ray", "spark"], indirect=True)
+def test_in_a_pipeline_of_ones_own(artifact: Path, tmp_path: Path, engine: str) -> None:
+    """Rows with their columns, of types that engines stumble over, and each with its own vector or the reason."""
+    arrow = pytest.importorskip("pyarrow")
+    moment = datetime(2024, 1, 1, 12, 30, 0, 5, timezone.utc)
+    columns = {
+        "id": list(range(60)),
+        "text": [text(number) for number in range(60)],
+        "price": arrow.array([Decimal("1.20")] * 60, arrow.decimal128(20, 2)),
+        "moment": arrow.array([moment] * 60, arrow.timestamp("us", "UTC")),
+        "deep": arrow.array([[{"a": 1, "b": None}]] * 60, arrow.list_(arrow.struct({"a": "int32", "b": "string"}))),
+    }
+    pytest.importorskip("pyarrow.parquet").write_table(arrow.table(columns), tmp_path / "x.parquet", row_group_size=7)
+    options = EmbedderOptions(artifact, runtime=RuntimeRequest(runtime="onnxruntime-cpu", threads=1))
+    rows = (rows_of_ray if engine == "ray" else rows_of_spark)(tmp_path / "x.parquet", options)
+    assert sorted(row["id"] for row in rows) == columns["id"]
+    for row in rows:
+        assert (row["text"], row["price"]) == (text(row["id"]), Decimal("1.20"))
+        assert row["moment"].timestamp() == moment.timestamp()
+        assert [tuple(dict(one).values()) if engine == "ray" else tuple(one) for one in row["deep"]] == [(1, None)]
+        if row["text"] is None:
+            assert (row["embedding"], row["embedding_error"]) == (None, "its 'text' is empty, not text")
+        else:
+            np.testing.assert_allclose(row["embedding"], vector(row["id"]), rtol=1e-5)
+            assert row["embedding_error"] is None
 
 
 @pytest.fixture(scope="module")
