@@ -69,8 +69,11 @@ output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 def family(process):
     children = []
     for thread in os.listdir(f"/proc/{process}/task"):
-        with open(f"/proc/{process}/task/{thread}/children") as file:
-            children += file.read().split()
+        try:
+            with open(f"/proc/{process}/task/{thread}/children") as file:
+                children += file.read().split()
+        except OSError:  # it has just ended
+            pass
     return [str(process), *(member for child in children for member in family(child))]
 
 def held(process):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,17 @@ def _spread(values: np.ndarray, present: Any) -> np.ndarray:
     spread = np.zeros((len(present), *values.shape[1:]), values.dtype)
     spread[present] = values
     return spread
+
+
+def open_lists(arrow: Any, batch: Any, names: Sequence[str]) -> Any:
+    """`batch` whose columns `names` have lists of any length, since Spark has none of a fixed one."""
+    fields = [field.with_type(_open(arrow, field.type)) if field.name in names else field for field in batch.schema]
+    return batch.cast(arrow.schema(fields))
+
+
+def _open(arrow: Any, kind: Any) -> Any:
+    lists = arrow.types.is_list(kind) or arrow.types.is_fixed_size_list(kind)
+    return arrow.list_(_open(arrow, kind.value_type)) if lists else kind
 
 
 def digits(values: list[Any]) -> list[Any]:

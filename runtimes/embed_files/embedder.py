@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bert_onnx.errors import InputError
-from runtimes.embed_files.columns import row_columns
+from runtimes.embed_files.columns import open_lists, row_columns
 from runtimes.embed_files.rows import Rows, check_rows, stream_rows, width_of
 from runtimes.parquet import import_pyarrow
 from runtimes.pipelines.batches import BatchOptions
@@ -208,6 +208,8 @@ def embed_batches(options: EmbedderOptions) -> Callable[[Iterable[Any]], Iterato
     """A function for Spark's `mapInArrow`; what it sends to workers is `options` alone."""
 
     def embed(batches: Iterable[Any]) -> Iterator[Any]:
-        return open_embedder(options).stream(batches)
+        embedder = open_embedder(options)
+        for batch in embedder.stream(batches):
+            yield open_lists(import_pyarrow(""), batch, embedder.made)
 
     return embed

@@ -1,8 +1,7 @@
 """Slices on Ray: a pool of actors, each with a session that it opens once. Ray carries names and receipts, no rows.
 
-Names need no Ray Data, whose executor and actors took a tenth of a core; `embed_files.embedder.Embedder` is for
-pipelines
-that have it.
+Names need no Ray Data, whose executor and actors took a tenth of a core; `embed_files.embedder.Embedder` is for those
+who have it.
 """
 
 from __future__ import annotations
