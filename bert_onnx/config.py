@@ -28,7 +28,8 @@ from bert_onnx.config_rules import (
 )
 from bert_onnx.errors import ConfigError, StorageError
 from bert_onnx.family import AFTER_PADDING, FAMILIES, Family, refusal
-from bert_onnx.family.row import ALWAYS, SEVERAL
+from bert_onnx.family.modernbert import ModernBertFields, refuse_other_rotations
+from bert_onnx.family.row import ALWAYS, ROTARY, SEVERAL
 
 __all__ = [
     "ACTIVATIONS",
@@ -44,8 +45,9 @@ CONFIG_NAME = "config.json"
 
 logger = logging.getLogger(__name__)
 
-#: Fields of which null in a file is not the default: a model may do without a padding token, and without positions.
-_NULL_COUNTS = ("pad_token_id", "position_embedding_type")
+#: Fields of which null in a file is not the default: a model may do without a padding token, without positions, and
+#: with one base of rotary frequencies.
+_NULL_COUNTS = ("pad_token_id", "position_embedding_type", "local_rope_theta")
 
 #: Fields of a config.json that are named otherwise in old or new files: their name -> ours.
 _ALIASES = {"torch_dtype": "dtype", "_attn_implementation": "attn_implementation"}
@@ -66,7 +68,7 @@ class _OtherNames:
 
 
 @dataclass(frozen=True)
-class BertConfig(_OtherNames):
+class BertConfig(_OtherNames, ModernBertFields):
     """Sizes and switches of a BERT model.
 
     Args:
@@ -117,6 +119,7 @@ class BertConfig(_OtherNames):
         summary_type, summary_use_proj, summary_activation: what ELECTRA's head of multiple choice reads.
         use_task_id: ERNIE's embeddings have one of the task, too, and every token is of task 0.
         task_type_vocab_size: number of tasks.
+        Those of ModernBERT: see `ModernBertFields`.
 
     Raises:
         ConfigError: naming the first field that does not fit.
@@ -278,6 +281,17 @@ class BertConfig(_OtherNames):
         return self.family.token_types == ALWAYS or (self.family.token_types == SEVERAL and self.type_vocab_size > 1)
 
     @property
+    def rotary(self) -> bool:
+        """Whether queries and keys are turned by their positions, and no positions are embedded."""
+        return self.family.positions == ROTARY
+
+    @property
+    def local_layers(self) -> tuple[bool, ...]:
+        """For each layer with weights of its own, whether its tokens attend to near ones only."""
+        every = self.global_attn_every_n_layers or 1
+        return tuple(layer % every != 0 for layer in range(self.own_layers))
+
+    @property
     def head_size(self) -> int:
         """Width of one attention head, K."""
         return self.hidden_size // self.num_attention_heads
@@ -329,8 +343,7 @@ class BertConfig(_OtherNames):
             ConfigError: not a BERT, or a field that does not fit; `source` is named in the message.
         """
         family = _family(values.get("model_type", "bert"), source)
-        others = {name for row in FAMILIES.values() for name in row.own} - family.own
-        known = {f.name for f in dataclasses.fields(cls)} - family.lacks - others
+        known = {f.name for f in dataclasses.fields(cls)} - family.lacks - _of_others(family)
         aliases = _ALIASES | {key: name for name, key in family.fields.items()}
         renamed = {**family.defaults, **{aliases.get(key, key): value for key, value in values.items()}}
         if values.get("dtype") is not None:  # the newer name wins
@@ -346,6 +359,8 @@ class BertConfig(_OtherNames):
         if chosen.get("attn_implementation") not in ATTN_IMPLEMENTATIONS:
             chosen.pop("attn_implementation", None)  # what the program that saved it ran with, not a property
         try:
+            if family.positions == ROTARY:
+                refuse_other_rotations(values)
             if values.get("num_labels") is not None and not values.get("id2label"):
                 chosen["id2label"] = _unnamed_labels(values["num_labels"])
             return cls(**chosen), tuple(f"{source}: {warning}." for warning in warnings)
@@ -388,7 +403,7 @@ class BertConfig(_OtherNames):
         values["eos_token_id"] = list(ends) if isinstance(ends := self.eos_token_id, tuple) else ends
         values["torch_dtype"] = values.pop("dtype")
         del values["attn_implementation"]  # a choice of the running program, not of the checkpoint
-        lacks, fields = self.family.lacks, self.family.fields
+        lacks, fields = self.family.lacks | _of_others(self.family), self.family.fields
         kept = {fields.get(key, key): value for key, value in values.items() if key not in lacks}
         return {key: kept[key] for key in sorted(kept) if kept[key] is not None or key in _NULL_COUNTS}
 
@@ -416,6 +431,11 @@ def _family(model_type: object, source: str) -> Family:
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise ConfigError(f"{source}: {refusal(model_type, FAMILIES)}" if source else refusal(model_type, FAMILIES))
     return FAMILIES[model_type]
+
+
+def _of_others(family: Family) -> frozenset[str]:
+    """Fields that some families have of their own, and `family` does not have."""
+    return frozenset().union(*(row.own for row in FAMILIES.values())) - family.own
 
 
 def _freeze(config: BertConfig, name: str, value: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from bert_onnx.errors import ConfigError
 from bert_onnx.family import AFTER_PADDING, FAMILIES, refusal
+from bert_onnx.family.modernbert import DROPOUTS, FLAGS, POOLINGS, validate_rotary
+from bert_onnx.family.row import ROTARY
 
 RELATIVE_POSITIONS = ("relative_key", "relative_key_query")
 POSITION_EMBEDDING_TYPES = ("absolute", *RELATIVE_POSITIONS)
@@ -62,10 +64,12 @@ _CHOICES = {
     "dtype": DTYPES,
     "attn_implementation": ATTN_IMPLEMENTATIONS,
     "problem_type": (*PROBLEM_TYPES, None),
+    "classifier_activation": (*ACTIVATIONS, None),
+    "classifier_pooling": (*POOLINGS, None),
 }
 #: The same of fields that some families have; None where they do not.
 _FAMILY_MINIMA = dict.fromkeys(("embedding_size", "num_hidden_groups", "inner_group_num", "task_type_vocab_size"), 1)
-_FAMILY_MINIMA["relative_attention_num_buckets"] = 4
+_FAMILY_MINIMA |= {"relative_attention_num_buckets": 4, "global_attn_every_n_layers": 1, "local_attention": 0}
 _FLAGS = (
     "is_decoder",
     "add_cross_attention",
@@ -75,7 +79,10 @@ _FLAGS = (
     "output_hidden_states",
     "return_dict",
 )
-_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "qa_dropout")
+#: Flags and probabilities that may be None.
+_OPTIONAL_FLAGS = ("use_task_id", *FLAGS)
+_OPTIONAL_PROBABILITIES = ("classifier_dropout", "qa_dropout", *DROPOUTS)
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", *_OPTIONAL_PROBABILITIES)
 TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
 
 
@@ -99,14 +106,12 @@ def validate(fields: Mapping[str, Any]) -> None:
         if value not in choices:
             listed = ", ".join(str(choice) for choice in choices if choice is not None)
             raise ConfigError(f"{name} is {value!r}; supported are {listed}.")
-    for name in (*_FLAGS, *(name for name in ("use_task_id",) if fields[name] is not None)):
+    for name in (*_FLAGS, *(name for name in _OPTIONAL_FLAGS if fields[name] is not None)):
         if not isinstance(fields[name], bool):
             raise ConfigError(f"{name} is {fields[name]!r}; it must be true or false.")
     for name in _PROBABILITIES:
         value = fields[name]
-        if not (value is None and name in ("classifier_dropout", "qa_dropout")) and not (
-            _is_number(value) and 0 <= value <= 1
-        ):
+        if not (value is None and name in _OPTIONAL_PROBABILITIES) and not (_is_number(value) and 0 <= value <= 1):
             raise ConfigError(f"{name} is {value!r}; it must be a number from 0 to 1.")
     for name in ("initializer_range", "layer_norm_eps"):
         if not _is_number(fields[name]) or fields[name] < 0:
@@ -149,6 +154,8 @@ def _validate_structure(fields: Mapping[str, Any]) -> None:
 
 def _validate_positions(fields: Mapping[str, Any]) -> None:
     """Positions that count from the padding token need it, and a table that goes beyond it."""
+    if FAMILIES[fields["model_type"]].positions == ROTARY:
+        validate_rotary(fields)
     if FAMILIES[fields["model_type"]].positions != AFTER_PADDING:
         return
     fixed, positions = FAMILIES[fields["model_type"]].padding, fields["max_position_embeddings"]

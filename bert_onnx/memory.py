@@ -19,10 +19,11 @@ def weight_bytes(config: BertConfig) -> int:
     """Bytes that a BertModel of `config` takes at the least: its weights in float32, and the objects that hold them."""
     hidden, inner = config.hidden_size, config.intermediate_size
     positions = config.max_position_embeddings
-    rows = config.vocab_size + positions + config.type_vocab_size
+    rows = config.vocab_size + config.type_vocab_size + (0 if config.rotary else positions)
+    products = 3 if config.family.gated else 2
     attention = 4 * hidden * hidden * (2 if config.add_cross_attention else 1)
     relative = (2 * positions - 1) * config.head_size if config.relative_positions else 0
-    layer = _FLOAT32 * (attention + 2 * hidden * inner + relative) + _LAYER_OBJECTS
+    layer = _FLOAT32 * (attention + products * hidden * inner + relative) + _LAYER_OBJECTS
     tables = rows * config.embedding_width + config.num_labels * hidden
     return _FLOAT32 * tables + config.own_layers * layer
 

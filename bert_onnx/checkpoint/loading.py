@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bert_onnx.checkpoint.names import listed
 from bert_onnx.checkpoint.planning import Slot, make_plan
 from bert_onnx.checkpoint.reading import read_tensors
+from bert_onnx.checkpoint.stacks import parts_of_stacks
 from bert_onnx.errors import CheckpointError
 from bert_onnx.family import canonical_class
 
@@ -82,7 +83,8 @@ def load_weights(
             f"{checkpoint.source.model} was asked for with random weights (seed {checkpoint.source.seed}); it has no "
             "weights to load."
         )
-    tensors = {name: tensor for name, tensor in read_tensors(checkpoint.folder).items() if name not in elsewhere}
+    held = {name: tensor for name, tensor in read_tensors(checkpoint.folder).items() if name not in elsewhere}
+    tensors = parts_of_stacks(held, checkpoint.config.family)
     plan = make_plan(canonical_class(type(model).__name__), model_slots(model), tensors, checkpoint, allow_new_heads)
     if strict and plan.left_behind:
         raise CheckpointError(

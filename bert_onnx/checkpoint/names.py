@@ -60,7 +60,7 @@ _OTHER_HEAD = re.compile(r"^(\w+_)?(cls|classifier|heads?|qa_outputs|score|logit
 
 #: Tensors that change what every layer computes, where they are.
 _ADAPTER = re.compile(r"lora_|adapter|ia3_|base_layer\.|prefix_encoder|prompt_encoder|prompt_embeddings")
-_LAYER = re.compile(r"\.layer\.(\d+)\.")
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 #: Tensors in the place of weights -> what has to be done before these are weights again.
 _WAYS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -89,7 +89,7 @@ CLASSIFIERS: tuple[str, ...] = (
 )
 CLASSIFIER_HEAD = "classifier."
 
-#: The end of the name of the word embedding, and the base model's pooler as it is called here.
+#: The end of the name of the word embedding, and the base model's pooler, as they are called here.
 WORD_EMBEDDING = "embeddings.word_embeddings.weight"
 POOLER_WEIGHT = "bert.pooler.dense.weight"
 
@@ -121,8 +121,9 @@ def find_holder(names: Iterable[str], family: Family) -> str:
     It is read off the one word embedding that there is, beside those that training left; of several models, none is
     taken for the model.
     """
-    trained = [name for name in map(_unwrapped, names) if name.endswith(WORD_EMBEDDING) and not left_behind(name)]
-    found = {name.removesuffix(WORD_EMBEDDING) for name in trained}
+    ending = family.tensor_name(WORD_EMBEDDING)
+    trained = [name for name in map(_unwrapped, names) if name.endswith(ending) and not left_behind(name)]
+    found = {name.removesuffix(ending) for name in trained}
     return found.pop().removesuffix(f"{family.base}.") if len(found) == 1 else ""
 
 

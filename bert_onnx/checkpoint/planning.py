@@ -157,7 +157,7 @@ def _contradiction(slot: Slot, tensor: TensorInfo, config: BertConfig) -> str:
         )
     if is_head(name, config.family):
         return "; check num_labels or id2label in config.json, or start with an untrained head by --new-head"
-    found = next((row for ending, row in _COUNTED.items() if name.endswith(ending)), None)
+    found = next((row for ending, row in _COUNTED.items() if name.endswith(config.family.tensor_name(ending))), None)
     if found is None or tensor.shape[1:] != slot.shape[1:]:
         return " by config.json, so that config and weights do not belong together"
     table, rows, field = found
@@ -205,9 +205,11 @@ def _left_over(
 def _check_missing(model_class: str, missing: Sequence[Slot], checkpoint: Checkpoint, allow_new_heads: bool) -> None:
     """The encoder must be complete; heads too, unless new ones are allowed."""
     family = checkpoint.config.family
-    encoder = [
-        family.tensor_name(slot.names[0]) for slot in missing if not is_head(slot_names(slot, family)[0], family)
-    ]
+    encoder = dict.fromkeys(
+        family.stack_of(family.tensor_name(slot.names[0]))
+        for slot in missing
+        if not is_head(slot_names(slot, family)[0], family)
+    )
     if encoder:
         raise CheckpointError(
             f"{checkpoint.folder} lacks {len(encoder)} tensor(s) that its config.json calls for: {listed(encoder)}; "

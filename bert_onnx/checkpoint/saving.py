@@ -1,4 +1,4 @@
-"""Writes model.safetensors, tensor by tensor, so that no second copy of the weights is ever in memory."""
+"""Writes model.safetensors, tensor by tensor, so that no second copy of the weights is in memory, but for stacks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bert_onnx.checkpoint.header import DTYPE_SIZES, METADATA
 from bert_onnx.checkpoint.reading import SINGLE_FILE
+from bert_onnx.checkpoint.stacks import stacked
 from bert_onnx.errors import StorageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def save_weights(model: BertPreTrainedModel, folder: str | os.PathLike[str]) -> 
             seen.add(id(tensor))
             state[model.config.family.tensor_name(name)] = tensor
     path = Path(folder) / SINGLE_FILE
-    write_safetensors(state, path)
+    write_safetensors(stacked(state, model.config.family), path)
     return path
 
 

@@ -30,7 +30,6 @@ NEAR: dict[str, tuple[str, str]] = {
     "layoutlm": ("bert", "positions on a page"),
     "layoutlmv2": ("bert", "positions on a page, and pixels"),
     "layoutlmv3": ("roberta", "positions on a page, and pixels"),
-    "modernbert": ("bert", "rotary positions and local attention"),
     "nomic_bert": ("bert", "rotary positions"),
     "new": ("bert", "rotary positions"),
     "roformer": ("bert", "rotary positions"),

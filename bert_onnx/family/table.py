@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from bert_onnx.family.row import AFTER_PADDING, ALWAYS, DECODING, NEVER, Family, Summary
+from bert_onnx.family.modernbert import ModernBertFields
+from bert_onnx.family.row import AFTER_PADDING, ALWAYS, DECODING, NEVER, ROTARY, Family, Summary
 
 #: Classes of `bert_onnx.modeling`, by what their names end with in transformers.
 _CLASSES = {
@@ -89,6 +90,7 @@ _XLM_ROBERTA_XL = replace(
         "layer_norm_eps": 1e-5,
     },
     norm_first=True,
+    norm_embeddings=False,
     real_tokens_count=True,
 )
 
@@ -251,12 +253,88 @@ _ALBERT = Family(
     relative_scaled=False,
 )
 
+_MODERNBERT = Family(
+    model_type="modernbert",
+    classes=_classes("ModernBert", "ForCausalLM"),
+    base="model",
+    parts=("embeddings.", "layers.", "final_norm."),
+    heads=("head.", "decoder.", "classifier."),
+    names=(
+        ("embeddings.word_embeddings", "embeddings.tok_embeddings"),
+        ("embeddings.LayerNorm", "embeddings.norm"),
+        ("encoder.LayerNorm", "final_norm"),
+        ("encoder.layer", "layers"),
+        ("attention.output.LayerNorm", "attn_norm"),
+        ("attention.output.dense", "attn.Wo"),
+        ("attention.self", "attn"),
+        ("output.LayerNorm", "mlp_norm"),
+        ("output.dense", "mlp.Wo"),
+        ("intermediate", "mlp"),
+        ("cls.predictions.transform", "head"),
+        ("cls.predictions.decoder", "decoder"),
+        ("cls.predictions", "decoder"),
+        ("classifier.dense", "head.dense"),
+        ("classifier.LayerNorm", "head.LayerNorm"),
+        ("classifier.out_proj", "classifier"),
+        ("summary", "head"),
+        ("head.LayerNorm", "head.norm"),
+        ("qa_outputs", "classifier"),
+    ),
+    stacked={"attn.Wqkv": ("attn.query", "attn.key", "attn.value"), "mlp.Wi": ("mlp.dense", "mlp.gate")},
+    fields={
+        "hidden_act": "hidden_activation",
+        "layer_norm_eps": "norm_eps",
+        "attention_probs_dropout_prob": "attention_dropout",
+    },
+    own=frozenset(field.name for field in fields(ModernBertFields)),
+    lacks=DECODING | {"hidden_dropout_prob", "position_embedding_type", "type_vocab_size"},
+    defaults={
+        "vocab_size": 50368,
+        "intermediate_size": 1152,
+        "num_hidden_layers": 22,
+        "attention_probs_dropout_prob": 0.0,
+        "hidden_dropout_prob": 0.0,
+        "max_position_embeddings": 8192,
+        "position_embedding_type": None,
+        "type_vocab_size": 1,
+        "layer_norm_eps": 1e-5,
+        "pad_token_id": 50283,
+        "bos_token_id": 50281,
+        "eos_token_id": 50282,
+        "sep_token_id": 50282,
+        "cls_token_id": 50281,
+        "global_attn_every_n_layers": 3,
+        "local_attention": 128,
+        "global_rope_theta": 160000.0,
+        "local_rope_theta": 10000.0,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "norm_bias": False,
+        "classifier_bias": False,
+        "decoder_bias": True,
+        "classifier_activation": "gelu",
+        "classifier_pooling": "cls",
+        "classifier_dropout": 0.0,
+        "embedding_dropout": 0.0,
+        "mlp_dropout": 0.0,
+    },
+    positions=ROTARY,
+    token_types=NEVER,
+    norm_first=True,
+    norm_last_state=False,
+    gated=True,
+    token_head=True,
+    pooler=False,
+    summary=Summary(None, dropout_first=False, norm=True),
+    choice_summary=Summary(None, dropout_first=False, norm=True, real=True),
+)
+
 #: Every family by its model_type.
 FAMILIES: dict[str, Family] = {
     family.model_type: family
     for family in (
         *(_BERT, _ERNIE, _ROBERTA, _XLM_ROBERTA, _XLM_ROBERTA_XL, _CAMEMBERT, _DATA2VEC_TEXT),
-        *(_DISTILBERT, _ELECTRA, _MPNET, _ALBERT),
+        *(_DISTILBERT, _ELECTRA, _MPNET, _ALBERT, _MODERNBERT),
     )
 }
 

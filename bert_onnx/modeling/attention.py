@@ -18,6 +18,7 @@ from bert_onnx.config_rules import RELATIVE_POSITIONS
 from bert_onnx.modeling.cache import KeysValues
 from bert_onnx.modeling.layers import ResidualNorm
 from bert_onnx.modeling.pruning import prune_linear
+from bert_onnx.modeling.rotary import Rotation, rotate
 
 
 class BertSelfAttention(nn.Module):
@@ -34,9 +35,10 @@ class BertSelfAttention(nn.Module):
         self.num_heads = num_heads
         self.head_size = config.head_size
         width = num_heads * config.head_size
-        self.query = nn.Linear(config.hidden_size, width)
-        self.key = nn.Linear(config.hidden_size, width)
-        self.value = nn.Linear(config.hidden_size, width)
+        bias = config.attention_bias is not False
+        self.query = nn.Linear(config.hidden_size, width, bias=bias)
+        self.key = nn.Linear(config.hidden_size, width, bias=bias)
+        self.value = nn.Linear(config.hidden_size, width, bias=bias)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
         self.fused = config.attn_implementation == "sdpa"
         self.position_embedding_type = position_embedding_type
@@ -46,9 +48,9 @@ class BertSelfAttention(nn.Module):
         if self.relative:
             self.distance_embedding = nn.Embedding(2 * config.max_position_embeddings - 1, config.head_size)
 
-    def project(self, states: Tensor) -> KeysValues:
-        """Keys and values [B, H, R, K] of the tokens in `states` [B, R, D]."""
-        return KeysValues(self._split_heads(self.key(states)), self._split_heads(self.value(states)))
+    def project(self, states: Tensor, rotation: Rotation | None = None) -> KeysValues:
+        """Keys and values [B, H, R, K] of the tokens in `states` [B, R, D]; keys are turned by `rotation`."""
+        return KeysValues(self._split_heads(self.key(states), rotation), self._split_heads(self.value(states)))
 
     def forward(
         self,
@@ -57,6 +59,7 @@ class BertSelfAttention(nn.Module):
         bias: Tensor | None,
         head_mask: Tensor | None,
         need_probabilities: bool,
+        rotation: Rotation | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Context [B, S, H * K] and, where needed or had anyway, probabilities [B, H, S, R].
 
@@ -66,8 +69,9 @@ class BertSelfAttention(nn.Module):
             bias: added to the scores, broadcastable to [B, H, S, R].
             head_mask: multiplied into the probabilities, broadcastable to them.
             need_probabilities: the fused computation does not yield them, so that the plain one is used.
+            rotation: turns the queries.
         """
-        queries = self._split_heads(self.query(hidden))
+        queries = self._split_heads(self.query(hidden), rotation)
         if self.fused and not (self.relative or need_probabilities or head_mask is not None):
             dropout = self.dropout.p if self.training else 0.0
             context = F.scaled_dot_product_attention(
@@ -106,10 +110,11 @@ class BertSelfAttention(nn.Module):
             scores = scores + torch.einsum("bhrk,srk->bhsr", keys, vectors)
         return scores
 
-    def _split_heads(self, states: Tensor) -> Tensor:
+    def _split_heads(self, states: Tensor, rotation: Rotation | None = None) -> Tensor:
         """[B, S, H * K] -> [B, H, S, K]."""
         batch, length, _ = states.shape
-        return states.view(batch, length, self.num_heads, self.head_size).transpose(1, 2)
+        heads = states.view(batch, length, self.num_heads, self.head_size)
+        return (heads if rotation is None else rotate(heads, rotation)).transpose(1, 2)
 
     def _merge_heads(self, context: Tensor) -> Tensor:
         """[B, H, S, K] -> [B, S, H * K]."""
@@ -118,16 +123,24 @@ class BertSelfAttention(nn.Module):
 
 
 class BertAttention(nn.Module):
-    """Attention, output projection, residual and LayerNorm. Arguments as for `BertSelfAttention`."""
+    """Attention, output projection, residual and LayerNorm. Arguments as for `BertSelfAttention`.
 
-    def __init__(self, config: BertConfig, num_heads: int, position_embedding_type: str | None) -> None:
+    Args:
+        normed: the block has a LayerNorm.
+    """
+
+    def __init__(
+        self, config: BertConfig, num_heads: int, position_embedding_type: str | None, normed: bool = True
+    ) -> None:
         super().__init__()
         self.self = BertSelfAttention(config, num_heads, position_embedding_type)
-        self.output = ResidualNorm(num_heads * config.head_size, config)
+        dropout = config.attention_probs_dropout_prob if config.rotary else None
+        bias = config.attention_bias is not False
+        self.output = ResidualNorm(num_heads * config.head_size, config, bias=bias, dropout=dropout, normed=normed)
 
-    def project(self, states: Tensor) -> KeysValues:
+    def project(self, states: Tensor, rotation: Rotation | None = None) -> KeysValues:
         """Keys and values of the tokens in `states` [B, R, D]."""
-        return self.self.project(states)
+        return self.self.project(states, rotation)
 
     def forward(
         self,
@@ -137,9 +150,10 @@ class BertAttention(nn.Module):
         bias: Tensor | None,
         head_mask: Tensor | None,
         need_probabilities: bool,
+        rotation: Rotation | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """States [B, S, D], which `residual` is a part of, and probabilities [B, H, S, R] or None."""
-        context, probabilities = self.self(hidden, memory, bias, head_mask, need_probabilities)
+        context, probabilities = self.self(hidden, memory, bias, head_mask, need_probabilities, rotation)
         return self.output(context, residual), probabilities
 
     def keep_heads(self, kept: list[int]) -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from bert_onnx.config import BertConfig
 from bert_onnx.family.row import NEVER
+from bert_onnx.modeling.layers import layer_norm
 
 
 class BertEmbeddings(nn.Module):
@@ -23,15 +24,16 @@ class BertEmbeddings(nn.Module):
         self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         self.padding = config.padding_position
         # The table of positions exists with relative positions, too: checkpoints hold it. It is then unused.
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=self.padding)
+        places = None if config.rotary else config.max_position_embeddings
+        self.position_embeddings = None if places is None else nn.Embedding(places, width, padding_idx=self.padding)
         typed = config.family.token_types != NEVER
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width) if typed else None
         tasks = config.task_type_vocab_size if config.use_task_id else None
         self.task_type_embeddings = None if tasks is None else nn.Embedding(tasks, width)
         self.one_type = not config.takes_token_types
-        norm_first = config.family.norm_first
-        self.LayerNorm = nn.Identity() if norm_first else nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.LayerNorm = layer_norm(config, width) if config.family.norm_embeddings else nn.Identity()
+        dropout = config.embedding_dropout
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
         self.absolute_positions = config.position_embedding_type == "absolute"
         projects = config.family.projected or width != config.hidden_size
         self.projection = nn.Linear(width, config.hidden_size) if projects else None
@@ -55,21 +57,22 @@ class BertEmbeddings(nn.Module):
         if self.absolute_positions and position_ids is None and self.padding is not None and input_ids is not None:
             position_ids = counted_positions(input_ids, self.padding, past)
         # Where ids are None, rows of the tables are taken directly: one node in a traced graph instead of three.
-        table: Tensor = self.position_embeddings.weight
+        positions = self.position_embeddings if self.absolute_positions else None
+        table = None if positions is None else positions.weight
         if self.token_type_embeddings is not None and token_type_ids is not None:
             hidden = hidden + self.token_type_embeddings(token_type_ids)
-        elif self.token_type_embeddings is not None and self.one_type and self.absolute_positions:
+        elif self.token_type_embeddings is not None and self.one_type and table is not None:
             # The one type of all tokens is a part of their positions: a constant in a traced graph.
             table = table.to(hidden.dtype) + self.token_type_embeddings.weight[0].to(hidden.dtype)
         elif self.token_type_embeddings is not None:
             hidden = hidden + self.token_type_embeddings.weight[0]
-        if self.task_type_embeddings is not None and self.absolute_positions:
+        if self.task_type_embeddings is not None and table is not None:
             table = table.to(hidden.dtype) + self.task_type_embeddings.weight[0].to(hidden.dtype)
         elif self.task_type_embeddings is not None:
             hidden = hidden + self.task_type_embeddings.weight[0]
-        if self.absolute_positions and position_ids is not None:
+        if table is not None and position_ids is not None:
             hidden = hidden + F.embedding(position_ids, table)
-        elif self.absolute_positions:
+        elif table is not None:
             first = past if self.padding is None else past + self.padding + 1
             hidden = hidden + table[first : first + hidden.shape[1]]
         normalised: Tensor = self.dropout(self.LayerNorm(hidden))

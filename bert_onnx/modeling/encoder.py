@@ -12,8 +12,10 @@ from bert_onnx.config import BertConfig
 from bert_onnx.errors import InputError
 from bert_onnx.modeling.attention import BertAttention
 from bert_onnx.modeling.cache import LayerCache
-from bert_onnx.modeling.layers import BertIntermediate, ResidualNorm
+from bert_onnx.modeling.layers import BertIntermediate, GatedIntermediate, ResidualNorm, layer_norm
+from bert_onnx.modeling.masks import near_bias
 from bert_onnx.modeling.relative_bias import RelativeBias
+from bert_onnx.modeling.rotary import RotaryTables, Rotation
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Context:
     """What every layer of one forward pass shares.
 
     bias: added to the self-attention scores, broadcastable to [B, H, S, P + S].
+    rotation: turns queries and keys, where positions are rotary.
     encoder_states: [B, encoder length, D].
     encoder_bias: added to the cross-attention scores, broadcastable to [B, H, S, encoder length].
     need_attentions, need_hidden_states, need_cache: what to collect.
@@ -32,6 +35,7 @@ class Context:
     need_attentions: bool
     need_hidden_states: bool
     need_cache: bool
+    rotation: Rotation | None = None
 
 
 @dataclass(frozen=True)
@@ -61,21 +65,26 @@ class BertLayer(nn.Module):
     def __init__(self, config: BertConfig, index: int) -> None:
         super().__init__()
         self.chunk_size = config.chunk_size_feed_forward
-        self.attention = BertAttention(config, config.heads_in_layer(index), config.position_embedding_type)
+        family = config.family
+        # Embeddings that are normalised need no second norm before the first layer.
+        normed = index > 0 or not (family.norm_first and family.norm_embeddings)
+        self.attention = BertAttention(config, config.heads_in_layer(index), config.position_embedding_type, normed)
         heads = config.num_attention_heads  # pruning leaves the cross-attention as it is
         self.crossattention = BertAttention(config, heads, "absolute") if config.add_cross_attention else None
-        self.intermediate = BertIntermediate(config)
-        self.output = ResidualNorm(config.intermediate_size, config)
+        self.intermediate = GatedIntermediate(config) if family.gated else BertIntermediate(config)
+        self.output = ResidualNorm(config.intermediate_size, config, bias=config.mlp_bias is not False)
 
     def forward(
         self, hidden: Tensor, context: Context, head_mask: Tensor | None, past: LayerCache | None
     ) -> LayerResult:
         """One layer's states and cache from the states [B, S, D] before it."""
         read = self.attention.output.before(hidden)
-        own = self.attention.project(read)
+        own = self.attention.project(read, context.rotation)
         if past is not None:
             own = past.own.extended_by(own)
-        hidden, attention = self.attention(read, hidden, own, context.bias, head_mask, context.need_attentions)
+        hidden, attention = self.attention(
+            read, hidden, own, context.bias, head_mask, context.need_attentions, context.rotation
+        )
         # The encoder's keys and values never change while decoding, so that those in the cache win.
         cross, cross_attention = (None if past is None else past.cross), None
         if cross is None and context.encoder_states is not None:
@@ -119,8 +128,12 @@ class BertEncoder(nn.Module):
         self.head_masks = config.head_mask_rows
         self.layer = nn.ModuleList(BertLayer(config, index) for index in range(config.own_layers))
         self.relative_attention_bias = RelativeBias(config) if config.family.relative_bias else None
-        norm_first = config.family.norm_first
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if norm_first else None
+        self.LayerNorm = layer_norm(config, config.hidden_size) if config.family.norm_first else None
+        self.norm_last_state = config.family.norm_last_state
+        self.local_layers = config.local_layers
+        self.reach = None if config.local_attention is None else config.local_attention // 2
+        self.rotary = _rotary_tables(config, config.global_rope_theta)
+        self.local_rotary = _rotary_tables(config, config.local_rope_theta)
 
     def forward(
         self,
@@ -128,27 +141,34 @@ class BertEncoder(nn.Module):
         context: Context,
         head_masks: Sequence[Tensor] | None,
         cache: Sequence[LayerCache] | None,
+        position_ids: Tensor | None = None,
     ) -> EncoderResult:
         """Run all layers on the embeddings `hidden` [B, S, D].
 
         Args:
             head_masks: one per layer, each [1, H, 1, 1].
             cache: one per layer.
+            position_ids: [B, S] or [1, S], for rotary positions; None means 0, 1, ...
         """
         before = [hidden]  # hidden states before each layer or group of layers, and after the last
         results: list[LayerResult] = []
         if self.relative_attention_bias is not None:
             relative = self.relative_attention_bias(hidden)
             context = replace(context, bias=relative if context.bias is None else context.bias + relative)
+        if self.rotary is not None:
+            context = replace(context, rotation=self.rotary(hidden, position_ids))
+        near = self._near(hidden, context, position_ids)
         for index, own in enumerate(self.order):
             head_mask = None if head_masks is None else head_masks[self.head_masks[own]]
-            result = self.layer[own](hidden, context, head_mask, None if cache is None else cache[index])
+            seen = near if self.local_layers[own] else context
+            result = self.layer[own](hidden, seen, head_mask, None if cache is None else cache[index])
             hidden = result.hidden
             results.append(result)
             if (index + 1) % self.group == 0:
                 before.append(hidden)
         if self.LayerNorm is not None:
-            hidden = before[-1] = self.LayerNorm(hidden)
+            hidden = self.LayerNorm(hidden)
+            before[-1] = hidden if self.norm_last_state else before[-1]
         return EncoderResult(
             hidden=hidden,
             cache=tuple(result.cache.to_tensors() for result in results) if context.need_cache else None,
@@ -156,6 +176,17 @@ class BertEncoder(nn.Module):
             attentions=_collected([r.attention for r in results]) if context.need_attentions else None,
             cross_attentions=_collected([r.cross_attention for r in results]) if context.need_attentions else None,
         )
+
+    def _near(self, hidden: Tensor, context: Context, position_ids: Tensor | None) -> Context:
+        """The context of layers whose tokens attend to near ones only."""
+        if self.reach is None or not any(self.local_layers):
+            return context
+        rotation = context.rotation if self.local_rotary is None else self.local_rotary(hidden, position_ids)
+        return replace(context, bias=near_bias(context.bias, hidden, self.reach), rotation=rotation)
+
+
+def _rotary_tables(config: BertConfig, theta: float | None) -> RotaryTables | None:
+    return None if theta is None else RotaryTables(config.max_position_embeddings, config.head_size, theta)
 
 
 def _collected(tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...] | None:

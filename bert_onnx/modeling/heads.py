@@ -10,7 +10,7 @@ from bert_onnx.config import BertConfig
 from bert_onnx.errors import ConfigError, InputError
 from bert_onnx.family import Summary
 from bert_onnx.modeling.activations import make_activation
-from bert_onnx.modeling.layers import FirstTokenSummary
+from bert_onnx.modeling.layers import PredictionTransform, TextSummary
 from bert_onnx.modeling.losses import classification_loss, detection_loss, sequence_loss, span_loss
 from bert_onnx.modeling.model import BertModel
 from bert_onnx.modeling.outputs import (
@@ -40,15 +40,15 @@ def _classifier_dropout(config: BertConfig) -> float:
     return config.hidden_dropout_prob if probability is None else probability
 
 
-class ClassificationHead(FirstTokenSummary):
-    """Scores [B, N] from the first token, through a layer of the head's own."""
+class ClassificationHead(TextSummary):
+    """Scores [B, N] of a text, through a layer of the head's own."""
 
     def __init__(self, config: BertConfig, summary: Summary) -> None:
         super().__init__(config, summary, _classifier_dropout(config))
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        scores: Tensor = self.out_proj(super().forward(hidden))
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        scores: Tensor = self.out_proj(super().forward(hidden, attention_mask))
         return scores
 
 
@@ -139,7 +139,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
         )
         if isinstance(self.classifier, ClassificationHead):
-            scores = self.classifier(outputs.last_hidden_state)
+            scores = self.classifier(outputs.last_hidden_state, attention_mask)
         else:
             scores = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else sequence_loss(self.config, scores, labels)
@@ -164,7 +164,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
             )
         summary = config.family.choice_summary
         self.bert = BertModel(config, add_pooling_layer=summary is None)
-        self.summary = None if summary is None else FirstTokenSummary(config, summary, _classifier_dropout(config))
+        self.summary = None if summary is None else TextSummary(config, summary, _classifier_dropout(config))
         self.dropout = nn.Dropout(_classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, 1)
         self._initialise(*(part for part in (self.summary, self.classifier) if part is not None))
@@ -193,9 +193,11 @@ class BertForMultipleChoice(BertPreTrainedModel):
                 "Give input_ids as [batch, choices, sequence], or inputs_embeds with the hidden size last."
             )
         batch, choices = given.shape[:2]
+        input_ids = _merge_choices("input_ids", input_ids)
+        attention_mask = _merge_choices("attention_mask", attention_mask)
         outputs = self._encoded(
-            _merge_choices("input_ids", input_ids),
-            _merge_choices("attention_mask", attention_mask),
+            input_ids,
+            attention_mask,
             _merge_choices("token_type_ids", token_type_ids),
             _merge_choices("position_ids", position_ids),
             head_mask,
@@ -206,7 +208,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         if self.summary is None:
             pooled = self.dropout(outputs.pooler_output)
         else:
-            pooled = self.summary(outputs.last_hidden_state)
+            pooled = self.summary(outputs.last_hidden_state, attention_mask)
         scores = self.classifier(pooled).view(batch, choices)
         loss = None if labels is None else classification_loss(scores, labels)
         output = MultipleChoiceModelOutput(loss, scores, outputs.hidden_states, outputs.attentions)
@@ -226,9 +228,10 @@ class BertForTokenClassification(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
+        self.head = PredictionTransform(config) if config.family.token_head else nn.Identity()
         self.dropout = nn.Dropout(_classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self._initialise(self.classifier)
+        self._initialise(self.head, self.classifier)
 
     def forward(
         self,
@@ -258,7 +261,7 @@ class BertForTokenClassification(BertPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
-        scores = self.classifier(self.dropout(outputs.last_hidden_state))
+        scores = self.classifier(self.dropout(self.head(outputs.last_hidden_state)))
         if self.config.family.real_tokens_count and labels is not None and attention_mask is not None:
             labels = labels.masked_fill(attention_mask == 0, -100)
         loss = None if labels is None else classification_loss(scores, labels)
@@ -278,9 +281,11 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         if config.num_labels != 2:
             raise ConfigError(f"num_labels is {config.num_labels}; question answering needs 2, start and end.")
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(config.qa_dropout or 0.0)
+        self.head = PredictionTransform(config) if config.family.token_head else nn.Identity()
+        dropout = config.classifier_dropout if config.family.token_head else config.qa_dropout
+        self.dropout = nn.Dropout(dropout or 0.0)
         self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
-        self._initialise(self.qa_outputs)
+        self._initialise(self.head, self.qa_outputs)
 
     def forward(
         self,
@@ -312,7 +317,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
-        start_scores, end_scores = self.qa_outputs(self.dropout(outputs.last_hidden_state)).unbind(-1)
+        start_scores, end_scores = self.qa_outputs(self.dropout(self.head(outputs.last_hidden_state))).unbind(-1)
         loss = None
         if start_positions is not None and end_positions is not None:
             loss = span_loss(start_scores, end_scores, start_positions, end_positions)

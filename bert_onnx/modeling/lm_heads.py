@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bert_onnx.config import BertConfig
-from bert_onnx.modeling.activations import make_activation
+from bert_onnx.modeling.layers import PredictionTransform
 from bert_onnx.modeling.losses import causal_loss, classification_loss
 from bert_onnx.modeling.model import BertModel
 from bert_onnx.modeling.outputs import (
@@ -25,32 +25,20 @@ from bert_onnx.modeling.pruning import rows_resized
 logger = logging.getLogger(__name__)
 
 
-class PredictionTransform(nn.Module):
-    """LayerNorm(activation(dense(x))), [B, S, D] -> [B, S, E]."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.embedding_width)
-        self.transform_act_fn = make_activation(config.family.lm_activation or config.hidden_act)
-        self.LayerNorm = nn.LayerNorm(config.embedding_width, eps=config.layer_norm_eps)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        states: Tensor = self.LayerNorm(self.transform_act_fn(self.dense(hidden)))
-        return states
-
-
 class LMPredictionHead(nn.Module):
     """Scores of every token of the vocabulary, [B, S, D] -> [B, S, V].
 
-    The bias is a parameter of this module and at the same time the decoder's: checkpoints name it twice.
+    The bias, where there is one, is a parameter of this module and at the same time the decoder's: checkpoints name it
+    twice.
     """
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.transform = PredictionTransform(config)
         self.decoder = nn.Linear(config.embedding_width, config.vocab_size, bias=False)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-        self.decoder.bias = self.bias
+        bias = None if config.decoder_bias is False else nn.Parameter(torch.zeros(config.vocab_size))
+        self.bias: nn.Parameter | None = bias
+        self.decoder.register_parameter("bias", self.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         scores: Tensor = self.decoder(self.transform(hidden))
@@ -102,14 +90,14 @@ class VocabularyHeadModel(BertPreTrainedModel):
         head = self.cls.predictions
         if self.config.tie_word_embeddings:
             head.decoder.weight = self.get_input_embeddings().weight
-        head.decoder.bias = head.bias
+        head.decoder.register_parameter("bias", head.bias)
 
     def _resize_output(self, count: int) -> None:
         head = self.cls.predictions
         if not self.config.tie_word_embeddings:
             head.decoder.weight = rows_resized(head.decoder.weight, count, self.config.initializer_range)
         head.decoder.out_features = count
-        head.bias = rows_resized(head.bias, count, std=0.0)
+        head.bias = None if head.bias is None else rows_resized(head.bias, count, std=0.0)
 
 
 class BertForPreTraining(VocabularyHeadModel):

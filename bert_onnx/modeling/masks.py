@@ -61,6 +61,19 @@ def self_attention_bias(mask: Tensor | None, hidden: Tensor, past: int, causal: 
     return torch.where(visible, padding, fill)
 
 
+def near_bias(bias: Tensor | None, hidden: Tensor, reach: int) -> Tensor:
+    """`bias`, and its fill wherever a key is more than `reach` places from the query: [B or 1, 1, S, S].
+
+    Places are those in the row, padding included (Beltagy et al. 2020, section 3.1, for the sliding window).
+    """
+    places = torch.arange(hidden.shape[1], device=hidden.device)
+    near = (places[:, None] - places[None, :]).abs() <= reach
+    fill = torch.full((), fill_value(hidden.dtype), dtype=hidden.dtype, device=hidden.device)
+    if bias is None:
+        bias = torch.zeros((1, 1, 1, 1), dtype=hidden.dtype, device=hidden.device)
+    return torch.where(near, bias, fill)
+
+
 def cross_attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """Bias of the cross-attention scores from a mask [B, encoder length] or [B, S, encoder length], or None."""
     if mask is None:

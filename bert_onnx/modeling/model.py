@@ -94,7 +94,7 @@ class BertModel(BertPreTrainedModel):
             need_hidden_states=need_hidden_states,
             need_cache=need_cache,
         )
-        result: EncoderResult = self.encoder(hidden, context, self._head_masks(head_mask, hidden), cache)
+        result: EncoderResult = self.encoder(hidden, context, self._head_masks(head_mask, hidden), cache, position_ids)
         pooled = None if self.pooler is None else self.pooler(result.hidden)
         if not self._wants_dict(return_dict):
             extras = (result.cache, result.hidden_states, result.attentions, result.cross_attentions)

@@ -34,6 +34,11 @@ _FURTHER: dict[str, dict[str, Any]] = {
     "electra": {"embedding_size": 16},
     "albert": {"embedding_size": 16},
     "ernie": {"use_task_id": True, "type_vocab_size": 4},
+    # Windows of nine tokens, and local layers between global ones.
+    "modernbert": {
+        **{"local_attention": 8, "global_attn_every_n_layers": 2, "max_position_embeddings": 64},
+        **{"pad_token_id": 3, "bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2},
+    },
 }
 
 _CLASSES_WITH_LABELS = ("BertForSequenceClassification", "BertForTokenClassification")
