@@ -54,7 +54,7 @@ PACKED_OPERATORS = frozenset(
 PREPARE = ("name_by_scope", "transpose_weights", "fold_constants", "simplify_shapes", "simplify")
 
 #: From what the tracer spelled out to the canonical form, and the part of it that is used.
-RAISE = ("raise_gelu", "raise_masks", "raise_attention", "simplify", "first_row")
+RAISE = ("raise_gelu", "raise_masks", "raise_rotary", "raise_attention", "simplify", "first_row")
 
 #: The same numbers with fewer operators.
 FOLD = ("fold_token_type", "fold_scale", "drop_key_bias", "fold_value_bias")

@@ -44,6 +44,7 @@ from export.passes.raising.linear import raise_linear
 from export.passes.raising.masked_scores import raise_masked_scores
 from export.passes.raising.masks import raise_masks
 from export.passes.raising.positions import raise_positions
+from export.passes.raising.rotary import raise_rotary
 from export.passes.shapes.infer_shapes import infer_shapes
 from export.passes.unpadding.remove_padding import remove_padding
 from export.passes.unpadding.share_rows import share_rows
@@ -85,6 +86,7 @@ PASSES: dict[str, Pass] = {
     "raise_masked_scores": raise_masked_scores,
     "raise_gelu": raise_gelu,
     "raise_masks": raise_masks,
+    "raise_rotary": raise_rotary,
     "raise_attention": raise_attention,
     "first_row": first_row,
     "unpad": unpad,

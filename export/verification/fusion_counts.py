@@ -33,6 +33,9 @@ _SUMMARIES: dict[str, Callable[[Family], Summary | None]] = {
     "BertForMultipleChoice": lambda family: family.choice_summary,
 }
 
+#: Model classes whose head works on tokens, and may have a layer of its own before the classifier.
+_TOKEN_HEADS = ("BertForTokenClassification", "BertForQuestionAnswering")
+
 #: Refusals that a message quotes.
 _QUOTED = 3
 
@@ -43,6 +46,7 @@ class Implied:
 
     Args:
         attentions: of tokens to tokens and, in decoders that read an encoder, of tokens to the encoder's.
+        rotations: queries and keys that are turned by their positions.
         shared: attentions whose weights another one reads, too.
         gelus: activations, of layers, heads and the modules behind them.
         plain_gelus: those without an Add of a bias before them: there is none, or a Gemm of vectors of texts has it.
@@ -53,11 +57,12 @@ class Implied:
         cached: positions start after a cache.
         packed: the embeddings, too, run on real tokens only.
         unpadded: everything but attention and, unless `packed`, the embeddings runs on real tokens only.
-        packable: attention, too, can run on them: nothing but a key mask is added to its scores.
+        packable: attentions that can run on them, too: nothing but a key mask is added to their scores.
         first_row: only the first row of the last layer is used.
     """
 
     attentions: int
+    rotations: int
     shared: int
     gelus: int
     plain_gelus: int
@@ -68,7 +73,7 @@ class Implied:
     cached: bool
     packed: bool
     unpadded: bool
-    packable: bool
+    packable: int
     first_row: bool
 
 
@@ -81,12 +86,14 @@ class Expectation:
         passes: the passes that make it; their counts add up, and their refusals explain a miss.
         operators: the nodes that they leave; empty where later passes replace them.
         count: how many a model must have; None where the graph decides.
+        told: it is in the manifest where there is none, too.
     """
 
     kind: str
     passes: tuple[str, ...]
     operators: tuple[str, ...]
     count: Callable[[Implied], int | None]
+    told: bool = True
 
 
 def _embeddings(implied: Implied) -> int:
@@ -106,12 +113,13 @@ def _fused_attentions(implied: Implied) -> int:
 
 def _packed_attentions(implied: Implied) -> int:
     """An attention of the first row alone reads keys and values that were restored."""
-    return implied.attentions - int(implied.first_row) if implied.unpadded and implied.packable else 0
+    return implied.packable - int(implied.first_row) if implied.unpadded and implied.packable else 0
 
 
 #: A row holds for a target that has one of its passes.
 EXPECTATIONS = (
     Expectation("attention", ("raise_attention",), (), lambda implied: implied.attentions),
+    Expectation("rotary", ("raise_rotary",), (), lambda implied: implied.rotations, told=False),
     Expectation("gelu", ("raise_gelu",), (), lambda implied: implied.gelus),
     Expectation("merged_projections", ("merge_qkv",), (), lambda implied: implied.attentions - implied.shared),
     Expectation(
@@ -159,13 +167,12 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     absolute = config.position_embedding_type == "absolute"
     family = config.family
     relative = config.relative_positions or family.relative_bias
-    every_row = options.output_attentions or options.output_hidden_states or relative
     layers, cross = len(config.layer_order), task.decoder and config.add_cross_attention
-    gelus = layers * int(config.hidden_act in GELUS)
-    if task.model_class in _TRANSFORMING:
-        gelus += int((family.lm_activation or config.hidden_act) in GELUS)
+    local = [config.local_layers[own] for own in config.layer_order]
     summary = _SUMMARIES.get(task.model_class, lambda family: None)(family)
-    summed = int(summary is not None and summary.activation in GELUS)
+    pooled = config.classifier_pooling == "mean" or (summary is not None and summary.real)
+    every_row = options.output_attentions or options.output_hidden_states or relative or pooled or local[-1]
+    gelus, plain = _gelus(config, task, summary)
     dense = [
         module for module in options.modules if isinstance(module, (Dense, Projection)) and module.activation == "GELU"
     ]
@@ -177,20 +184,47 @@ def implied_by(target: Target, config: BertConfig, task: Task, options: TaskOpti
     one_row = not absolute and (typeless or bool(config.use_task_id))
     return Implied(
         attentions=layers * (2 if cross else 1),
+        rotations=2 * layers if config.rotary else 0,
         shared=sum(config.layer_order.count(own) > 1 for own in config.layer_order),
-        gelus=gelus + summed + len(dense),
-        plain_gelus=summed + sum(not (_on_tokens(module) and module.bias) for module in dense),
-        # The sums of layers that norm first are read by the next sum, too, but for the last one.
-        residuals=1 if family.norm_first else layers * (3 if cross else 2),
+        gelus=gelus + len(dense),
+        plain_gelus=plain + sum(not (_on_tokens(module) and module.bias) for module in dense),
+        residuals=_residual_norms(config, options, layers * (3 if cross else 2)),
         probabilities=options.output_attentions,
         sliced=sliced,
         even=not family.norm_first and (typed or absolute) and not one_row and (packed or not sliced),
         cached=task.cached,
         packed=packed,
         unpadded=unpadded,
-        packable=not relative and not task.decoder and not options.output_attentions,
+        packable=0 if relative or task.decoder or options.output_attentions else local.count(False),
         first_row=task.model_class in _FIRST_ROW_ONLY and not every_row,
     )
+
+
+def _gelus(config: BertConfig, task: Task, summary: Summary | None) -> tuple[int, int]:
+    """GELUs of layers and heads, and how many of them no Add of a bias comes before, or one inside a Gemm."""
+    family, layers = config.family, len(config.layer_order)
+    found = [(config.hidden_act, layers, config.mlp_bias)]
+    if task.model_class in _TRANSFORMING:
+        found.append(
+            (config.classifier_activation or family.lm_activation or config.hidden_act, 1, config.classifier_bias)
+        )
+    elif task.model_class in _TOKEN_HEADS and family.token_head:
+        found.append((config.classifier_activation or config.hidden_act, 1, config.classifier_bias))
+    elif summary is not None:
+        found.append((summary.activation or config.classifier_activation or config.hidden_act, 1, False))
+    counted = [(count, bias) for activation, count, bias in found if activation in GELUS]
+    return sum(count for count, _ in counted), sum(count for count, bias in counted if bias is False)
+
+
+def _residual_norms(config: BertConfig, options: TaskOptions, sums: int) -> int:
+    """LayerNorms that alone read one of the `sums` of layers: where they come first, the next sum reads it, too.
+
+    Only the last sum then has the last norm for its one reader, unless it is an output.
+    """
+    family = config.family
+    if not family.norm_first:
+        return sums
+    return int(family.norm_last_state or not options.output_hidden_states)
 
 
 def check_expectations(
@@ -213,7 +247,8 @@ def check_expectations(
         left = sum(operators[name] for name in row.operators) if row.operators else fired
         if wanted is not None and not fired == left == wanted:
             raise ExportError(_miss(row, target, ledger, wanted, min(fired, left)))
-        found[row.kind] = left
+        if left or row.told:
+            found[row.kind] = left
     return found
 
 

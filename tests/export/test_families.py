@@ -35,6 +35,7 @@ TASK_OF = {
     "electra": "text-ranking",
     "mpnet": "sentence-similarity",
     "albert": "fill-mask",
+    "modernbert": "sentence-similarity",
 }
 #: What makes a model of a family harder than its tiny one is.
 FIELDS: dict[str, dict[str, Any]] = {"albert": {"num_hidden_groups": 2, "inner_group_num": 2, "num_hidden_layers": 4}}

@@ -20,8 +20,9 @@ import onnx_ir as ir
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph import canonical
 from export.passes.graph.canonical import BIAS, KEY_MASK, PAST_KEY, QUERY
-from export.passes.graph.values import add_constant, is_operator
+from export.passes.graph.values import add_constant, constant_array, is_operator
 from export.passes.graph.writer import is_needed, optional_input, write_before
+from export.passes.unpadding.packing import table_of_first_rows
 from export.passes.unpadding.token_wise import first_row_reader, token_operands
 
 
@@ -80,6 +81,12 @@ def _residual_problem(user: ir.Node, region: set[ir.Node]) -> str | None:
     return None
 
 
+def _first_is(value: ir.Value | None, number: float) -> bool:
+    """Whether `value` [S, D] is the first rows of a table whose first row is full of `number`."""
+    table = constant_array(table_of_first_rows(value)) if value is not None else None
+    return table is not None and bool((table[0] == number).all())
+
+
 class _Narrowing:
     """Lets a region of the graph run on one row, and whatever computes nothing but its inputs with it.
 
@@ -98,6 +105,7 @@ class _Narrowing:
 
     def run(self) -> None:
         """Narrow everything."""
+        self._drop_rotation()
         # In the order of the graph: it names nodes, and a set's order differs from process to process.
         for node in [node for node in self.graph if node in self.region]:
             self._narrow(node, (QUERY,) if node is self.attention else token_operands(node) or ())
@@ -106,6 +114,16 @@ class _Narrowing:
             if output.shape is not None and len(output.shape) == 3:
                 output.shape = ir.Shape([output.shape[0], 1, output.shape[2]])
         self.graph.sort()
+
+    def _drop_rotation(self) -> None:
+        """Rotary positions turn nothing in the first place: cos 0 = 1 and sin 0 = 0."""
+        query = self.attention.inputs[QUERY]
+        rotary = query.producer() if query is not None else None
+        if rotary is None or not is_operator(rotary, canonical.ROTARY, domain=canonical.DOMAIN):
+            return
+        if len(rotary.outputs[0].uses()) == 1 and _first_is(rotary.inputs[1], 1.0) and _first_is(rotary.inputs[2], 0.0):
+            self.attention.replace_input_with(QUERY, rotary.inputs[0])
+            self.graph.remove(rotary, safe=True)
 
     def _narrow(self, node: ir.Node, places: tuple[int, ...]) -> None:
         for place in places:
@@ -118,7 +136,8 @@ class _Narrowing:
         node = value.producer()
         if node is None or node in self.region:
             return value
-        places = token_operands(node)
+        # Tables of rotations have places on another axis, so that one row of what they turned is gathered.
+        places = None if is_operator(node, canonical.ROTARY, domain=canonical.DOMAIN) else token_operands(node)
         if places is not None and not self._is_needed_whole(value):
             self.region.add(node)
             self._narrow(node, places)

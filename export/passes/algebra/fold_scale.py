@@ -4,8 +4,8 @@
 
     Attention{scale}(x W_q + b_q, k, v)  ->  Attention{1}(x (scale W_q) + scale b_q, k, v)
 
-The parameters keep their names. Refuses where anything else reads the queries, as relative positions do, and where
-the parameters are shared.
+The parameters keep their names. Turning queries by their positions does not change their lengths. Refuses where anything
+else reads the queries, as relative positions do, and where the parameters are shared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from export.passes.base import PassContext, PassOutcome, Refusal
 from export.passes.graph import canonical
-from export.passes.graph.linear import Linear, find_linear, replace_parameter, sharing, tensor_of
+from export.passes.graph.linear import Linear, before_rotation, find_linear, replace_parameter, sharing, tensor_of
 from export.passes.graph.values import is_operator
 
 
@@ -26,7 +26,7 @@ def fold_scale(model: ir.Model, context: PassContext) -> PassOutcome:
         scale = node.attributes["scale"].as_float()
         if scale == 1.0:
             continue
-        linear = find_linear(node.inputs[canonical.QUERY])
+        linear = find_linear(before_rotation(node.inputs[canonical.QUERY]))
         reason = _refusal(linear)
         if linear is None or reason is not None:
             refusals.append(Refusal(node.name or "", reason or ""))

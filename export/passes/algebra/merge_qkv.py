@@ -18,6 +18,7 @@ from export.passes.graph import canonical
 from export.passes.graph.linear import (
     Linear,
     annotate,
+    before_rotation,
     find_linear,
     joined_bias,
     joined_name,
@@ -48,7 +49,7 @@ def merge_qkv(model: ir.Model, context: PassContext) -> PassOutcome:
 
 def _find(node: ir.Node) -> tuple[str, list[Linear]] | str:
     """What can be merged, `qkv` or `kv`, or why nothing can."""
-    found = [find_linear(value) for value in node.inputs[: canonical.VALUE + 1]]
+    found = [find_linear(before_rotation(value)) for value in node.inputs[: canonical.VALUE + 1]]
     linears = [linear for linear in found if linear is not None]
     if len(linears) != 3:
         return "queries, keys or values come from something other than a linear layer"

@@ -10,6 +10,10 @@ domain never reaches a file: it is in no target's list.
     bert_onnx.KeyMask(attention_mask) -> bias    {fill: float}
         attention_mask [B, R] int64, 1 for real tokens; bias [B, 1, 1, R]: 0 for real tokens, `fill` for padding.
 
+    bert_onnx.Rotary(x, cosines, sines) -> y     {num_heads: H}
+        x and y [B, S, H*K] or [T, H*K]; cosines and sines [S, K/2] or [T, K/2]. The numbers i and i + K/2 of a head,
+        (a, b), become (a cos - b sin, b cos + a sin): Su et al. 2021, section 3.4.2.
+
     bert_onnx.Attention(query, key, value, bias?, past_key?, past_value?) -> context, present_key?, present_value?,
                                                                              probabilities?
         {num_heads: H, scale: float}
@@ -27,6 +31,7 @@ DOMAIN = "bert_onnx"
 
 GELU = "Gelu"
 KEY_MASK = "KeyMask"
+ROTARY = "Rotary"
 ATTENTION = "Attention"
 
 # Positions of Attention's inputs and outputs.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from export.passes.graph import canonical
 from export.passes.graph.axes import axes_of
 from export.passes.graph.values import is_operator
 from export.passes.graph.writer import split_bias
@@ -56,6 +57,14 @@ def find_linear(value: ir.Value | None) -> Linear | None:
     if len(weight.const_value.shape) != 2:
         return None
     return Linear(source, weight, None, value, value)
+
+
+def before_rotation(value: ir.Value | None) -> ir.Value | None:
+    """What a canonical Rotary that alone reads it makes `value` of; `value` itself where there is none."""
+    node = value.producer() if value is not None else None
+    if value is None or node is None or not is_operator(node, canonical.ROTARY, domain=canonical.DOMAIN):
+        return value
+    return node.inputs[0] if len(value.uses()) == 1 and not value.is_graph_output() else value
 
 
 def sharing(linear: Linear) -> str | None:

@@ -1,6 +1,7 @@
 """Spells the canonical form out in operators that every ONNX client has (opset 17 and later).
 
     Gelu       see `lower_gelu`
+    Rotary     see `lower_rotary`
     KeyMask    (1 - Cast(Unsqueeze(mask, [1, 2]))) * fill
     Attention  Softmax(scale * Q K^T + bias) V, with Q = Transpose(Reshape(query, [0, 0, H, K])) and so on;
                the result is transposed back and reshaped to [0, 0, H * K]
@@ -18,6 +19,7 @@ from export.passes.graph import canonical
 from export.passes.graph.values import is_operator
 from export.passes.graph.writer import Writer, is_needed, optional_input, replace_node, write_before
 from export.passes.lowering.gelu import lower_gelu
+from export.passes.lowering.rotary import lower_rotary
 
 _HEADS_FIRST = (0, 2, 1, 3)
 _KEYS_LAST = (0, 1, 3, 2)
@@ -26,7 +28,7 @@ _KEYS_LAST = (0, 1, 3, 2)
 def lower_plain(model: ir.Model, context: PassContext) -> PassOutcome:
     """Counts the canonical nodes that were spelled out; none is left."""
     count = lower_gelu(model, context).count + lower_key_mask(model, context).count
-    count += lower_attention(model, context).count
+    count += lower_rotary(model, context).count + lower_attention(model, context).count
     model.graph.opset_imports.pop(canonical.DOMAIN, None)
     return PassOutcome(count)
 

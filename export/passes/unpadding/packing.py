@@ -39,6 +39,8 @@ class Packing:
 
     #: Restored values need no product with the mask: they are zero at padding.
     drops_masks = False
+    #: A kept first place may be padding, which nothing says that it is.
+    keeps_padding = True
 
     def __init__(self, graph: ir.Graph, mask: ir.Value, scope: str = "unpad") -> None:
         self.op = Writer(graph, scope)
@@ -63,7 +65,7 @@ class Packing:
     def pack_positions(self, value: ir.Value, scope: str) -> ir.Value:
         """[S, D] or [1, S, D], the same for all rows of the batch -> [T, D]."""
         assert value.shape is not None
-        table = _table_of_first_rows(value)
+        table = table_of_first_rows(value)
         if table is not None:
             return self.op.Gather(table, self.columns, axis=0, _scope=scope)
         if len(value.shape) == 3:
@@ -168,7 +170,7 @@ def annotated(value: ir.Value, axes: Sequence[int | str | ir.SymbolicDim | None]
     return value
 
 
-def _table_of_first_rows(value: ir.Value) -> ir.Value | None:
+def table_of_first_rows(value: ir.Value) -> ir.Value | None:
     """The table [P, D] of which `value` [S, D] is the first S rows, or None: its rows may be gathered directly."""
     node = value.producer()
     if node is None or not is_operator(node, "Slice") or value.shape is None or len(value.shape) != 2:

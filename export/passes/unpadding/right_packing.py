@@ -30,6 +30,7 @@ class RightPacking(Packing):
     """Writes RemovePadding once and RestorePadding wherever a padded value is needed."""
 
     drops_masks = True
+    keeps_padding = False
 
     def __init__(self, graph: ir.Graph, mask: ir.Value) -> None:
         super().__init__(graph, mask, "remove_padding")

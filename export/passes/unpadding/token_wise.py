@@ -34,6 +34,8 @@ def token_operands(node: ir.Node) -> tuple[int, ...] | None:
     """
     if is_operator(node, canonical.GELU, domain=canonical.DOMAIN) or is_operator(node, *_UNARY):
         return (0,)
+    if is_operator(node, canonical.ROTARY, domain=canonical.DOMAIN):
+        return (0, 1, 2)
     if is_operator(node, *_BROADCASTING):
         places = tuple(i for i, value in enumerate(node.inputs) if value is not None and not is_per_feature(value))
         return places or None

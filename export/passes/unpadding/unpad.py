@@ -17,8 +17,8 @@ text without any real token. The first place of a row counts as a token whatever
 read it give what they give without this pass.
 
 Refuses, leaving the graph as it is: where a cache is kept (padding belongs to it), where an attention has no key mask
-or another one than the others, where keys or values do not come from the tokens (cross-attention), and where an
-output at padding would not be zero.
+or another one than the others, where keys or values do not come from the tokens (cross-attention), where an output at
+padding would not be zero, and where a layer has a window and the first place, which may be padding, is read.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from export.passes.unpadding.token_flow import (
     is_probabilities,
 )
 from export.passes.unpadding.token_rewrite import TokenRewrite
+from export.passes.unpadding.token_wise import first_row_reader
 
 
 def unpad(model: ir.Model, context: PassContext) -> PassOutcome:
@@ -59,7 +60,7 @@ def unpad(model: ir.Model, context: PassContext) -> PassOutcome:
 def unpad_with(
     model: ir.Model,
     find_flow: Callable[[ir.Graph, ir.Value], TokenFlow],
-    make_packing: Callable[[ir.Graph, ir.Value], Packing],
+    make_packing: type[Packing],
 ) -> PassOutcome:
     """Put the part of a graph that `find_flow` finds between what the packing writes; both are given the key mask."""
     graph = model.graph
@@ -76,6 +77,8 @@ def unpad_with(
     bias_nodes = find_bias_nodes(flow)
     fates = find_fates(graph, flow, bias_nodes)
     refusal = _flow_problem(graph, attentions, flow, fates)
+    if refusal is None and make_packing.keeps_padding:
+        refusal = _first_place_problem(attentions, flow)
     if refusal is not None:
         return PassOutcome(0, (refusal,))
     TokenRewrite(graph, make_packing(graph, mask), flow, fates, bias_nodes).run()
@@ -128,6 +131,24 @@ def _flow_problem(
         rank = None if output.shape is None else len(output.shape)
         if rank != 2:
             return Refusal(_name(output), f"{output.name} has {rank} axes, so that no row of it is one text")
+    return None
+
+
+def _first_place_problem(attentions: list[ir.Node], flow: TokenFlow) -> Refusal | None:
+    """Why the first place of a text cannot be read, or None.
+
+    Where it is padding and no token is in its window, it sees all places alike, padding too, which is gone here.
+    """
+    biases = [optional_input(node, BIAS) for node in attentions]
+    if not any(bias is not None and is_operator(bias.producer(), "Where") for bias in biases):
+        return None
+    for value in flow.values:
+        for user, _ in value.uses():
+            if first_row_reader(user, value) is not None:
+                said = (
+                    "reads the first place of each text, which sees padding in layers with a window where it is padding"
+                )
+                return Refusal(user.name or "", f"it {said}; take the target without -unpadded, or a mean of tokens")
     return None
 
 
