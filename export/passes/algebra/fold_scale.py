@@ -4,8 +4,8 @@
 
     Attention{scale}(x W_q + b_q, k, v)  ->  Attention{1}(x (scale W_q) + scale b_q, k, v)
 
-The parameters keep their names. Turning queries by their positions does not change their lengths. Refuses where anything
-else reads the queries, as relative positions do, and where the parameters are shared.
+The parameters keep their names. Turning queries by their positions does not change their lengths. Refuses where
+anything else reads the queries, as relative positions do, and where the parameters are shared.
 """
 
 from __future__ import annotations
