@@ -23,7 +23,10 @@ pytestmark = pytest.mark.clients
 
 TEXTS = ("Paris is the capital of France, isn't it?", "a quick brown fox")
 #: model_type, task, kind of tokenizer and its class.
-ARTIFACTS = (("mpnet", "feature-extraction", "pieces", "MPNetTokenizer"),)
+ARTIFACTS = (
+    ("mpnet", "feature-extraction", "pieces", "MPNetTokenizer"),
+    ("modernbert", "feature-extraction", "bpe", "PreTrainedTokenizerFast"),
+)
 
 
 @pytest.mark.parametrize(("model_type", "task", "kind", "tokenizer"), ARTIFACTS, ids=[row[0] for row in ARTIFACTS])
