@@ -45,9 +45,9 @@ MICROSOFT_OPERATORS = frozenset(
 #: What packing real tokens and sorting texts by length needs beside them.
 UNPADDING_OPERATORS = frozenset({"Mod", "NonZero", "Pad", "ScatterElements", "TopK"})
 
-#: What skipping the padding on CUDA needs beside them.
+#: What skipping the padding on CUDA needs beside them; Mod where layers know places, as rotations do.
 PACKED_OPERATORS = frozenset(
-    f"com.microsoft.{name}" for name in ("PackedMultiHeadAttention", "RemovePadding", "RestorePadding")
+    {"Mod"} | {f"com.microsoft.{name}" for name in ("PackedMultiHeadAttention", "RemovePadding", "RestorePadding")}
 )
 
 #: Clean-up that every traced graph goes through before anything else.

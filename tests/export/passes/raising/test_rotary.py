@@ -10,6 +10,7 @@ import pytest
 from onnx import parser
 
 from export.passes.base import PassContext
+from export.passes.cleanup.finish import finish
 from export.passes.graph.canonical import DOMAIN
 from export.passes.lowering.rotary import lower_rotary
 from export.passes.raising.rotary import raise_rotary
@@ -55,6 +56,7 @@ def test_there_and_back() -> None:
     assert rotary.attributes["num_heads"].as_int() == 2
     assert [node.op_type for node in model.graph] == ["Rotary", "Reshape"]
     assert lower_rotary(model, CONTEXT).count == 1
+    finish(model, CONTEXT)
     np.testing.assert_array_equal(run(model), expected)
 
 
