@@ -58,7 +58,14 @@ _PROJECTED = 16
 
 
 #: Changes that show what a family has of its own.
-_NARROW: dict[str, dict[str, Any]] = {"electra": {"embedding_size": 16}, "albert": {"embedding_size": 16}}
+_NARROW: dict[str, dict[str, Any]] = {
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16},
+    "modernbert": {
+        **{"pad_token_id": 3, "bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2},
+        "local_attention": 8,
+    },
+}
 
 
 def _tasks_of(family: Family) -> tuple[str, ...]:
