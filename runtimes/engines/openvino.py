@@ -13,6 +13,7 @@ import numpy as np
 from bert_onnx.errors import ArtifactError, InferenceError, RuntimeUnavailableError
 from bert_onnx.tasks import REQUIRES
 from runtimes.engines.base import RuntimeOptions, is_out_of_memory, out_of_memory
+from runtimes.engines.few_lengths import narrowed, widened
 from runtimes.engines.graph_file import GraphFile, Opened
 from runtimes.engines.guard import GuardedRuntime
 from runtimes.machine.cpu import usable_threads
@@ -31,11 +32,13 @@ class _Compiled:
     Args:
         model: openvino's own.
         outputs: port and dtype of each output, by name.
+        skips_padding: hidden tokens cost it next to nothing.
         requests: the infer request of each thread.
     """
 
     model: Any
     outputs: dict[str, tuple[Any, str]]
+    skips_padding: bool
     requests: threading.local = field(default_factory=threading.local)
 
     def request(self) -> Any:
@@ -59,11 +62,14 @@ class OpenVino(GuardedRuntime[_Compiled]):
         core = library.Core()
         _check_device(core, options.compute)
         model = _read(graph.path)
+        # What finds the tokens that are not hidden; compiling changes the model.
+        skips_padding = any(node.get_type_name() == "NonZero" for node in model.get_ops())
         threads = options.threads or usable_threads()
         compiled = _compile(core, model, graph.path, _properties(options, threads))
         ports = {name: port for port in compiled.outputs for name in port.get_names()}
+        outputs = {p.name: (ports[p.name], p.dtype) for p in graph.outputs if p.name in ports}
         return Opened(
-            engine=_Compiled(compiled, {p.name: (ports[p.name], p.dtype) for p in graph.outputs if p.name in ports}),
+            engine=_Compiled(compiled, outputs, skips_padding),
             takes=[port.get_any_name() for port in compiled.inputs],
             returns=ports,
             requires=_requires(model),
@@ -74,10 +80,15 @@ class OpenVino(GuardedRuntime[_Compiled]):
         )
 
     def _compute(self, engine: _Compiled, names: list[str], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        length, limits = None, self._guard.limits
+        if engine.skips_padding and limits is not None:
+            inputs, length = widened(inputs, self.inputs, limits.longest_sequence)
         try:
             # Outputs that are not asked for stay where they are; those that are must outlive the next call.
             values = engine.request().infer(inputs, share_inputs=True, share_outputs=True)
-            return {name: np.array(values[port], dtype) for name in names for port, dtype in [engine.outputs[name]]}
+            found = {name: values[port] for name in names for port, _ in [engine.outputs[name]]}
+            kept = found if length is None else narrowed(found, self.outputs, length)
+            return {name: np.array(array, engine.outputs[name][1]) for name, array in kept.items()}
         except (RuntimeError, MemoryError) as error:
             raise _run_failure(self._guard.model, error) from error
 
