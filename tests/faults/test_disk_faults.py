@@ -31,7 +31,7 @@ from bert_onnx.errors import ArtifactError, StorageError
 
 __all__ = ["no_fsync", "tiny_disk", "way"]  # fixtures
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])

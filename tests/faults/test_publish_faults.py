@@ -34,7 +34,7 @@ from bert_onnx.errors import ArtifactError, StorageError
 
 __all__ = ["no_fsync", "way"]  # fixtures
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")]
 
 
 def test_kill_at_every_step_of_a_replacement(tmp_path: Path, way: str) -> None:

@@ -18,7 +18,7 @@ from bert_onnx.modeling.lm_heads import BertForMaskedLM
 from export.pipeline import export
 from export.request import ExportRequest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_the_table_is_that_of_transformers() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils._pytree import tree_leaves
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def tensors_of(output: Any) -> list[Tensor]:

@@ -35,7 +35,7 @@ from export.reference.module import GraphModule
 from export.targets import CLOSE, PORTABLE_OPERATORS, PREPARE, TARGETS
 from export.trace.tracer import trace
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 #: What may be between two graphs of the same tiny model: measured 8e-6 on logits of magnitude 30.
 LARGEST_DIFFERENCE = 2e-5
@@ -119,7 +119,7 @@ def test_torchscript(recipe: Recipe, graphs: Graphs, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.onnx"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", DYNAMO, ids=str)
 def test_dynamo(recipe: Recipe, graphs: Graphs, tmp_path: Path) -> None:
     for target in ("portable", "ort-cpu"):
@@ -147,7 +147,7 @@ def test_encoders_end_in_the_same_operators(recipe: Recipe, graphs: Graphs, tmp_
     assert report.operators["LayerNormalization"] == 1  # of the embeddings
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", [Recipe("dynamo", 18), Recipe("dynamo", 23), Recipe("optimum-dynamo", 18)], ids=str)
 def test_dynamo_encoders_end_in_the_same_operators(recipe: Recipe, graphs: Graphs, tmp_path: Path) -> None:
     report = optimize(graphs(recipe), tmp_path / "out.onnx", "ort-cpu")
@@ -273,7 +273,7 @@ def own_graph(opset: int, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("opset", [17, 18, 20, 23])
 def test_our_own_exporter(opset: int, tmp_path: Path) -> None:
     report = optimize(own_graph(opset, tmp_path), tmp_path / "out.onnx", "ort-cpu")

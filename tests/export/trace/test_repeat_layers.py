@@ -17,7 +17,7 @@ from export.reference.load import Eager
 from export.targets import TARGETS
 from export.trace.repeat_layers import first_layer_only, layers_are_alike, repeat_layer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 LAYERS = 3
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.server.soak import soak
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 TEXTS = ["hello", "hello world", "good night", "my world .", "goodbye", "my night is good", "hello hello hello"]
 
