@@ -114,7 +114,7 @@ TOLERANCES: dict[tuple[str, str, str], Tolerance] = {
     ("fp32", "onnxruntime-cpu", "logits"): Tolerance(1e-5, 1e-5, _MINILM),
     ("fp32", "onnxruntime-cpu", "ids"): Tolerance(0.5, 0.0, _SAME),
     **{("fp32", "emulated", kind): Tolerance(1e-5, 0.0 if kind == "unit" else 1e-5, _PACKED) for kind in _FLOATS},
-    ("fp16", "onnxruntime-cpu", "unit"): Tolerance(4e-3, 0.0, _HALF + "0.0017 (an attention probability)"),
+    ("fp16", "onnxruntime-cpu", "unit"): Tolerance(6e-3, 0.0, _HALF + "0.0043 (a token's vector of length 1)"),
     ("fp16", "onnxruntime-cpu", "embedding"): Tolerance(4e-3, 3e-3, _HALF + "as hidden states, of which it is a mean"),
     ("fp16", "onnxruntime-cpu", "hidden"): Tolerance(3e-3, 3e-3, _HALF + "0.0065 beside 4.5 (a cached key)"),
     ("fp16", "onnxruntime-cpu", "logits"): Tolerance(5e-3, 5e-3, _HALF + "0.0147 beside 5.6"),
