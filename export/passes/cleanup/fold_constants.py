@@ -23,7 +23,7 @@ _LARGEST = 8192
 
 
 def fold_constants(model: ir.Model, context: PassContext) -> PassOutcome:
-    """Counts the nodes that disappeared."""
+    """Counts the nodes that disappeared; none where more came, as where a Split takes the place of a sequence."""
     before = model.graph.num_nodes()
     fold_constants_ir(
         model,
@@ -35,7 +35,7 @@ def fold_constants(model: ir.Model, context: PassContext) -> PassOutcome:
     for value in model.graph.initializers.values():
         value.metadata_props.clear()  # it notes the tracer's names of what was folded, which are no part of the model
     _add_rows_to_tables(model.graph)
-    return PassOutcome(before - model.graph.num_nodes())
+    return PassOutcome(max(before - model.graph.num_nodes(), 0))
 
 
 def _add_rows_to_tables(graph: ir.Graph) -> None:
