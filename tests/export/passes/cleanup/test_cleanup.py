@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx.parser
 import onnx_ir as ir
 import pytest
 
@@ -255,3 +256,20 @@ def test_parameters_and_ports_keep_their_names() -> None:
     PASSES["finish"](model, CONTEXT)
     assert list(model.graph.initializers) == ["encoder.layer.0.bias"]
     assert [value.name for value in model.graph.outputs] == ["y"]
+
+
+def test_folding_that_writes_more_nodes_than_it_takes_away_counts_none() -> None:
+    model = ir.from_proto(
+        onnx.parser.parse_model("""
+            <ir_version: 8, opset_import: ["" : 18]>
+            halves (float[2, 4, 3] x) => (float a, float b) <int64 one = {1}, int64 zero = {0}> {
+                sequence = SplitToSequence <axis = 0, keepdims = 0> (x, one)
+                a = SequenceAt (sequence, zero)
+                b = SequenceAt (sequence, one)
+            }
+        """)
+    )
+    before = model.graph.num_nodes()
+    outcome = PASSES["fold_constants"](model, CONTEXT)
+    assert model.graph.num_nodes() > before
+    assert outcome.count == 0
