@@ -28,7 +28,7 @@ from bert_onnx.config_rules import (
 )
 from bert_onnx.errors import ConfigError, StorageError
 from bert_onnx.family import AFTER_PADDING, FAMILIES, Family, refusal
-from bert_onnx.family.modernbert import ModernBertFields, refuse_other_rotations
+from bert_onnx.family.modernbert import ModernBertFields, in_older_names
 from bert_onnx.family.row import ALWAYS, ROTARY, SEVERAL
 
 __all__ = [
@@ -343,24 +343,23 @@ class BertConfig(_OtherNames, ModernBertFields):
             ConfigError: not a BERT, or a field that does not fit; `source` is named in the message.
         """
         family = _family(values.get("model_type", "bert"), source)
-        known = {f.name for f in dataclasses.fields(cls)} - family.lacks - _of_others(family)
-        aliases = _ALIASES | {key: name for name, key in family.fields.items()}
-        renamed = {**family.defaults, **{aliases.get(key, key): value for key, value in values.items()}}
-        if values.get("dtype") is not None:  # the newer name wins
-            renamed["dtype"] = values["dtype"]
-        if isinstance(renamed.get("architectures"), str):
-            renamed["architectures"] = [renamed["architectures"]]
-        if isinstance(renamed.get("dtype"), str):
-            renamed["dtype"] = renamed["dtype"].removeprefix("torch.")
-        renamed, warnings = mended(renamed, classes)
-        chosen = {key: value for key, value in renamed.items() if key in known}
-        chosen = {key: value for key, value in chosen.items() if value is not None or key in _NULL_COUNTS}
-        chosen = {**family.defaults, **chosen}
-        if chosen.get("attn_implementation") not in ATTN_IMPLEMENTATIONS:
-            chosen.pop("attn_implementation", None)  # what the program that saved it ran with, not a property
         try:
-            if family.positions == ROTARY:
-                refuse_other_rotations(values)
+            values = in_older_names(values) if family.positions == ROTARY else values
+            known = {f.name for f in dataclasses.fields(cls)} - family.lacks - _of_others(family)
+            aliases = _ALIASES | {key: name for name, key in family.fields.items()}
+            renamed = {**family.defaults, **{aliases.get(key, key): value for key, value in values.items()}}
+            if values.get("dtype") is not None:  # the newer name wins
+                renamed["dtype"] = values["dtype"]
+            if isinstance(renamed.get("architectures"), str):
+                renamed["architectures"] = [renamed["architectures"]]
+            if isinstance(renamed.get("dtype"), str):
+                renamed["dtype"] = renamed["dtype"].removeprefix("torch.")
+            renamed, warnings = mended(renamed, classes)
+            chosen = {key: value for key, value in renamed.items() if key in known}
+            chosen = {key: value for key, value in chosen.items() if value is not None or key in _NULL_COUNTS}
+            chosen = {**family.defaults, **chosen}
+            if chosen.get("attn_implementation") not in ATTN_IMPLEMENTATIONS:
+                chosen.pop("attn_implementation", None)  # what the program that saved it ran with, not a property
             if values.get("num_labels") is not None and not values.get("id2label"):
                 chosen["id2label"] = _unnamed_labels(values["num_labels"])
             return cls(**chosen), tuple(f"{source}: {warning}." for warning in warnings)

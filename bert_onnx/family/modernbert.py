@@ -63,11 +63,43 @@ def validate_rotary(fields: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_other_rotations(values: Mapping[str, Any]) -> None:
-    """Raises ConfigError where the `values` of a config.json ask for rotations or layers that are not computed."""
-    scaling = values.get("rope_scaling")
-    if isinstance(scaling, Mapping) and scaling.get("rope_type", scaling.get("type")) != "default":
+def in_older_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` of a config.json, with what transformers 5 writes in the names of transformers 4: `layer_types` as
+    `global_attn_every_n_layers`, and the `rope_theta` of each kind of layers in `rope_parameters`. The newer ones win.
+
+    Raises:
+        ConfigError: they ask for rotations or layers that are not computed.
+    """
+    found = dict(values)
+    if values.get("layer_types") is not None:
+        found["global_attn_every_n_layers"] = _every(values["layer_types"])
+    kinds = values.get("rope_parameters")
+    kinds = kinds if isinstance(kinds, Mapping) else {}
+    for name, rotation in (("rope_scaling", values.get("rope_scaling")), *kinds.items()):
+        _refuse_scaling(name, rotation)
+    for kind, theta in zip(("full_attention", "sliding_attention"), THETAS, strict=True):
+        if isinstance(kinds.get(kind), Mapping) and "rope_theta" in kinds[kind]:
+            found[theta] = kinds[kind]["rope_theta"]
+    return found
+
+
+def _every(kinds: Any) -> int:
+    """n, where every n-th of `kinds`, from the first, is a layer that attends to all tokens, and no other."""
+    wide = [index for index, kind in enumerate(kinds) if kind == "full_attention"] if isinstance(kinds, list) else []
+    step = wide[1] if len(wide) > 1 else len(kinds) if wide else 0
+    if step == 0 or wide != list(range(0, len(kinds), step)):
         raise ConfigError(
-            f"rope_scaling is {dict(scaling)!r}; rotary positions are computed without scaling. Set it to null if the "
-            "texts are within max_position_embeddings of the model before it was scaled."
+            f"layer_types is {kinds!r}; layers of full_attention must come at equal distances from the first one on."
+        )
+    return step
+
+
+def _refuse_scaling(name: str, rotation: Any) -> None:
+    """Raises ConfigError: a `rotation` of that name is scaled."""
+    if not isinstance(rotation, Mapping):
+        return
+    if rotation.get("rope_type", rotation.get("type")) not in (None, "default") or "factor" in rotation:
+        raise ConfigError(
+            f"the rotary positions in {name} are {dict(rotation)!r}; they are computed without scaling. Set it to null "
+            "if the texts are within max_position_embeddings of the model before it was scaled."
         )

@@ -87,10 +87,51 @@ def test_configs_that_do_not_fit(fields: dict[str, Any], said: str) -> None:
 
 def test_rotations_that_are_scaled_are_refused() -> None:
     values = {"model_type": "modernbert", "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}
-    with pytest.raises(ConfigError, match=r"rope_scaling is .* computed without scaling"):
+    with pytest.raises(ConfigError, match=r"rope_scaling are .* computed without scaling"):
         BertConfig.from_dict(values)
     BertConfig.from_dict(values | {"rope_scaling": {"rope_type": "default"}})
     BertConfig.from_dict(values | {"rope_scaling": None})
+
+
+def _of_transformers_5(kinds: list[str], wide: dict[str, Any], near: dict[str, Any]) -> dict[str, Any]:
+    """A config.json as transformers 5.24 writes it."""
+    rotations = {"full_attention": wide, "sliding_attention": near}
+    return {
+        "model_type": "modernbert", "num_hidden_layers": len(kinds), "layer_types": kinds, "rope_parameters": rotations
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("every", "layers"), [(1, 3), (2, 5), (3, 4), (4, 4), (9, 4)])
+def test_the_names_of_transformers_5(every: int, layers: int) -> None:
+    kinds = ["sliding_attention" if index % every else "full_attention" for index in range(layers)]
+    wide, near = {"rope_type": "default", "rope_theta": 5e4}, {"rope_type": "default", "rope_theta": 700.0}
+    config = BertConfig.from_dict(_of_transformers_5(kinds, wide, near) | {"global_rope_theta": 1.0})
+    assert config.global_attn_every_n_layers == min(every, layers)
+    assert (config.global_rope_theta, config.local_rope_theta) == (5e4, 700.0)
+    silent = BertConfig.from_dict(_of_transformers_5(kinds, {"rope_type": "default"}, {}) | {"local_rope_theta": 2e4})
+    assert (silent.global_rope_theta, silent.local_rope_theta) == (160000.0, 2e4)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"layer_types": ["sliding_attention", "full_attention"]}, "layer_types is .*equal distances from the first"),
+        (
+            {"layer_types": ["full_attention", "sliding_attention", "full_attention", "full_attention"]},
+            "layer_types is",
+        ),
+        ({"layer_types": []}, "layer_types is"),
+        ({"layer_types": "full_attention"}, "layer_types is"),
+        (
+            {"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}},
+            r"rotary positions in sliding_attention are .* computed without scaling",
+        ),
+        ({"rope_parameters": {"full_attention": {"rope_theta": "far"}}}, "global_rope_theta is 'far'"),
+    ],
+)
+def test_what_transformers_5_may_ask_for_and_is_not_computed(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        BertConfig.from_dict({"model_type": "modernbert", **change})
 
 
 def test_fields_of_its_own_are_not_in_other_configs() -> None:
