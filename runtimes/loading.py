@@ -119,7 +119,7 @@ def _open(artifact: Artifact, folder: Path, request: RuntimeRequest) -> Pipeline
         runtime=runtime,
         tokenizer=tokenizer,
         config=config,
-        max_length=min(manifest.model_max_length, manifest.config.max_position_embeddings),
+        max_length=manifest.longest_text,
         variant=choice.variant.name,
         precision=choice.precision,
         why=why,

@@ -44,7 +44,7 @@ def sweep(artifact: Artifact, variant: str, seconds: float, progress: Progress) 
         InferenceError: the graph failed.
     """
     choice, runtime, _ = open_best(artifact, RuntimeRequest(variant))
-    longest = min(artifact.manifest.model_max_length, artifact.manifest.config.longest_sequence)
+    longest = artifact.manifest.longest_text
     lengths = [length for length in LENGTHS if length <= longest] or [longest]
     calls = [[n] for n in lengths] + [[min(BATCH_LENGTH, longest)] * n for n in BATCHES]
     try:

@@ -106,7 +106,7 @@ def tune(
 def workload(manifest: Manifest, lengths: Iterable[int]) -> dict[str, np.ndarray]:
     """Inputs for one call: random ids in rows of `lengths` tokens, cut to what the model takes, padded on the right."""
     limits = manifest.config
-    rows = [min(length, manifest.model_max_length, limits.longest_sequence) for length in lengths]
+    rows = [min(length, manifest.longest_text) for length in lengths]
     sizes = {BATCH: len(rows), SEQUENCE: max(rows), CHOICES: 2, PAST: 0, ENCODER_SEQUENCE: max(rows)}
     random = np.random.default_rng(0)
 

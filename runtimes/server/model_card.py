@@ -57,5 +57,4 @@ def read_card(folder: Path) -> ModelCard:
     """The card of an artifact that is not open. Raises as `open_served`."""
     manifest = open_served(folder).manifest
     config = BertConfig.from_pretrained(folder)
-    length = min(manifest.model_max_length, manifest.config.max_position_embeddings)
-    return ModelCard.of(manifest.task, length, config, load_tokenizer(folder, config.vocab_size))
+    return ModelCard.of(manifest.task, manifest.longest_text, config, load_tokenizer(folder, config.vocab_size))

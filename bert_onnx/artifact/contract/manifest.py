@@ -141,6 +141,11 @@ class Manifest:
     files: dict[str, FileRecord] = field(default_factory=dict)
 
     @property
+    def longest_text(self) -> int:
+        """Most tokens of a text, special ones included: where texts are cut, and what the model has positions for."""
+        return min(self.model_max_length, self.config.longest_sequence)
+
+    @property
     def graph_files(self) -> frozenset[str]:
         """Files that belong to graphs, external data included."""
         graphs = (name for graph in self.text_graphs for name in (graph.file, graph.data_file) if name is not None)
